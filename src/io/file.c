@@ -1,0 +1,174 @@
+// Whole files. A write goes to a temporary name first and is renamed when it is on the disk, so a
+// crash or a full disk leaves the old file as it was.
+#include "src/io/file.h"
+
+#include "src/base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+axl_status axl_file_read(const char *path, axl_str *out)
+{
+    axl_status status = AXL_OK;
+    struct stat info;
+    char buffer[65536];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    AXL_REQUIRE(fd >= 0, AXL_E_INPUT, "%s: cannot be read: %s", path, strerror(errno));
+    AXL_REQUIRE(fstat(fd, &info) == 0 && !S_ISDIR(info.st_mode), AXL_E_INPUT,
+                "%s: is a directory, a file is needed", path);
+    AXL_TRY(axl_grow(&out->data, &out->capacity, out->len + (size_t)info.st_size + 1, 1, path));
+    for (;;) {
+        ssize_t n = read(fd, buffer, sizeof buffer);
+        AXL_REQUIRE(n >= 0, AXL_E_INPUT, "%s: cannot be read: %s", path, strerror(errno));
+        if (n == 0)
+            break;
+        AXL_TRY(axl_str_append(out, buffer, (size_t)n));
+    }
+    AXL_TRY(axl_str_append(out, "", 0)); // an empty file still gives a terminated string
+out:
+    if (fd >= 0)
+        (void)close(fd);
+    return status;
+}
+
+axl_status axl_file_write(const char *path, const void *bytes, size_t n)
+{
+    axl_status status = AXL_OK;
+    axl_str temporary = {0};
+    const char *p = bytes;
+    int fd = -1;
+
+    AXL_TRY(axl_str_printf(&temporary, "%s.tmp", path));
+    fd = open(temporary.data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    AXL_REQUIRE(fd >= 0, AXL_E_IO, "%s: cannot be written: %s", temporary.data, strerror(errno));
+    while (n > 0) {
+        ssize_t k = write(fd, p, n);
+        AXL_REQUIRE(k > 0, AXL_E_IO, "%s: cannot be written: %s", temporary.data, strerror(errno));
+        p += k;
+        n -= (size_t)k;
+    }
+    AXL_REQUIRE(fsync(fd) == 0, AXL_E_IO, "%s: cannot be written: %s", temporary.data,
+                strerror(errno));
+    int closed = close(fd);
+    fd = -1;
+    AXL_REQUIRE(closed == 0, AXL_E_IO, "%s: cannot be written: %s", temporary.data,
+                strerror(errno));
+    AXL_REQUIRE(rename(temporary.data, path) == 0, AXL_E_IO, "%s: cannot be replaced: %s", path,
+                strerror(errno));
+out:
+    if (fd >= 0)
+        (void)close(fd);
+    if (status != AXL_OK && temporary.data != NULL)
+        (void)unlink(temporary.data);
+    axl_str_fini(&temporary);
+    return status;
+}
+
+axl_status axl_dir_make(const char *path)
+{
+    axl_status status = AXL_OK;
+    char *copy = NULL;
+
+    AXL_TRY(axl_strdup(path, &copy));
+    for (char *p = copy + 1; copy[0] != '\0' && *p != '\0'; p++) {
+        if (*p != '/')
+            continue;
+        *p = '\0';
+        (void)mkdir(copy, 0777); // an existing parent is fine; a real failure shows at the last one
+        *p = '/';
+    }
+    (void)mkdir(copy, 0777);
+    AXL_REQUIRE(axl_path_is_dir(path), AXL_E_IO, "%s: cannot be made: %s", path, strerror(errno));
+out:
+    free(copy);
+    return status;
+}
+
+bool axl_path_exists(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0;
+}
+
+bool axl_path_is_dir(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+axl_status axl_path_sync(const char *path)
+{
+    axl_status status = AXL_OK;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    AXL_REQUIRE(fd >= 0, AXL_E_IO, "%s: cannot be opened: %s", path, strerror(errno));
+    // some file systems cannot sync a directory (EINVAL); there the rename is all one can have
+    AXL_REQUIRE(fsync(fd) == 0 || errno == EINVAL, AXL_E_IO, "%s: cannot be synced: %s", path,
+                strerror(errno));
+out:
+    if (fd >= 0)
+        (void)close(fd);
+    return status;
+}
+
+static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *walk)
+{
+    (void)info;
+    (void)kind;
+    (void)walk;
+    return remove(path);
+}
+
+axl_status axl_path_remove(const char *path)
+{
+    axl_status status = AXL_OK;
+
+    if (!axl_path_exists(path))
+        goto out;
+    AXL_REQUIRE(nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS) == 0, AXL_E_IO,
+                "%s: cannot be removed: %s", path, strerror(errno));
+out:
+    return status;
+}
+
+axl_status axl_file_map(const char *path, axl_mapping *out)
+{
+    axl_status status = AXL_OK;
+    struct stat info;
+    void *p = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    AXL_REQUIRE(fd >= 0, AXL_E_INPUT, "%s: cannot be read: %s", path, strerror(errno));
+    AXL_REQUIRE(fstat(fd, &info) == 0 && S_ISREG(info.st_mode), AXL_E_INPUT,
+                "%s: is not a plain file", path);
+    if (info.st_size > 0) {
+        p = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        AXL_REQUIRE(p != MAP_FAILED, AXL_E_INPUT, "%s: cannot be mapped: %s", path,
+                    strerror(errno));
+    }
+    *out = (axl_mapping){.data = p, .size = (size_t)info.st_size};
+out:
+    if (fd >= 0)
+        (void)close(fd);
+    return status;
+}
+
+void axl_file_unmap(axl_mapping *m)
+{
+    union {
+        const unsigned char *in;
+        void *out;
+    } p = {.in = m->data}; // munmap wants a pointer without const
+
+    if (m->data != NULL)
+        (void)munmap(p.out, m->size);
+    *m = (axl_mapping){0};
+}

@@ -1,0 +1,37 @@
+// Whole files, and the small file-system steps that must not lose data.
+#ifndef AXL_IO_FILE_H
+#define AXL_IO_FILE_H
+
+#include "src/base/status.h"
+#include "src/base/str.h"
+
+#include <stddef.h>
+
+// Appends the contents of a file to *out. AXL_E_INPUT with the reason when it cannot be read.
+axl_status axl_file_read(const char *path, axl_str *out);
+
+// Writes a file so that it exists whole or not at all: temporary name, fsync, rename. AXL_E_IO.
+axl_status axl_file_write(const char *path, const void *bytes, size_t n);
+
+// Makes a directory and its missing parents; an existing directory is fine. AXL_E_IO.
+axl_status axl_dir_make(const char *path);
+
+bool axl_path_exists(const char *path);
+bool axl_path_is_dir(const char *path);
+
+// Flushes a file or a directory entry list to the disk. AXL_E_IO.
+axl_status axl_path_sync(const char *path);
+
+// Removes a file or a folder with all that is in it; a missing one is fine. AXL_E_IO.
+axl_status axl_path_remove(const char *path);
+
+// A read-only view of a file.
+typedef struct axl_mapping {
+    const unsigned char *data; // borrowed by readers until unmap; NULL for an empty file
+    size_t size;               // bytes
+} axl_mapping;
+
+axl_status axl_file_map(const char *path, axl_mapping *out); // AXL_E_INPUT
+void axl_file_unmap(axl_mapping *m);                         // NULL-safe
+
+#endif

@@ -1,0 +1,239 @@
+// jansson behind the project's names. The one hard thing: config.json of older checkpoints holds bare
+// NaN and Infinity, which are no JSON; they are quoted before parsing.
+#include "src/io/json.h"
+
+#include "src/base/mem.h"
+#include "src/io/file.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+axl_status axl_json_parse(const char *text, size_t n, const char *name, axl_json **out)
+{
+    axl_status status = AXL_OK;
+    json_error_t error;
+    json_t *v = json_loadb(text, n, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
+
+    AXL_REQUIRE(v != NULL, AXL_E_INPUT, "%s: line %d column %d: not valid JSON: %s", name,
+                error.line, error.column, error.text);
+    *out = v;
+out:
+    return status;
+}
+
+// Copies text with bare NaN, Infinity and -Infinity outside of strings put in quotes.
+static axl_status quote_bare_numbers(const char *text, size_t n, axl_str *out)
+{
+    axl_status status = AXL_OK;
+    static const char *const words[] = {"-Infinity", "Infinity", "NaN"};
+    bool in_string = false;
+    size_t from = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (in_string) {
+            if (text[i] == '\\')
+                i++;
+            else if (text[i] == '"')
+                in_string = false;
+            continue;
+        }
+        if (text[i] == '"')
+            in_string = true;
+        for (size_t w = 0; w < sizeof words / sizeof *words; w++) {
+            size_t k = strlen(words[w]);
+            if (i + k > n || memcmp(text + i, words[w], k) != 0)
+                continue;
+            AXL_TRY(axl_str_append(out, text + from, i - from));
+            AXL_TRY(axl_str_printf(out, "\"%s\"", words[w]));
+            i += k - 1;
+            from = i + 1;
+            break;
+        }
+    }
+    AXL_TRY(axl_str_append(out, text + from, n - from));
+out:
+    return status;
+}
+
+axl_status axl_json_read(const char *path, axl_json **out)
+{
+    axl_status status = AXL_OK;
+    axl_str text = {0};
+    axl_str quoted = {0};
+
+    AXL_TRY(axl_file_read(path, &text));
+    if (axl_json_parse(text.data, text.len, path, out) == AXL_OK)
+        goto out;
+    if (memmem(text.data, text.len, "NaN", 3) != NULL ||
+        memmem(text.data, text.len, "Infinity", 8) != NULL)
+        AXL_TRY(quote_bare_numbers(text.data, text.len, &quoted));
+    else
+        AXL_TRY(axl_str_append(&quoted, text.data, text.len));
+    AXL_TRY(axl_json_parse(quoted.data, quoted.len, path, out));
+out:
+    axl_str_fini(&text);
+    axl_str_fini(&quoted);
+    return status;
+}
+
+axl_json *axl_json_ref(axl_json *v)
+{
+    return json_incref(v);
+}
+
+void axl_json_free(axl_json *v)
+{
+    json_decref(v);
+}
+
+axl_json_kind axl_json_type(const axl_json *v)
+{
+    if (v == NULL)
+        return AXL_JSON_NULL;
+    switch (json_typeof(v)) {
+    case JSON_OBJECT:
+        return AXL_JSON_OBJECT;
+    case JSON_ARRAY:
+        return AXL_JSON_ARRAY;
+    case JSON_STRING:
+        return AXL_JSON_STRING;
+    case JSON_INTEGER:
+        return AXL_JSON_INT;
+    case JSON_REAL:
+        return AXL_JSON_REAL;
+    case JSON_TRUE:
+    case JSON_FALSE:
+        return AXL_JSON_BOOL;
+    default:
+        return AXL_JSON_NULL;
+    }
+}
+
+const char *axl_json_kind_name(axl_json_kind kind)
+{
+    static const char *const names[] = {"null",     "a boolean", "an integer", "a number",
+                                        "a string", "an array",  "an object"};
+    return names[kind];
+}
+
+axl_json *axl_json_get(const axl_json *v, const char *key)
+{
+    return json_object_get(v, key);
+}
+
+axl_json *axl_json_at(const axl_json *v, size_t i)
+{
+    return json_array_get(v, i);
+}
+
+size_t axl_json_count(const axl_json *v)
+{
+    return json_is_object(v) ? json_object_size(v) : json_array_size(v);
+}
+
+bool axl_json_next(axl_json *v, void **it, const char **key, axl_json **child)
+{
+    void *next = *it == NULL ? json_object_iter(v) : json_object_iter_next(v, *it);
+
+    if (next == NULL)
+        return false;
+    *it = next;
+    *key = json_object_iter_key(next);
+    *child = json_object_iter_value(next);
+    return true;
+}
+
+const char *axl_json_string(const axl_json *v, const char *otherwise)
+{
+    return json_is_string(v) ? json_string_value(v) : otherwise;
+}
+
+size_t axl_json_string_length(const axl_json *v)
+{
+    return json_string_length(v);
+}
+
+int64_t axl_json_int(const axl_json *v, int64_t otherwise)
+{
+    return json_is_integer(v) ? (int64_t)json_integer_value(v) : otherwise;
+}
+
+double axl_json_real(const axl_json *v, double otherwise)
+{
+    return json_is_number(v) ? json_number_value(v) : otherwise;
+}
+
+bool axl_json_bool(const axl_json *v, bool otherwise)
+{
+    return json_is_boolean(v) ? json_boolean_value(v) : otherwise;
+}
+
+axl_json *axl_json_new_object(void)
+{
+    return json_object();
+}
+
+axl_json *axl_json_new_array(void)
+{
+    return json_array();
+}
+
+axl_json *axl_json_new_string(const char *bytes, size_t n)
+{
+    return json_stringn(bytes, n);
+}
+
+axl_json *axl_json_new_int(int64_t i)
+{
+    return json_integer(i);
+}
+
+axl_json *axl_json_new_real(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+axl_json *axl_json_new_bool(bool b)
+{
+    return json_boolean(b);
+}
+
+axl_json *axl_json_new_null(void)
+{
+    return json_null();
+}
+
+axl_status axl_json_set(axl_json *object, const char *key, axl_json *value)
+{
+    axl_status status = AXL_OK;
+
+    AXL_REQUIRE(json_object_set_new(object, key, value) == 0, AXL_E_MEMORY,
+                "no memory for JSON key %s", key);
+out:
+    return status;
+}
+
+axl_status axl_json_append(axl_json *array, axl_json *value)
+{
+    axl_status status = AXL_OK;
+
+    AXL_REQUIRE(json_array_append_new(array, value) == 0, AXL_E_MEMORY,
+                "no memory for a JSON array");
+out:
+    return status;
+}
+
+axl_status axl_json_dump(const axl_json *v, int indent, axl_str *out)
+{
+    axl_status status = AXL_OK;
+    size_t flags = JSON_ENCODE_ANY | (indent > 0 ? JSON_INDENT((size_t)indent) : 0);
+    char *text = json_dumps(v, flags);
+
+    AXL_REQUIRE(text != NULL, AXL_E_MEMORY, "no memory to write JSON");
+    AXL_TRY(axl_str_puts(out, text));
+out:
+    free(text);
+    return status;
+}
