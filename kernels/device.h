@@ -1,0 +1,88 @@
+// One rank's compute device: memory, streams and events, behind one table of functions.
+//
+// The one idea: everything above kernels/ and comm/ is written as if work were queued on streams. On a
+// CPU the compute stream runs each call at once; the other streams (gather, reduce) are queues of small
+// tasks - a communication step that must be moved on - which a progress call or a progress thread
+// advances in order. An event is a place in a queue; waiting for it on the compute stream means driving
+// the queue until that place has passed.
+#ifndef AXL_KERNELS_DEVICE_H
+#define AXL_KERNELS_DEVICE_H
+
+#include "src/base/dtype.h"
+#include "src/base/status.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct axl_kernels axl_kernels; // kernels.h
+typedef struct axl_device axl_device;
+typedef struct axl_stream axl_stream;
+
+// A place in a stream; {0} has always passed. Copyable; needs no release.
+typedef struct axl_event {
+    axl_stream *stream; // borrowed
+    uint64_t ticket;    // passed when the stream has completed this many tasks
+} axl_event;
+
+// One queued piece of work of a CPU stream. poll moves it on without blocking and sets *done; it is
+// called again until done. After done (or failure) destroy is called once.
+typedef struct axl_task axl_task;
+struct axl_task {
+    axl_status (*poll)(axl_task *t, bool *done);
+    void (*destroy)(axl_task *t);
+    axl_task *next; // owned by the queue
+};
+
+// What every backend gives. All pointers are device pointers; on the CPU that is ordinary memory.
+typedef struct axl_device_ops {
+    // Zero-filled on first touch, AXL_ALIGN aligned. what names the buffer in messages. AXL_E_MEMORY.
+    axl_status (*alloc)(axl_device *d, size_t bytes, const char *what, void **out);
+    void (*free)(axl_device *d, void *p, size_t bytes);                          // NULL-safe
+    axl_status (*copy)(axl_stream *s, void *dst, const void *src, size_t bytes); // any direction
+    axl_status (*zero)(axl_stream *s, void *dst, size_t bytes);
+    axl_status (*stream_create)(axl_device *d, const char *name, axl_stream **out);
+    void (*stream_destroy)(axl_stream *s);                        // drains it first; NULL-safe
+    axl_status (*record)(axl_stream *s, axl_event *out);          // the present end of the queue
+    axl_status (*wait)(axl_stream *s, const axl_event *e);        // s goes on after e has passed
+    axl_status (*synchronize)(axl_stream *s);                     // the host waits until s is empty
+    void (*mem_info)(axl_device *d, size_t *used, size_t *total); // bytes
+} axl_device_ops;
+
+struct axl_stream {
+    axl_device *device; // borrowed
+    const char *name;   // borrowed, "compute", "gather", "reduce"
+    void *impl;         // owned by the backend
+};
+
+struct axl_device {
+    const axl_device_ops *ops;
+    const axl_kernels *kernels;            // chosen once at creation
+    axl_stream *compute, *gather, *reduce; // owned
+    int n_threads;                         // CPU: OpenMP threads of a kernel
+    void *workspace;        // owned; scratch that a kernel may use during one call on compute
+    size_t workspace_bytes; // at least AXL_WORKSPACE_BYTES
+    void *priv;             // owned by the backend
+};
+
+#define AXL_WORKSPACE_BYTES ((size_t)32 << 20)
+
+typedef struct axl_device_options {
+    const char *backend; // "cpu" (best level of this processor), "cpu-avx2", "cpu-avx512",
+                         // "cpu-avx512-bf16", "ref", "cuda", or NULL / "auto": the best there is
+    int n_threads;       // 0: what OpenMP would take
+    int local_rank;      // picks the accelerator
+} axl_device_options;
+
+// kernels/table.c. AXL_E_UNSUPPORTED when the backend is not in this build or not on this machine.
+axl_status axl_device_create(const axl_device_options *o, axl_device **out);
+void axl_device_destroy(axl_device *d); // NULL-safe
+
+// CPU streams only (comm/ uses it): puts a task at the end of s. A failing task makes every later wait
+// on the stream return its status. The queue owns the task from here on.
+axl_status axl_stream_push(axl_stream *s, axl_task *task);
+
+// CPU streams only: moves every non-empty stream of the device on without blocking. Called between
+// kernels and by long ones; cheap when nothing waits.
+axl_status axl_device_progress(axl_device *d);
+
+#endif
