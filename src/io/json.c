@@ -10,17 +10,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-axl_status axl_json_parse(const char *text, size_t n, const char *name, axl_json **out)
+static axl_status parse(const char *text, size_t n, size_t flags, const char *name, axl_json **out)
 {
     axl_status status = AXL_OK;
     json_error_t error;
-    json_t *v = json_loadb(text, n, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
+    json_t *v = json_loadb(text, n, JSON_DECODE_ANY | JSON_ALLOW_NUL | flags, &error);
 
     AXL_REQUIRE(v != NULL, AXL_E_INPUT, "%s: line %d column %d: not valid JSON: %s", name,
                 error.line, error.column, error.text);
     *out = v;
 out:
     return status;
+}
+
+axl_status axl_json_parse(const char *text, size_t n, const char *name, axl_json **out)
+{
+    return parse(text, n, 0, name, out);
+}
+
+axl_status axl_json_parse_strict(const char *text, size_t n, const char *name, axl_json **out)
+{
+    return parse(text, n, JSON_REJECT_DUPLICATES, name, out);
 }
 
 // Copies text with bare NaN, Infinity and -Infinity outside of strings put in quotes.

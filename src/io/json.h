@@ -29,6 +29,10 @@ typedef enum axl_json_kind {
 //   AXL_E_INPUT: "name: line L column C: why".
 axl_status axl_json_parse(const char *text, size_t n, const char *name, axl_json **out);
 
+// The same, but a key that stands twice in one object is AXL_E_INPUT: for files whose meaning would be
+// open otherwise.
+axl_status axl_json_parse_strict(const char *text, size_t n, const char *name, axl_json **out);
+
 // Parses a whole file. A missing or unreadable file is AXL_E_INPUT too. Bare NaN and Infinity, which
 // older config.json files hold, are read as strings "NaN", "Infinity", "-Infinity".
 axl_status axl_json_read(const char *path, axl_json **out);
