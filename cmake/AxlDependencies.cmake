@@ -23,7 +23,34 @@ axl_need(hdf5 hdf5 libhdf5-dev)
 find_program(AXL_MPIRUN_PROGRAM mpirun REQUIRED)
 set(AXL_MPIRUN ${AXL_MPIRUN_PROGRAM} --allow-run-as-root --oversubscribe --bind-to none)
 
-# CPU gemm: MKL from AXL_MKL_ROOT when its header and runtime are there, else oneDNN.
-find_path(MKL_INCLUDE mkl_cblas.h HINTS ${AXL_MKL_ROOT}/include ${PROJECT_SOURCE_DIR}/.venv/include)
-find_library(MKL_RT NAMES mkl_rt libmkl_rt.so.3 libmkl_rt.so.2 HINTS ${AXL_MKL_ROOT}/lib ${PROJECT_SOURCE_DIR}/.venv/lib)
+# CPU gemm, the target axl::gemm: MKL from AXL_MKL_ROOT or the checkout's .venv (which
+# launch/deps.sh fills) when header and runtime are there, else oneDNN. Its users see
+# AXL_GEMM_MKL or AXL_GEMM_DNNL. MKL is linked layer by layer with its GNU threading: the
+# single runtime library mkl_rt would load Intel's OpenMP beside libgomp, and the two fight
+# over cores.
+set(axl_mkl_hints ${AXL_MKL_ROOT} ${PROJECT_SOURCE_DIR}/.venv)
+find_path(MKL_INCLUDE mkl_cblas.h HINTS ${axl_mkl_hints} PATH_SUFFIXES include)
+foreach(layer IN ITEMS intel_lp64 gnu_thread core)
+    find_library(MKL_${layer} NAMES libmkl_${layer}.so libmkl_${layer}.so.3 libmkl_${layer}.so.2
+                 HINTS ${axl_mkl_hints} PATH_SUFFIXES lib)
+endforeach()
 find_library(DNNL_LIBRARY dnnl)
+find_path(DNNL_INCLUDE dnnl.h)
+
+add_library(axl_gemm INTERFACE)
+add_library(axl::gemm ALIAS axl_gemm)
+if(MKL_INCLUDE AND MKL_intel_lp64 AND MKL_gnu_thread AND MKL_core)
+    message(STATUS "CPU gemm: MKL, ${MKL_core}")
+    target_include_directories(axl_gemm SYSTEM INTERFACE ${MKL_INCLUDE})
+    target_compile_definitions(axl_gemm INTERFACE AXL_GEMM_MKL=1)
+    target_link_libraries(axl_gemm INTERFACE -Wl,--no-as-needed ${MKL_intel_lp64} ${MKL_gnu_thread}
+                          ${MKL_core} -Wl,--as-needed OpenMP::OpenMP_C m dl)
+elseif(DNNL_LIBRARY AND DNNL_INCLUDE)
+    message(STATUS "CPU gemm: oneDNN, ${DNNL_LIBRARY}")
+    target_include_directories(axl_gemm SYSTEM INTERFACE ${DNNL_INCLUDE})
+    target_compile_definitions(axl_gemm INTERFACE AXL_GEMM_DNNL=1)
+    target_link_libraries(axl_gemm INTERFACE ${DNNL_LIBRARY} OpenMP::OpenMP_C)
+else()
+    message(FATAL_ERROR "No CPU gemm library was found: apt-get install libdnnl-dev, or pip install "
+                        "mkl-devel mkl-include into ${PROJECT_SOURCE_DIR}/.venv")
+endif()
