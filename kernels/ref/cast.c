@@ -1,0 +1,19 @@
+// Conversion between element types.
+#include "kernels/ref/ref.h"
+
+axl_status axl_ref_cast(axl_stream *s, const axl_cast_args *a)
+{
+    axl_status status = AXL_OK;
+
+    (void)s;
+    for (int i = 0; i < 2; i++) {
+        axl_dtype dtype = i == 0 ? a->src_dtype : a->dst_dtype;
+        if (dtype != AXL_F32 && dtype != AXL_BF16 && dtype != AXL_F64)
+            AXL_TRY(axl_ref_no_dtype("cast", dtype));
+    }
+    for (int64_t i = 0; i < a->n; i++)
+        axl_ref_put(a->dst, i, a->dst_dtype, axl_ref_get(a->src, i, a->src_dtype), false);
+
+out:
+    return status;
+}

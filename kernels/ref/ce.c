@@ -1,0 +1,51 @@
+// Cross entropy over a vocabulary. Logits are of the statistics dtype, so there is no bf16 copy to read.
+#ifdef AXL_REF
+
+static void AXL_REF(ce_fwd)(const axl_ce_args *a)
+{
+    for (int64_t r = 0; r < a->rows; r++) {
+        const real *z = (const real *)a->logits + r * a->ld;
+        const int64_t label = a->labels[r];
+        real top = -(real)INFINITY, sum = 0;
+        for (int64_t c = 0; c < a->vocab; c++)
+            top = R(fmax)(top, z[c]);
+        for (int64_t c = 0; c < a->vocab; c++)
+            sum += R(exp)(z[c] - top);
+        const real lse = top + R(log)(sum);
+        ((real *)a->lse)[r] = lse;
+        ((real *)a->logp)[r] = label >= 0 && label < a->vocab ? z[label] - lse : (real)0;
+    }
+}
+
+static void AXL_REF(ce_bwd)(const axl_ce_bwd_args *a)
+{
+    for (int64_t r = 0; r < a->rows; r++) {
+        const real *z = (const real *)a->logits + r * a->ld;
+        const int64_t label = a->labels[r];
+        const real grad = ((const real *)a->grad)[r], lse = ((const real *)a->lse)[r];
+        const bool live = label >= 0 && label < a->vocab && grad != 0;
+        for (int64_t c = 0; c < a->vocab; c++) {
+            real d = live ? grad * ((real)(c == label) - R(exp)(z[c] - lse)) : (real)0;
+            axl_ref_put(a->dlogits, r * a->ld_out + c, a->dtype_out, (double)d, false);
+        }
+    }
+}
+
+#else
+
+#include "kernels/ref/ref.h"
+
+#define AXL_REF_FILE "kernels/ref/ce.c"
+#include "kernels/ref/each_dtype.h"
+
+axl_status axl_ref_ce_fwd(axl_stream *s, const axl_ce_args *a)
+{
+    AXL_REF_DISPATCH(ce_fwd, a->dtype);
+}
+
+axl_status axl_ref_ce_bwd(axl_stream *s, const axl_ce_bwd_args *a)
+{
+    AXL_REF_DISPATCH(ce_bwd, a->dtype);
+}
+
+#endif
