@@ -1,0 +1,476 @@
+// Communicators as seen from above: checks, counters, groups and the pool of tasks. The hard part is
+// the waiting: a rank that blocks in one collective must go on moving the queued ones, or two ranks
+// may wait for each other in different calls.
+#include "comm/transport.h"
+
+#include "src/base/log.h"
+#include "src/base/mem.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const op_names[AXL_COMM_N_OPS] = {
+    [AXL_COMM_ALL_GATHER] = "all_gather", [AXL_COMM_REDUCE_SCATTER] = "reduce_scatter",
+    [AXL_COMM_ALL_REDUCE] = "all_reduce", [AXL_COMM_BROADCAST] = "broadcast",
+    [AXL_COMM_SHIFT] = "shift",
+};
+
+const char *axl_comm_op_name(axl_comm_op op)
+{
+    return (unsigned)op < AXL_COMM_N_OPS ? op_names[op] : "unknown";
+}
+
+int axl_comm_rank(const axl_comm *c)
+{
+    return c->rank;
+}
+
+int axl_comm_size(const axl_comm *c)
+{
+    return c->size;
+}
+
+const char *axl_comm_name(const axl_comm *c)
+{
+    return c->name;
+}
+
+const char *axl_comm_transport(const axl_comm *c)
+{
+    return c->transport->name;
+}
+
+int axl_comm_local_rank(const axl_comm *c)
+{
+    return c->local_rank;
+}
+
+int axl_comm_local_size(const axl_comm *c)
+{
+    return c->local_size;
+}
+
+bool axl_comm_threads(const axl_comm *c)
+{
+    return c->root->threads;
+}
+
+void axl_comm_counters_read(const axl_comm *c, axl_comm_counter out[AXL_COMM_N_OPS])
+{
+    memcpy(out, c->counters, sizeof c->counters);
+}
+
+void axl_comm_counters_reset(axl_comm *c)
+{
+    memset(c->counters, 0, sizeof c->counters);
+}
+
+void axl_comm_count_exposed(axl_comm *c, axl_comm_op op, double seconds)
+{
+    c->counters[op].exposed_seconds += seconds;
+}
+
+static int64_t payload_bytes(const axl_comm *c, const axl_coll *coll)
+{
+    const int64_t bytes = coll->count * (int64_t)coll->elem;
+    const bool by_shard = coll->op == AXL_COMM_ALL_GATHER || coll->op == AXL_COMM_REDUCE_SCATTER;
+
+    return by_shard ? bytes * c->size : bytes;
+}
+
+static void count(axl_comm *c, const axl_coll *coll)
+{
+    axl_comm_counter *k = &c->counters[coll->op];
+    const int64_t n = c->size, payload = payload_bytes(c, coll);
+    int64_t sent = payload;
+
+    if (coll->op == AXL_COMM_ALL_GATHER || coll->op == AXL_COMM_REDUCE_SCATTER)
+        sent = payload / n * (n - 1);
+    else if (coll->op == AXL_COMM_ALL_REDUCE)
+        sent = 2 * (n - 1) * payload / n;
+    else if (coll->op == AXL_COMM_BROADCAST && (c->rank + 1) % c->size == coll->peer)
+        sent = 0; // the end of the chain
+    else if (coll->op == AXL_COMM_SHIFT && coll->peer % c->size == 0)
+        sent = 0; // to itself
+    k->calls++;
+    k->payload_bytes += payload;
+    k->sent_bytes += sent;
+}
+
+// ---- tasks
+
+static void task_free(axl_comm_task *t)
+{
+    if (t == NULL)
+        return;
+    t->comm->transport->task_fini(t);
+    free(t->colls);
+    free(t);
+}
+
+static void task_release(axl_task *base)
+{
+    axl_comm_task *t = (axl_comm_task *)base;
+
+    t->next_free = t->comm->free;
+    t->comm->free = t;
+}
+
+static axl_status task_failed(const axl_comm_task *t, axl_status status)
+{
+    int64_t bytes = 0;
+    for (size_t i = 0; i < t->n_colls; i++)
+        bytes += payload_bytes(t->comm, &t->colls[i]);
+    return axl_error_context(status, "%s on axis %s (%lld bytes%s)",
+                             axl_comm_op_name(t->colls[0].op), t->comm->name, (long long)bytes,
+                             t->n_colls > 1 ? ", grouped" : "");
+}
+
+static axl_status task_poll(axl_task *base, bool *done)
+{
+    axl_comm_task *t = (axl_comm_task *)base;
+    axl_status status = t->comm->transport->poll(t, done);
+
+    return status == AXL_OK ? status : task_failed(t, status);
+}
+
+static axl_status task_take(axl_comm *c, axl_comm_task **out)
+{
+    axl_status status = AXL_OK;
+    axl_comm_task *t = c->free;
+
+    if (t != NULL) {
+        c->free = t->next_free;
+    } else {
+        AXL_TRY(axl_calloc(1, sizeof *t, "a collective", &t));
+        t->comm = c;
+        t->base.poll = task_poll;
+        t->base.destroy = task_release;
+    }
+    t->base.next = NULL;
+    t->next_free = NULL;
+    t->n_colls = 0;
+    t->started = false;
+    t->stream = NULL;
+    *out = t;
+
+out:
+    return status;
+}
+
+axl_status axl_comm_idle(axl_comm *c)
+{
+    axl_status status = AXL_OK;
+
+    if (c->root->device != NULL)
+        AXL_TRY(axl_device_progress(c->root->device));
+    (void)sched_yield(); // with more ranks than cores the one waited for may need this core
+
+out:
+    return status;
+}
+
+static axl_status task_run(axl_comm_task *t)
+{
+    axl_status status = AXL_OK;
+    const double begin = axl_now();
+    bool done = false;
+
+    for (;;) {
+        AXL_TRY(task_poll(&t->base, &done));
+        if (done)
+            break;
+        AXL_TRY(axl_comm_idle(t->comm));
+    }
+    axl_comm_count_exposed(t->comm, t->colls[0].op, axl_now() - begin);
+
+out:
+    task_release(&t->base);
+    return status;
+}
+
+static axl_status task_launch(axl_comm_task *t)
+{
+    axl_status status = AXL_OK;
+
+    if (t->n_colls == 0) {
+        task_release(&t->base);
+    } else if (t->stream == NULL) {
+        AXL_TRY(task_run(t));
+    } else {
+        t->comm->root->device = t->stream->device;
+        AXL_TRY(axl_stream_push(t->stream, &t->base));
+    }
+
+out:
+    return status;
+}
+
+static axl_status task_add(axl_comm_task *t, const axl_coll *coll, axl_stream *s)
+{
+    axl_status status = AXL_OK;
+
+    AXL_REQUIRE(t->n_colls == 0 || t->stream == s, AXL_E_BUG,
+                "a group of collectives on axis %s uses two streams", t->comm->name);
+    AXL_TRY(axl_grow(&t->colls, &t->capacity, t->n_colls + 1, sizeof *t->colls, "collectives"));
+    t->colls[t->n_colls] = *coll;
+    t->comm->transport->plan(t->comm, &t->colls[t->n_colls]);
+    t->n_colls++;
+    t->stream = s;
+    count(t->comm, coll);
+
+out:
+    return status;
+}
+
+static axl_status submit(axl_comm *c, axl_coll coll, axl_stream *s)
+{
+    axl_status status = AXL_OK;
+    axl_comm_task *t = c->group;
+
+    coll.elem = axl_dtype_size(coll.dtype);
+    AXL_REQUIRE(coll.count >= 0, AXL_E_BUG, "%s on axis %s of %lld elements",
+                axl_comm_op_name(coll.op), c->name, (long long)coll.count);
+    if (t == NULL)
+        AXL_TRY(task_take(c, &t));
+    AXL_TRY(task_add(t, &coll, s));
+    if (c->group == NULL) {
+        axl_comm_task *ready = t;
+        t = NULL; // the launch owns it
+        AXL_TRY(task_launch(ready));
+    }
+
+out:
+    if (t != NULL && t != c->group)
+        task_release(&t->base);
+    return status;
+}
+
+axl_status axl_comm_group_begin(axl_comm *c)
+{
+    axl_status status = AXL_OK;
+
+    AXL_REQUIRE(c->group == NULL, AXL_E_BUG, "axis %s: a group within a group", c->name);
+    AXL_TRY(task_take(c, &c->group));
+
+out:
+    return status;
+}
+
+axl_status axl_comm_group_end(axl_comm *c)
+{
+    axl_status status = AXL_OK;
+    axl_comm_task *t = c->group;
+
+    AXL_REQUIRE(t != NULL, AXL_E_BUG, "axis %s: the end of no group", c->name);
+    c->group = NULL;
+    AXL_TRY(task_launch(t));
+
+out:
+    return status;
+}
+
+// ---- collectives
+
+axl_status axl_comm_all_gather(axl_comm *c, const void *shard, void *full, int64_t count,
+                               axl_dtype dtype, axl_stream *s)
+{
+    return submit(
+        c,
+        (axl_coll){
+            .op = AXL_COMM_ALL_GATHER, .src = shard, .dst = full, .count = count, .dtype = dtype},
+        s);
+}
+
+axl_status axl_comm_reduce_scatter(axl_comm *c, const void *full, float *shard, int64_t count,
+                                   axl_dtype dtype, bool accumulate, axl_stream *s)
+{
+    axl_status status = AXL_OK;
+
+    AXL_REQUIRE(dtype == AXL_F32 || dtype == AXL_BF16, AXL_E_UNSUPPORTED,
+                "reduce_scatter on axis %s: no sum of %s; use F32 or BF16", c->name,
+                axl_dtype_name(dtype));
+    AXL_TRY(submit(c,
+                   (axl_coll){.op = AXL_COMM_REDUCE_SCATTER,
+                              .src = full,
+                              .dst = shard,
+                              .count = count,
+                              .dtype = dtype,
+                              .accumulate = accumulate},
+                   s));
+
+out:
+    return status;
+}
+
+axl_status axl_comm_all_reduce(axl_comm *c, void *buf, int64_t count, axl_dtype dtype,
+                               axl_reduce_op op, axl_stream *s)
+{
+    axl_status status = AXL_OK;
+    const bool known =
+        dtype == AXL_F32 || dtype == AXL_F64 || dtype == AXL_I64 || dtype == AXL_BF16;
+
+    AXL_REQUIRE(known, AXL_E_UNSUPPORTED,
+                "all_reduce on axis %s: no sum of %s; use F32, F64, I64 or BF16", c->name,
+                axl_dtype_name(dtype));
+    AXL_TRY(submit(
+        c,
+        (axl_coll){
+            .op = AXL_COMM_ALL_REDUCE, .dst = buf, .count = count, .dtype = dtype, .reduce = op},
+        s));
+
+out:
+    return status;
+}
+
+axl_status axl_comm_broadcast(axl_comm *c, void *buf, int64_t bytes, int root, axl_stream *s)
+{
+    axl_status status = AXL_OK;
+
+    AXL_REQUIRE(root >= 0 && root < c->size, AXL_E_BUG, "broadcast on axis %s from rank %d of %d",
+                c->name, root, c->size);
+    AXL_TRY(submit(
+        c,
+        (axl_coll){
+            .op = AXL_COMM_BROADCAST, .dst = buf, .count = bytes, .dtype = AXL_U8, .peer = root},
+        s));
+
+out:
+    return status;
+}
+
+axl_status axl_comm_shift(axl_comm *c, const void *send, void *recv, int64_t bytes, int distance,
+                          axl_stream *s)
+{
+    return submit(c,
+                  (axl_coll){.op = AXL_COMM_SHIFT,
+                             .src = send,
+                             .dst = recv,
+                             .count = bytes,
+                             .dtype = AXL_U8,
+                             .peer = distance},
+                  s);
+}
+
+// ---- host side
+
+axl_status axl_comm_barrier(axl_comm *c)
+{
+    return c->transport->barrier(c);
+}
+
+axl_status axl_comm_bcast_bytes(axl_comm *c, void *bytes, int64_t n, int root)
+{
+    axl_status status = AXL_OK;
+
+    AXL_REQUIRE(root >= 0 && root < c->size && n >= 0, AXL_E_BUG,
+                "axis %s: broadcast of %lld bytes from rank %d of %d", c->name, (long long)n, root,
+                c->size);
+    AXL_TRY(c->transport->bcast(c, bytes, n, root));
+
+out:
+    return status;
+}
+
+axl_status axl_comm_gather_bytes(axl_comm *c, const void *bytes, int64_t n, axl_str *out,
+                                 int64_t *sizes)
+{
+    return c->transport->gather(c, bytes, n, out, sizes);
+}
+
+static axl_status all_reduce_host(axl_comm *c, void *values, int n, axl_dtype dtype,
+                                  axl_reduce_op op)
+{
+    axl_status status = AXL_OK;
+    const size_t bytes = (size_t)n * axl_dtype_size(dtype);
+    char *all = NULL;         // [size][n]
+    const void **rows = NULL; // [size]
+
+    AXL_TRY(axl_calloc((size_t)c->size, bytes, "values of all ranks", &all));
+    AXL_TRY(axl_calloc((size_t)c->size, sizeof *rows, "values of all ranks", &rows));
+    AXL_TRY(c->transport->all_gather(c, values, all, (int64_t)bytes));
+    for (int r = 0; r < c->size; r++)
+        rows[r] = all + (size_t)r * bytes;
+    axl_reduce_any(rows, c->size, dtype, op, n, values);
+
+out:
+    free((void *)rows);
+    free(all);
+    return status;
+}
+
+axl_status axl_comm_all_reduce_f64(axl_comm *c, double *values, int n, axl_reduce_op op)
+{
+    return c->size == 1 || n == 0 ? AXL_OK : all_reduce_host(c, values, n, AXL_F64, op);
+}
+
+axl_status axl_comm_all_reduce_i64(axl_comm *c, int64_t *values, int n, axl_reduce_op op)
+{
+    return c->size == 1 || n == 0 ? AXL_OK : all_reduce_host(c, values, n, AXL_I64, op);
+}
+
+axl_status axl_comm_agree(axl_comm *c, axl_status mine)
+{
+    axl_status status = AXL_OK;
+    int64_t first = mine == AXL_OK ? c->size : c->rank;
+    struct {
+        axl_status status;
+        char text[4096];
+    } said = {AXL_OK, ""};
+
+    if (c->size == 1)
+        return mine;
+    // A lost connection cannot be agreed on: whoever sees it says so itself.
+    AXL_TRY(axl_comm_all_reduce_i64(c, &first, 1, AXL_REDUCE_MIN));
+    if (first == c->size)
+        goto out;
+    if (c->rank == first) {
+        said.status = mine;
+        memcpy(said.text, axl_error_message(), strnlen(axl_error_message(), sizeof said.text - 1));
+    }
+    AXL_TRY(axl_comm_bcast_bytes(c, &said, (int64_t)sizeof said, (int)first));
+    said.text[sizeof said.text - 1] = '\0';
+    AXL_FAIL(said.status, "rank %d: %s", (int)first, said.text);
+
+out:
+    return status;
+}
+
+// ---- parts of the world
+
+void axl_comm_destroy(axl_comm *c)
+{
+    if (c == NULL)
+        return;
+    for (axl_comm_task *t = c->free, *next; t != NULL; t = next) {
+        next = t->next_free;
+        task_free(t);
+    }
+    task_free(c->group);
+    c->transport->destroy(c);
+    free(c->name);
+    free(c);
+}
+
+axl_status axl_comm_split(axl_comm *parent, int color, int key, const char *name, axl_comm **out)
+{
+    axl_status status = AXL_OK;
+    axl_comm *c = NULL;
+    bool member = false;
+
+    *out = NULL;
+    AXL_TRY(axl_calloc(1, sizeof *c, "a communicator", &c));
+    c->root = parent->root;
+    c->transport = &axl_transport_self; // until the split says otherwise
+    AXL_TRY(axl_strdup(name, &c->name));
+    AXL_TRY_CTX(parent->transport->split(parent, color, key, c, &member), "axis %s", name);
+    if (member) {
+        *out = c;
+        c = NULL;
+    }
+
+out:
+    axl_comm_destroy(c);
+    return status;
+}

@@ -1,0 +1,130 @@
+// Communicators, collectives on streams, and what they cost.
+//
+// The one idea: a collective is a small state machine that is queued on a stream of the device and
+// moved on whenever the stream is (kernels/device.h); with stream NULL the call itself moves it until
+// it is done. Algorithms move the least bytes a rank can (the ring bound), add in a fixed order, and
+// count what they move. The transport behind a communicator (one rank, MPI) is chosen in table.c.
+//
+// Collective on c means: every rank of c calls it, in the same order among the collectives of c, with
+// the same counts and dtypes. Counts are elements and int64; only this directory narrows them. Buffers
+// stay untouched by the caller until the stream has passed the call.
+//
+// A failure is AXL_E_COMM with a message that names operation, axis and bytes.
+#ifndef AXL_COMM_COMM_H
+#define AXL_COMM_COMM_H
+
+#include "kernels/device.h"
+#include "src/base/dtype.h"
+#include "src/base/status.h"
+#include "src/base/str.h"
+
+#include <stdint.h>
+
+typedef struct axl_comm axl_comm;
+
+typedef enum axl_comm_op {
+    AXL_COMM_ALL_GATHER,
+    AXL_COMM_REDUCE_SCATTER,
+    AXL_COMM_ALL_REDUCE,
+    AXL_COMM_BROADCAST,
+    AXL_COMM_SHIFT,
+    AXL_COMM_N_OPS
+} axl_comm_op;
+
+typedef enum axl_reduce_op { AXL_REDUCE_SUM, AXL_REDUCE_MAX, AXL_REDUCE_MIN } axl_reduce_op;
+
+// ---- the world and its parts
+
+// Starts the transport and gives the communicator of all ranks. Without a launcher (mpirun, srun) the
+// world is one rank and MPI is not started. AXL_E_COMM, also when srun started several tasks that
+// cannot see each other. axl_comm_finalize ends what init began; every rank calls it (NULL-safe).
+axl_status axl_comm_init(int *argc, char ***argv, axl_comm **out_world);
+void axl_comm_finalize(axl_comm *world);
+
+// The ranks of parent with the same color become a communicator, ordered by (key, rank). A negative
+// color gives *out = NULL. name is copied; it is the axis in counters and messages. Collective on
+// parent. Release with axl_comm_destroy (Collective on c, NULL-safe, not for the world).
+axl_status axl_comm_split(axl_comm *parent, int color, int key, const char *name, axl_comm **out);
+void axl_comm_destroy(axl_comm *c);
+
+int axl_comm_rank(const axl_comm *c);
+int axl_comm_size(const axl_comm *c);
+const char *axl_comm_name(const axl_comm *c);      // borrowed
+const char *axl_comm_transport(const axl_comm *c); // "self", "mpi"
+int axl_comm_local_rank(const axl_comm *c);        // among the ranks of c on this host
+int axl_comm_local_size(const axl_comm *c);        // ranks of c on this host
+bool axl_comm_threads(const axl_comm *c);          // several threads may communicate at once
+
+// Prints "rank R: message" to stderr and ends all ranks with this exit code. For a failure inside a
+// step, where the others cannot be asked.
+_Noreturn void axl_comm_abort(axl_comm *world, int exit_code, const char *message);
+
+// ---- collectives on a stream (NULL: blocking)
+
+// full [size * count] = the shards [count] of all ranks in rank order. In place when
+// shard == full + rank * count; otherwise they do not overlap.
+axl_status axl_comm_all_gather(axl_comm *c, const void *shard, void *full, int64_t count,
+                               axl_dtype dtype, axl_stream *s);
+
+// shard [count] f32 (+)= sum over ranks of their full [size * count] at rank * count. dtype is that of
+// full: F32, or BF16 (each summand is widened, the sum is f32). accumulate: shard is added to, else
+// overwritten; then it may be full's own part (F32). The order of summation is fixed: by rank on one
+// host, else along the ring.
+axl_status axl_comm_reduce_scatter(axl_comm *c, const void *full, float *shard, int64_t count,
+                                   axl_dtype dtype, bool accumulate, axl_stream *s);
+
+// buf [count] = its sum / max / min over ranks, in place and bit-equal on all ranks. dtype: F32, F64,
+// I64, BF16 (computed in f32, rounded once).
+axl_status axl_comm_all_reduce(axl_comm *c, void *buf, int64_t count, axl_dtype dtype,
+                               axl_reduce_op op, axl_stream *s);
+
+// buf [bytes] of rank root to all.
+axl_status axl_comm_broadcast(axl_comm *c, void *buf, int64_t bytes, int root, axl_stream *s);
+
+// send [bytes] goes to rank + distance, recv [bytes] comes from rank - distance (both mod size). They do
+// not overlap.
+axl_status axl_comm_shift(axl_comm *c, const void *send, void *recv, int64_t bytes, int distance,
+                          axl_stream *s);
+
+// Between begin and end the collectives of c, all on one stream, are only collected; end queues them as
+// one launch whose messages travel together, so that many small ones cost the latency of one. Groups do
+// not nest.
+axl_status axl_comm_group_begin(axl_comm *c);
+axl_status axl_comm_group_end(axl_comm *c);
+
+// ---- host side, blocking; they move streams on while they wait
+
+axl_status axl_comm_barrier(axl_comm *c);
+axl_status axl_comm_bcast_bytes(axl_comm *c, void *bytes, int64_t n, int root);
+// The bytes of all ranks, one after the other, appended to *out of rank 0; sizes [size] (may be NULL)
+// is filled on rank 0. n may differ by rank.
+axl_status axl_comm_gather_bytes(axl_comm *c, const void *bytes, int64_t n, axl_str *out,
+                                 int64_t *sizes);
+// values [n] reduced in rank order, bit-equal on all ranks; for small arrays.
+axl_status axl_comm_all_reduce_f64(axl_comm *c, double *values, int n, axl_reduce_op op);
+axl_status axl_comm_all_reduce_i64(axl_comm *c, int64_t *values, int n, axl_reduce_op op);
+
+// Before a phase's first collective every rank brings the status of what it did alone. When all are
+// AXL_OK so is the result; otherwise every rank gets the status and the message of the lowest failing
+// rank ("rank 2: ..."), so that any one rank can print it. Collective on c.
+axl_status axl_comm_agree(axl_comm *c, axl_status status);
+
+// ---- what it cost
+
+// Per operation since the last reset. The factors are those of ring algorithms on n ranks; B is the
+// gathered (all_gather), input (reduce_scatter) or whole (others) buffer in bytes: sent per rank is
+// (n-1)/n B, (n-1)/n B, floor(2(n-1)/n B), B but for the last of a broadcast's chain, B (shift).
+typedef struct axl_comm_counter {
+    int64_t calls;
+    int64_t payload_bytes;  // B
+    int64_t sent_bytes;     // by this rank
+    double exposed_seconds; // the host waited
+} axl_comm_counter;
+
+const char *axl_comm_op_name(axl_comm_op op); // "all_gather", ...
+void axl_comm_counters_read(const axl_comm *c, axl_comm_counter out[AXL_COMM_N_OPS]);
+void axl_comm_counters_reset(axl_comm *c);
+// Blocking calls count their own wait; who waits on a stream for a collective adds the wait here.
+void axl_comm_count_exposed(axl_comm *c, axl_comm_op op, double seconds);
+
+#endif

@@ -1,0 +1,477 @@
+// The collectives over MPI messages. The hard part is to keep messages, additions and several
+// collectives in flight at once without a deadlock. So every collective is cut into chunks; a task
+// has a few lanes; a lane carries one chunk at a time through the steps of its algorithm (post
+// messages, wait, compute); lanes take the chunks of the task in order. The oldest unfinished chunk
+// is then always under way on every rank, whatever the others do, and while one lane adds, the
+// messages of the others travel. Chunks are told apart by tags that are drawn in program order.
+//
+// Which algorithm: "direct" sends every part straight to the rank that needs it, in one step. It moves
+// as few bytes as a ring and waits less, and is best while all pairs of ranks are equally near: one
+// host, or one rank a host. When hosts hold several ranks of several hosts, direct would carry every
+// part over the network once a rank instead of once a host, and the ring over neighbours is used. BF16
+// is summed directly even then, because a ring would round the partial sum at every hop.
+#include "comm/mpi_transport.h"
+
+#include "src/base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { N_LANES = 4 };
+
+#define STAGING_BYTES ((int64_t)1 << 20)  // of a lane, unless there are very many ranks
+#define COPY_BYTES    ((int64_t)4 << 20)  // a chunk of what is only moved
+#define SMALL_BYTES   ((int64_t)8 << 10)  // an all_reduce up to this goes whole to everyone
+#define LEAST_BYTES   ((int64_t)16 << 10) // a staged part of one rank is never cut smaller
+
+typedef struct lane {
+    const axl_coll *coll; // NULL: idle
+    int64_t at, n;        // the chunk: elements of coll
+    int tag, step;
+    int n_requests;
+    MPI_Request *requests; // [2 * size], owned
+    char *staging;         // [staging_bytes], owned; NULL until a reduction needs it
+    const void **parts;    // [size], owned: the summands of a reduction
+} lane;
+
+typedef struct task_state {
+    lane lanes[N_LANES];
+    size_t coll; // the next chunk to take
+    int64_t chunk;
+} task_state;
+
+struct axl_algo {
+    int (*n_steps)(int size);
+    axl_status (*post)(axl_comm *c, lane *l);
+    void (*finish)(axl_comm *c, lane *l); // NULL: nothing to compute
+    bool staged;
+};
+
+// ---- messages
+
+static int64_t staging_bytes(const axl_comm *c)
+{
+    const int64_t least = LEAST_BYTES * (c->size - 1);
+    return least > STAGING_BYTES ? least : STAGING_BYTES;
+}
+
+static axl_status post_send(axl_comm *c, lane *l, const void *p, int64_t n, int to)
+{
+    axl_status status = AXL_OK;
+    const mpi_state *m = c->impl;
+
+    if (n > 0)
+        AXL_MPI(MPI_Isend(p, (int)(n * (int64_t)l->coll->elem), MPI_BYTE, to, l->tag, m->queued,
+                          &l->requests[l->n_requests++]));
+
+out:
+    return status;
+}
+
+static axl_status post_recv(axl_comm *c, lane *l, void *p, int64_t n, int from)
+{
+    axl_status status = AXL_OK;
+    const mpi_state *m = c->impl;
+
+    if (n > 0)
+        AXL_MPI(MPI_Irecv(p, (int)(n * (int64_t)l->coll->elem), MPI_BYTE, from, l->tag, m->queued,
+                          &l->requests[l->n_requests++]));
+
+out:
+    return status;
+}
+
+static int wrap(const axl_comm *c, int rank)
+{
+    return ((rank % c->size) + c->size) % c->size;
+}
+
+// The chunk's elements of a buffer that begins `first` elements before them.
+static const char *src_at(const lane *l, int64_t first)
+{
+    return (const char *)l->coll->src + (size_t)(first + l->at) * l->coll->elem;
+}
+
+static char *dst_at(const lane *l, int64_t first)
+{
+    return (char *)l->coll->dst + (size_t)(first + l->at) * l->coll->elem;
+}
+
+static char *staged(const lane *l, int64_t first)
+{
+    return l->staging + (size_t)first * l->coll->elem;
+}
+
+// ---- all_gather
+
+static void copy_own(axl_comm *c, lane *l)
+{
+    char *own = dst_at(l, c->rank * l->coll->count);
+
+    if (own != src_at(l, 0))
+        memcpy(own, src_at(l, 0), (size_t)l->n * l->coll->elem);
+}
+
+static int one_step(int size)
+{
+    (void)size;
+    return 1;
+}
+
+static int ring_steps(int size)
+{
+    return size - 1;
+}
+
+static int two_steps(int size)
+{
+    (void)size;
+    return 2;
+}
+
+static axl_status gather_direct(axl_comm *c, lane *l)
+{
+    axl_status status = AXL_OK;
+
+    for (int d = 1; d < c->size; d++) {
+        const int from = wrap(c, c->rank - d);
+        AXL_TRY(post_recv(c, l, dst_at(l, from * l->coll->count), l->n, from));
+    }
+    for (int d = 1; d < c->size; d++)
+        AXL_TRY(post_send(c, l, src_at(l, 0), l->n, wrap(c, c->rank + d)));
+    copy_own(c, l);
+
+out:
+    return status;
+}
+
+// In step k a rank passes on the shard that came in step k - 1.
+static axl_status gather_ring(axl_comm *c, lane *l)
+{
+    axl_status status = AXL_OK;
+    const int out_part = wrap(c, c->rank - l->step), in_part = wrap(c, c->rank - l->step - 1);
+
+    if (l->step == 0)
+        copy_own(c, l);
+    AXL_TRY(post_recv(c, l, dst_at(l, in_part * l->coll->count), l->n, wrap(c, c->rank - 1)));
+    AXL_TRY(post_send(c, l, dst_at(l, out_part * l->coll->count), l->n, wrap(c, c->rank + 1)));
+
+out:
+    return status;
+}
+
+// ---- reduce_scatter
+
+static axl_status scatter_direct(axl_comm *c, lane *l)
+{
+    axl_status status = AXL_OK;
+
+    for (int d = 1; d < c->size; d++)
+        AXL_TRY(post_recv(c, l, staged(l, (d - 1) * l->n), l->n, wrap(c, c->rank - d)));
+    for (int d = 1; d < c->size; d++) {
+        const int to = wrap(c, c->rank + d);
+        AXL_TRY(post_send(c, l, src_at(l, to * l->coll->count), l->n, to));
+    }
+
+out:
+    return status;
+}
+
+// Lists the summands in rank order, whatever the order of arrival: own here, the others staged.
+static void list_parts(axl_comm *c, lane *l, const void *own, int64_t n)
+{
+    for (int d = 1; d < c->size; d++)
+        l->parts[wrap(c, c->rank - d)] = staged(l, (d - 1) * n);
+    l->parts[c->rank] = own;
+}
+
+static void scatter_direct_sum(axl_comm *c, lane *l)
+{
+    list_parts(c, l, src_at(l, c->rank * l->coll->count), l->n);
+    axl_reduce_sum(l->parts, c->size, l->coll->dtype, l->n, (float *)l->coll->dst + l->at,
+                   l->coll->accumulate);
+}
+
+// The partial sum of a shard starts at the rank after its owner and travels once around. Two staged
+// places take turns: one is sent while the other receives.
+static axl_status scatter_ring(axl_comm *c, lane *l)
+{
+    axl_status status = AXL_OK;
+    const int out_part = wrap(c, c->rank - 1 - l->step);
+    const void *partial = l->step == 0 ? (const void *)src_at(l, out_part * l->coll->count)
+                                       : staged(l, (l->step + 1) % 2 * l->n);
+
+    AXL_TRY(post_recv(c, l, staged(l, l->step % 2 * l->n), l->n, wrap(c, c->rank - 1)));
+    AXL_TRY(post_send(c, l, partial, l->n, wrap(c, c->rank + 1)));
+
+out:
+    return status;
+}
+
+static void scatter_ring_sum(axl_comm *c, lane *l)
+{
+    const int in_part = wrap(c, c->rank - 2 - l->step);
+    float *came = (float *)(void *)staged(l, l->step % 2 * l->n);
+    const bool last = l->step == c->size - 2;
+
+    l->parts[0] = came;
+    l->parts[1] = src_at(l, in_part * l->coll->count);
+    axl_reduce_sum(l->parts, 2, AXL_F32, l->n, last ? (float *)l->coll->dst + l->at : came,
+                   last && l->coll->accumulate);
+}
+
+// ---- all_reduce: the chunk is cut into one slice a rank, reduced there, and gathered again
+
+static int64_t slice_begin(const axl_comm *c, const lane *l, int rank)
+{
+    const int64_t per = (l->n + c->size - 1) / c->size;
+    return rank * per < l->n ? rank * per : l->n;
+}
+
+static int64_t slice_size(const axl_comm *c, const lane *l, int rank)
+{
+    return slice_begin(c, l, rank + 1) - slice_begin(c, l, rank);
+}
+
+static axl_status reduce_sliced(axl_comm *c, lane *l)
+{
+    axl_status status = AXL_OK;
+    const int64_t mine = slice_size(c, l, c->rank);
+
+    for (int d = 1; d < c->size; d++) {
+        const int from = wrap(c, c->rank - d);
+        if (l->step == 0)
+            AXL_TRY(post_recv(c, l, staged(l, (d - 1) * mine), mine, from));
+        else
+            AXL_TRY(
+                post_recv(c, l, dst_at(l, slice_begin(c, l, from)), slice_size(c, l, from), from));
+    }
+    for (int d = 1; d < c->size; d++) {
+        const int to = wrap(c, c->rank + d), part = l->step == 0 ? to : c->rank;
+        AXL_TRY(post_send(c, l, dst_at(l, slice_begin(c, l, part)), slice_size(c, l, part), to));
+    }
+
+out:
+    return status;
+}
+
+static void reduce_sliced_sum(axl_comm *c, lane *l)
+{
+    const int64_t mine = slice_size(c, l, c->rank);
+    char *own = dst_at(l, slice_begin(c, l, c->rank));
+
+    if (l->step != 0)
+        return;
+    list_parts(c, l, own, mine);
+    axl_reduce_any(l->parts, c->size, l->coll->dtype, l->coll->reduce, mine, own);
+}
+
+static axl_status reduce_whole(axl_comm *c, lane *l)
+{
+    axl_status status = AXL_OK;
+
+    for (int d = 1; d < c->size; d++)
+        AXL_TRY(post_recv(c, l, staged(l, (d - 1) * l->n), l->n, wrap(c, c->rank - d)));
+    for (int d = 1; d < c->size; d++)
+        AXL_TRY(post_send(c, l, dst_at(l, 0), l->n, wrap(c, c->rank + d)));
+
+out:
+    return status;
+}
+
+static void reduce_whole_sum(axl_comm *c, lane *l)
+{
+    list_parts(c, l, dst_at(l, 0), l->n);
+    axl_reduce_any(l->parts, c->size, l->coll->dtype, l->coll->reduce, l->n, dst_at(l, 0));
+}
+
+// ---- broadcast and shift
+
+// A chain from the root: receive a chunk, then pass it on.
+static axl_status broadcast_chain(axl_comm *c, lane *l)
+{
+    axl_status status = AXL_OK;
+    const int place = wrap(c, c->rank - l->coll->peer);
+
+    if (l->step == 0 && place > 0)
+        AXL_TRY(post_recv(c, l, dst_at(l, 0), l->n, wrap(c, c->rank - 1)));
+    if (l->step == 1 && place < c->size - 1)
+        AXL_TRY(post_send(c, l, dst_at(l, 0), l->n, wrap(c, c->rank + 1)));
+
+out:
+    return status;
+}
+
+static axl_status shift_direct(axl_comm *c, lane *l)
+{
+    axl_status status = AXL_OK;
+    const int distance = l->coll->peer % c->size;
+
+    if (distance == 0) {
+        memcpy(dst_at(l, 0), src_at(l, 0), (size_t)l->n);
+        goto out;
+    }
+    AXL_TRY(post_recv(c, l, dst_at(l, 0), l->n, wrap(c, c->rank - distance)));
+    AXL_TRY(post_send(c, l, src_at(l, 0), l->n, wrap(c, c->rank + distance)));
+
+out:
+    return status;
+}
+
+// ---- the choice
+
+static const axl_algo algo_gather_direct = {one_step, gather_direct, NULL, false};
+static const axl_algo algo_gather_ring = {ring_steps, gather_ring, NULL, false};
+static const axl_algo algo_scatter_direct = {one_step, scatter_direct, scatter_direct_sum, true};
+static const axl_algo algo_scatter_ring = {ring_steps, scatter_ring, scatter_ring_sum, true};
+static const axl_algo algo_reduce_sliced = {two_steps, reduce_sliced, reduce_sliced_sum, true};
+static const axl_algo algo_reduce_whole = {one_step, reduce_whole, reduce_whole_sum, true};
+static const axl_algo algo_broadcast = {two_steps, broadcast_chain, NULL, false};
+static const axl_algo algo_shift = {one_step, shift_direct, NULL, false};
+
+static const axl_algo *choose(const axl_comm *c, const axl_coll *coll)
+{
+    const bool ring = c->n_hosts > 1 && c->n_hosts < c->size;
+    const int64_t bytes = coll->count * (int64_t)coll->elem;
+
+    switch (coll->op) {
+    case AXL_COMM_ALL_GATHER:
+        return ring ? &algo_gather_ring : &algo_gather_direct;
+    case AXL_COMM_REDUCE_SCATTER:
+        return ring && coll->dtype == AXL_F32 ? &algo_scatter_ring : &algo_scatter_direct;
+    case AXL_COMM_ALL_REDUCE:
+        return bytes <= SMALL_BYTES ? &algo_reduce_whole : &algo_reduce_sliced;
+    case AXL_COMM_BROADCAST:
+        return &algo_broadcast;
+    default:
+        return &algo_shift;
+    }
+}
+
+void axl_mpi_plan(axl_comm *c, axl_coll *coll)
+{
+    mpi_state *m = c->impl;
+    const int64_t part = staging_bytes(c) / (c->size - 1) / (int64_t)coll->elem;
+
+    coll->algo = choose(c, coll);
+    if (!coll->algo->staged)
+        coll->chunk = COPY_BYTES / (int64_t)coll->elem;
+    else if (coll->algo == &algo_reduce_sliced)
+        coll->chunk = part * c->size;
+    else
+        coll->chunk =
+            coll->algo == &algo_scatter_ring ? staging_bytes(c) / 4 / (int64_t)coll->elem : part;
+    coll->n_chunks = (coll->count + coll->chunk - 1) / coll->chunk;
+    coll->tag = m->tag;
+    m->tag = (int)((m->tag + coll->n_chunks) % m->tag_limit);
+}
+
+// ---- lanes
+
+static axl_status lane_prepare(axl_comm *c, lane *l)
+{
+    axl_status status = AXL_OK;
+    const size_t n = (size_t)c->size;
+
+    if (l->requests == NULL)
+        AXL_TRY(axl_calloc(2 * n, sizeof *l->requests, "messages", &l->requests));
+    if (l->parts == NULL)
+        AXL_TRY(axl_calloc(n, sizeof *l->parts, "summands", &l->parts));
+    if (l->coll->algo->staged && l->staging == NULL)
+        AXL_TRY(axl_calloc((size_t)staging_bytes(c), 1, "staging of reductions", &l->staging));
+
+out:
+    return status;
+}
+
+// Gives an idle lane the next chunk of the task, if there is one.
+static axl_status lane_take(axl_comm_task *t, task_state *x, lane *l)
+{
+    axl_status status = AXL_OK;
+    const mpi_state *m = t->comm->impl;
+
+    while (x->coll < t->n_colls && x->chunk == t->colls[x->coll].n_chunks) {
+        x->coll++;
+        x->chunk = 0;
+    }
+    if (x->coll == t->n_colls)
+        goto out;
+    l->coll = &t->colls[x->coll];
+    l->at = x->chunk * l->coll->chunk;
+    l->n = l->coll->count - l->at < l->coll->chunk ? l->coll->count - l->at : l->coll->chunk;
+    l->tag = (int)((l->coll->tag + x->chunk) % m->tag_limit);
+    l->step = 0;
+    l->n_requests = 0;
+    x->chunk++;
+    AXL_TRY(lane_prepare(t->comm, l));
+    AXL_TRY(l->coll->algo->post(t->comm, l));
+
+out:
+    return status;
+}
+
+static axl_status lane_advance(axl_comm *c, lane *l)
+{
+    axl_status status = AXL_OK;
+    const axl_algo *algo = l->coll->algo;
+    int done = 0;
+
+    AXL_MPI(MPI_Testall(l->n_requests, l->requests, &done, MPI_STATUSES_IGNORE));
+    if (!done)
+        goto out;
+    if (algo->finish != NULL)
+        algo->finish(c, l);
+    l->step++;
+    l->n_requests = 0;
+    if (l->step == algo->n_steps(c->size))
+        l->coll = NULL;
+    else
+        AXL_TRY(algo->post(c, l));
+
+out:
+    return status;
+}
+
+axl_status axl_mpi_poll(axl_comm_task *t, bool *done)
+{
+    axl_status status = AXL_OK;
+    task_state *x = t->state;
+    bool busy = false;
+
+    if (x == NULL) {
+        AXL_TRY(axl_calloc(1, sizeof *x, "the state of a collective", &x));
+        t->state = x;
+    }
+    if (!t->started) {
+        t->started = true;
+        x->coll = 0;
+        x->chunk = 0;
+    }
+    for (int i = 0; i < N_LANES; i++) {
+        lane *l = &x->lanes[i];
+        if (l->coll != NULL)
+            AXL_TRY(lane_advance(t->comm, l));
+        if (l->coll == NULL)
+            AXL_TRY(lane_take(t, x, l));
+        busy = busy || l->coll != NULL;
+    }
+    *done = !busy;
+
+out:
+    return status;
+}
+
+void axl_mpi_task_fini(axl_comm_task *t)
+{
+    task_state *x = t->state;
+
+    if (x == NULL)
+        return;
+    for (int i = 0; i < N_LANES; i++) {
+        free(x->lanes[i].requests);
+        free((void *)x->lanes[i].parts);
+        free(x->lanes[i].staging);
+    }
+    free(x);
+    t->state = NULL;
+}

@@ -1,0 +1,75 @@
+// Which transport the world uses. The variables that a launcher sets are the one thing read here from
+// the environment: they say whether other ranks exist before MPI is started, which takes a third of
+// a second even for one rank.
+#include "comm/transport.h"
+
+#include "src/base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+// mpirun and srun --mpi=pmix set the first two, other MPIs the rest.
+static const char *const launcher_variables[] = {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK",
+                                                 "PMI_FD"};
+
+static bool launched(void)
+{
+    for (size_t i = 0; i < sizeof launcher_variables / sizeof *launcher_variables; i++)
+        if (getenv(launcher_variables[i]) != NULL)
+            return true;
+    return false;
+}
+
+// Tasks of a Slurm step that cannot see each other would all train alone into one folder.
+static axl_status check_slurm(const axl_comm *world)
+{
+    axl_status status = AXL_OK;
+    const char *tasks = getenv("SLURM_STEP_NUM_TASKS");
+    const bool in_step = getenv("SLURM_PROCID") != NULL && tasks != NULL;
+
+    AXL_REQUIRE(!in_step || world->size > 1 || strtol(tasks, NULL, 10) <= 1, AXL_E_COMM,
+                "srun started %s tasks, but each sees only itself; start it with srun --mpi=pmix",
+                tasks);
+
+out:
+    return status;
+}
+
+axl_status axl_comm_init(int *argc, char ***argv, axl_comm **out_world)
+{
+    axl_status status = AXL_OK;
+    axl_comm *world = NULL;
+
+    AXL_TRY(axl_calloc(1, sizeof *world, "the communicator", &world));
+    axl_self_init(world);
+    AXL_TRY(axl_calloc(1, sizeof *world->root, "the communicator", &world->root));
+    AXL_TRY(axl_strdup("world", &world->name));
+    if (launched())
+        AXL_TRY(axl_mpi_init(argc, argv, world));
+    AXL_TRY(check_slurm(world));
+    *out_world = world;
+    world = NULL;
+
+out:
+    axl_comm_finalize(world);
+    return status;
+}
+
+void axl_comm_finalize(axl_comm *world)
+{
+    if (world == NULL)
+        return;
+    const axl_transport *transport = world->transport;
+    axl_comm_root *root = world->root;
+    axl_comm_destroy(world);
+    free(root);
+    transport->finalize();
+}
+
+_Noreturn void axl_comm_abort(axl_comm *world, int exit_code, const char *message)
+{
+    (void)fprintf(stderr, "axl-dist: rank %d: %s\n", world->rank, message);
+    (void)fflush(NULL);
+    world->transport->abort(world, exit_code);
+    exit(exit_code);
+}

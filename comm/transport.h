@@ -1,0 +1,96 @@
+// What stands between comm.h and a transport: the communicator, a collective, and the task that runs
+// a group of them. Private to comm/.
+#ifndef AXL_COMM_TRANSPORT_H
+#define AXL_COMM_TRANSPORT_H
+
+#include "comm/comm.h"
+
+typedef struct axl_algo axl_algo; // the transport's
+
+// One collective, as called.
+typedef struct axl_coll {
+    axl_comm_op op;
+    const void *src; // shard, full, or NULL (in place)
+    void *dst;
+    int64_t count; // elements of a shard (all_gather, reduce_scatter), else of the buffer
+    axl_dtype dtype;
+    size_t elem; // bytes of an element
+    axl_reduce_op reduce;
+    bool accumulate;
+    int peer; // root of a broadcast, distance of a shift
+    // set by the transport's plan
+    const axl_algo *algo;    // NULL: nothing travels
+    int64_t chunk, n_chunks; // elements a chunk; the transport's units of work
+    int tag;                 // of its first chunk
+} axl_coll;
+
+// A queued group of collectives. Pooled by its communicator, so that a step allocates nothing once
+// the pool is warm.
+typedef struct axl_comm_task {
+    axl_task base; // first: the stream sees only this
+    axl_comm *comm;
+    axl_coll *colls; // [capacity], owned
+    size_t n_colls, capacity;
+    void *state; // owned by the transport; NULL until the first run
+    bool started;
+    axl_stream *stream; // of the group
+    struct axl_comm_task *next_free;
+} axl_comm_task;
+
+typedef struct axl_transport {
+    const char *name;
+    axl_status (*split)(axl_comm *parent, int color, int key, axl_comm *child, bool *member);
+    void (*destroy)(axl_comm *c);
+    // Cuts a collective into chunks and gives it tags; called in program order.
+    void (*plan)(axl_comm *c, axl_coll *coll);
+    // Moves a task on without blocking.
+    axl_status (*poll)(axl_comm_task *t, bool *done);
+    void (*task_fini)(axl_comm_task *t); // frees t->state
+    axl_status (*barrier)(axl_comm *c);
+    axl_status (*bcast)(axl_comm *c, void *bytes, int64_t n, int root);
+    axl_status (*gather)(axl_comm *c, const void *bytes, int64_t n, axl_str *out, int64_t *sizes);
+    // all [size * n] bytes from each rank's mine [n]
+    axl_status (*all_gather)(axl_comm *c, const void *mine, void *all, int64_t n);
+    void (*abort)(axl_comm *c, int exit_code);
+    void (*finalize)(void);
+} axl_transport;
+
+// What all communicators of a process share.
+typedef struct axl_comm_root {
+    axl_device *device; // whose streams waits move on; borrowed, set by the first queued collective
+    bool threads;
+} axl_comm_root;
+
+struct axl_comm {
+    const axl_transport *transport;
+    axl_comm_root *root; // owned by the world
+    char *name;          // owned
+    int rank, size, local_rank, local_size;
+    int n_hosts;          // over which the ranks spread; decides between algorithms
+    axl_comm_task *group; // open group or NULL; owned
+    axl_comm_task *free;  // pool
+    axl_comm_counter counters[AXL_COMM_N_OPS];
+    void *impl; // owned by the transport
+};
+
+extern const axl_transport axl_transport_self;
+extern const axl_transport axl_transport_mpi;
+
+// mpi.c: starts MPI and fills world (transport, ranks, impl).
+axl_status axl_mpi_init(int *argc, char ***argv, axl_comm *world);
+
+// self.c: a communicator of one rank.
+void axl_self_init(axl_comm *c);
+
+// comm.c: one round of waiting: moves the streams on and lets others run.
+axl_status axl_comm_idle(axl_comm *c);
+
+// reduce.c. dst [n] f32 (+)= the sum of n_src arrays src[k] [n] of dtype F32 or BF16, in order of k.
+// dst may be one of them.
+void axl_reduce_sum(const void *const *src, int n_src, axl_dtype dtype, int64_t n, float *dst,
+                    bool accumulate);
+// dst [n] of dtype = src[0] op src[1] ...; dst may be one of them. dtype F32, F64, I64, BF16.
+void axl_reduce_any(const void *const *src, int n_src, axl_dtype dtype, axl_reduce_op op, int64_t n,
+                    void *dst);
+
+#endif

@@ -1,0 +1,426 @@
+// RUN: np=1,2,3,4
+// Every collective against a plain computation that each rank does for itself; groups, order, uneven
+// and zero counts, counters against the formulas, agreement on failures.
+#include "tests/check.h"
+
+#include "comm/transport.h" // to claim several hosts
+#include "src/base/philox.h"
+
+#include <stdlib.h>
+
+static axl_comm *world;
+
+// A device whose queue is enough for these tests.
+static struct {
+    axl_task *head;
+    uint64_t n_done;
+} queue;
+static axl_device device;
+static axl_stream stream = {.device = &device, .name = "test"};
+
+axl_status axl_stream_push(axl_stream *s, axl_task *task)
+{
+    axl_task **end = &queue.head;
+
+    (void)s;
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = task;
+    return AXL_OK;
+}
+
+axl_status axl_device_progress(axl_device *d)
+{
+    axl_status status = AXL_OK;
+    bool done = true;
+
+    (void)d;
+    while (done && queue.head != NULL) {
+        axl_task *t = queue.head;
+        AXL_TRY(t->poll(t, &done));
+        if (done) {
+            queue.head = t->next;
+            t->destroy(t);
+            queue.n_done++;
+        }
+    }
+
+out:
+    return status;
+}
+
+static void drain(void)
+{
+    while (queue.head != NULL)
+        CHECK_OK(axl_device_progress(&device));
+}
+
+// The value of element i of rank r's buffer: small multiples of 1/8, so that sums are exact in every
+// order and in BF16 inputs.
+static float value(int r, int64_t i)
+{
+    return (float)((i * 7 + r * 13) % 29 - 14) / 8.0F;
+}
+
+static const int64_t counts[] = {0, 1, 5, 513, 70001, 700001};
+enum { N_COUNTS = sizeof counts / sizeof *counts };
+
+static void all_gather_collects_shards_in_rank_order(void **state)
+{
+    const int n = axl_comm_size(world), rank = axl_comm_rank(world);
+
+    (void)state;
+    for (int k = 0; k < 2 * N_COUNTS; k++) {
+        const int64_t count = counts[k / 2];
+        const bool in_place = k % 2 == 1;
+        float *full = calloc((size_t)(n * count + 1), sizeof *full);
+        float *shard = in_place ? full + rank * count : calloc((size_t)count + 1, sizeof *shard);
+        for (int64_t i = 0; i < count; i++)
+            shard[i] = value(rank, i);
+        CHECK_OK(axl_comm_all_gather(world, shard, full, count, AXL_F32, NULL));
+        for (int r = 0; r < n; r++)
+            for (int64_t i = 0; i < count; i++)
+                assert_true(full[r * count + i] == value(r, i));
+        if (!in_place)
+            free(shard);
+        free(full);
+    }
+}
+
+static void check_reduce_scatter(int64_t count, axl_dtype dtype, bool accumulate, axl_stream *s)
+{
+    const int n = axl_comm_size(world), rank = axl_comm_rank(world);
+    const size_t elem = axl_dtype_size(dtype);
+    char *full = calloc((size_t)(n * count + 1), elem);
+    float *shard = calloc((size_t)count + 1, sizeof *shard);
+
+    for (int64_t i = 0; i < n * count; i++) {
+        if (dtype == AXL_F32)
+            ((float *)(void *)full)[i] = value(rank, i);
+        else
+            ((axl_bf16 *)(void *)full)[i] = axl_f32_to_bf16(value(rank, i));
+    }
+    for (int64_t i = 0; i < count; i++)
+        shard[i] = 0.5F;
+    CHECK_OK(axl_comm_reduce_scatter(world, full, shard, count, dtype, accumulate, s));
+    if (s != NULL)
+        drain();
+    for (int64_t i = 0; i < count; i++) {
+        float sum = accumulate ? 0.5F : 0.0F;
+        for (int r = 0; r < n; r++)
+            sum += value(r, rank * count + i);
+        assert_true(shard[i] == sum);
+    }
+    free(shard);
+    free(full);
+}
+
+static void reduce_scatter_sums_each_part(void **state)
+{
+    (void)state;
+    for (int k = 0; k < N_COUNTS; k++) {
+        check_reduce_scatter(counts[k], AXL_F32, false, NULL);
+        check_reduce_scatter(counts[k], AXL_F32, true, &stream);
+        check_reduce_scatter(counts[k], AXL_BF16, k % 2 == 0, NULL);
+    }
+}
+
+static void reduce_scatter_adds_in_rank_order(void **state)
+{
+    const int n = axl_comm_size(world), rank = axl_comm_rank(world);
+    enum { COUNT = 3000 };
+    float *full = calloc((size_t)n * COUNT, sizeof *full), *shard = calloc(COUNT, sizeof *shard);
+
+    (void)state;
+    for (int64_t i = 0; i < n * COUNT; i++)
+        full[i] = (float)axl_random_normal((uint64_t)rank, AXL_RANDOM_TEST, (uint64_t)i);
+    CHECK_OK(axl_comm_reduce_scatter(world, full, shard, COUNT, AXL_F32, false, NULL));
+    for (int64_t i = 0; i < COUNT; i++) {
+        float sum = 0.0F;
+        for (int r = 0; r < n; r++) {
+            const int64_t at = rank * COUNT + i;
+            const float x = (float)axl_random_normal((uint64_t)r, AXL_RANDOM_TEST, (uint64_t)at);
+            sum = r == 0 ? x : sum + x;
+        }
+        assert_true(shard[i] == sum);
+    }
+    // In place: the sum replaces this rank's own part.
+    CHECK_OK(
+        axl_comm_reduce_scatter(world, full, full + rank * COUNT, COUNT, AXL_F32, false, NULL));
+    assert_memory_equal(full + rank * COUNT, shard, COUNT * sizeof *shard);
+    free(shard);
+    free(full);
+}
+
+static double expected(int n, int64_t i, axl_reduce_op op)
+{
+    double x = (double)value(0, i);
+
+    for (int r = 1; r < n; r++) {
+        const double y = (double)value(r, i);
+        if (op == AXL_REDUCE_SUM)
+            x += y;
+        else if (op == AXL_REDUCE_MAX)
+            x = y > x ? y : x;
+        else
+            x = y < x ? y : x;
+    }
+    return x;
+}
+
+static void put(void *buf, axl_dtype dtype, int64_t i, float x)
+{
+    if (dtype == AXL_F32)
+        ((float *)buf)[i] = x;
+    else if (dtype == AXL_F64)
+        ((double *)buf)[i] = (double)x;
+    else if (dtype == AXL_I64)
+        ((int64_t *)buf)[i] = (int64_t)(8.0F * x);
+    else
+        ((axl_bf16 *)buf)[i] = axl_f32_to_bf16(x);
+}
+
+static double get(const void *buf, axl_dtype dtype, int64_t i)
+{
+    if (dtype == AXL_F32)
+        return (double)((const float *)buf)[i];
+    if (dtype == AXL_F64)
+        return ((const double *)buf)[i];
+    if (dtype == AXL_I64)
+        return (double)((const int64_t *)buf)[i] / 8.0;
+    return (double)axl_bf16_to_f32(((const axl_bf16 *)buf)[i]);
+}
+
+// As if the ranks sat on two hosts: the ring algorithms.
+static void rings_give_the_same(void **state)
+{
+    const int n_hosts = world->n_hosts;
+
+    world->n_hosts = 2;
+    all_gather_collects_shards_in_rank_order(state);
+    reduce_scatter_sums_each_part(state);
+    world->n_hosts = n_hosts;
+}
+
+static void all_reduce_knows_types_and_operations(void **state)
+{
+    static const axl_dtype dtypes[] = {AXL_F32, AXL_F64, AXL_I64, AXL_BF16};
+    const int n = axl_comm_size(world), rank = axl_comm_rank(world);
+
+    (void)state;
+    for (int k = 0; k < 4 * 3 * N_COUNTS; k++) {
+        const axl_dtype dtype = dtypes[k % 4];
+        const axl_reduce_op op = (axl_reduce_op)(k / 4 % 3);
+        const int64_t count = counts[k / 12];
+        void *buf = calloc((size_t)count + 1, 8);
+        for (int64_t i = 0; i < count; i++)
+            put(buf, dtype, i, value(rank, i));
+        CHECK_OK(axl_comm_all_reduce(world, buf, count, dtype, op, NULL));
+        for (int64_t i = 0; i < count; i++)
+            if (get(buf, dtype, i) != expected(n, i, op))
+                fail_msg("%s op %d [%lld]: %g, expected %g", axl_dtype_name(dtype), (int)op,
+                         (long long)i, get(buf, dtype, i), expected(n, i, op));
+        free(buf);
+    }
+    CHECK_FAILS(axl_comm_all_reduce(world, NULL, 0, AXL_I8, AXL_REDUCE_SUM, NULL),
+                AXL_E_UNSUPPORTED, "I8");
+}
+
+static void broadcast_and_shift_move_bytes(void **state)
+{
+    const int n = axl_comm_size(world), rank = axl_comm_rank(world);
+    enum { BYTES = 9000001 };
+    uint8_t *a = calloc(BYTES, 1), *b = calloc(BYTES, 1);
+
+    (void)state;
+    for (int root = 0; root < n; root++) {
+        for (int64_t i = 0; i < BYTES; i++)
+            a[i] = (uint8_t)(rank == root ? i * 31 + root : 0);
+        CHECK_OK(axl_comm_broadcast(world, a, BYTES, root, root % 2 == 0 ? NULL : &stream));
+        drain();
+        for (int64_t i = 0; i < BYTES; i++)
+            assert_true(a[i] == (uint8_t)(i * 31 + root));
+    }
+    for (int distance = -1; distance <= n; distance++) {
+        const int from = ((rank - distance) % n + n) % n;
+        memset(a, rank + 1, BYTES);
+        CHECK_OK(axl_comm_shift(world, a, b, BYTES, distance, NULL));
+        for (int64_t i = 0; i < BYTES; i++)
+            assert_true(b[i] == from + 1);
+    }
+    free(a);
+    free(b);
+}
+
+static void groups_and_queues_keep_order(void **state)
+{
+    const int n = axl_comm_size(world), rank = axl_comm_rank(world);
+    enum { N = 9, LARGEST = 40000 };
+    float *full[N];
+    float sum[N][4];
+
+    (void)state;
+    CHECK_OK(axl_comm_group_begin(world));
+    for (int k = 0; k < N; k++) {
+        const int64_t count = k == 3 ? 0 : (int64_t)k * k * 500 + 1;
+        full[k] = calloc((size_t)n * LARGEST, sizeof(float));
+        for (int64_t i = 0; i < count; i++)
+            full[k][rank * count + i] = value(rank + k, i);
+        CHECK_OK(
+            axl_comm_all_gather(world, full[k] + rank * count, full[k], count, AXL_F32, &stream));
+    }
+    CHECK_OK(axl_comm_group_end(world));
+    // A blocking call behind a queue must move the queue, or ranks wait for each other.
+    if (rank % 2 == 0)
+        drain();
+    CHECK_OK(axl_comm_barrier(world));
+    for (int k = 0; k < N; k++) {
+        for (int i = 0; i < 4; i++)
+            sum[k][i] = (float)(rank + k + i);
+        CHECK_OK(axl_comm_all_reduce(world, sum[k], 4, AXL_F32, AXL_REDUCE_SUM, &stream));
+    }
+    drain();
+    for (int k = 0; k < N; k++) {
+        const int64_t count = k == 3 ? 0 : (int64_t)k * k * 500 + 1;
+        for (int r = 0; r < n; r++)
+            for (int64_t i = 0; i < count; i++)
+                assert_true(full[k][r * count + i] == value(r + k, i));
+        for (int i = 0; i < 4; i++)
+            assert_true(sum[k][i] == (float)(n * (k + i) + n * (n - 1) / 2));
+        free(full[k]);
+    }
+    CHECK_OK(axl_comm_group_begin(world));
+    CHECK_OK(axl_comm_group_end(world));
+    CHECK_FAILS(axl_comm_group_end(world), AXL_E_BUG, "world");
+}
+
+static void counters_equal_the_formulas(void **state)
+{
+    const int64_t n = axl_comm_size(world);
+    axl_comm_counter c[AXL_COMM_N_OPS];
+    float *full = calloc((size_t)n * 1003, sizeof *full), *shard = calloc(1003, sizeof *shard);
+
+    (void)state;
+    axl_comm_counters_reset(world);
+    for (int k = 0; k < 3; k++) {
+        CHECK_OK(axl_comm_all_gather(world, shard, full, 1003, AXL_BF16, NULL));
+        CHECK_OK(axl_comm_reduce_scatter(world, full, shard, 1001, AXL_F32, true, NULL));
+    }
+    CHECK_OK(axl_comm_all_reduce(world, shard, 1001, AXL_F32, AXL_REDUCE_SUM, NULL));
+    CHECK_OK(axl_comm_broadcast(world, shard, 77, 0, NULL));
+    CHECK_OK(axl_comm_shift(world, shard, full, 55, 1, NULL));
+    axl_comm_counters_read(world, c);
+    assert_int_equal(c[AXL_COMM_ALL_GATHER].calls, 3);
+    assert_int_equal(c[AXL_COMM_ALL_GATHER].payload_bytes, 3 * n * 1003 * 2);
+    assert_int_equal(c[AXL_COMM_ALL_GATHER].sent_bytes, 3 * (n - 1) * 1003 * 2);
+    assert_int_equal(c[AXL_COMM_REDUCE_SCATTER].payload_bytes, 3 * n * 1001 * 4);
+    assert_int_equal(c[AXL_COMM_REDUCE_SCATTER].sent_bytes, 3 * (n - 1) * 1001 * 4);
+    assert_int_equal(c[AXL_COMM_ALL_REDUCE].payload_bytes, 1001 * 4);
+    assert_int_equal(c[AXL_COMM_ALL_REDUCE].sent_bytes, 2 * (n - 1) * 1001 * 4 / n);
+    assert_int_equal(c[AXL_COMM_BROADCAST].sent_bytes, axl_comm_rank(world) == n - 1 ? 0 : 77);
+    assert_int_equal(c[AXL_COMM_SHIFT].sent_bytes, n == 1 ? 0 : 55);
+    assert_true(c[AXL_COMM_ALL_GATHER].exposed_seconds >= 0.0);
+    axl_comm_count_exposed(world, AXL_COMM_SHIFT, 2.0);
+    axl_comm_counters_read(world, c);
+    assert_true(c[AXL_COMM_SHIFT].exposed_seconds >= 2.0);
+    axl_comm_counters_reset(world);
+    axl_comm_counters_read(world, c);
+    assert_int_equal(c[AXL_COMM_ALL_GATHER].calls, 0);
+    free(shard);
+    free(full);
+}
+
+static void split_makes_axes(void **state)
+{
+    const int n = axl_comm_size(world), rank = axl_comm_rank(world);
+    axl_comm *pair = NULL, *none = NULL, *all = NULL;
+    int64_t sum = rank;
+
+    (void)state;
+    CHECK_OK(axl_comm_split(world, rank / 2, rank, "pair", &pair));
+    assert_string_equal(axl_comm_name(pair), "pair");
+    assert_int_equal(axl_comm_rank(pair), rank % 2);
+    assert_int_equal(axl_comm_size(pair), rank / 2 * 2 + 1 < n ? 2 : 1);
+    CHECK_OK(axl_comm_all_reduce_i64(pair, &sum, 1, AXL_REDUCE_SUM));
+    assert_int_equal(sum, axl_comm_size(pair) == 2 ? rank / 2 * 4 + 1 : rank);
+    CHECK_OK(axl_comm_split(world, rank == 0 ? -1 : 0, 0, "rest", &none));
+    assert_true((none == NULL) == (rank == 0));
+    CHECK_OK(axl_comm_split(world, 0, -rank, "reversed", &all));
+    assert_int_equal(axl_comm_rank(all), n - 1 - rank);
+    assert_int_equal(axl_comm_local_size(all), n);
+    axl_comm_destroy(all);
+    axl_comm_destroy(none);
+    axl_comm_destroy(pair);
+}
+
+static void host_helpers_gather_and_reduce(void **state)
+{
+    const int n = axl_comm_size(world), rank = axl_comm_rank(world);
+    char mine[16], text[8] = "";
+    axl_str all = {0};
+    int64_t sizes[64], at = 0;
+    double x[2] = {0.1 * rank, -rank};
+
+    (void)state;
+    memset(mine, 'a' + rank, sizeof mine);
+    CHECK_OK(axl_comm_gather_bytes(world, mine, rank % 2 == 1 ? 0 : rank + 1, &all, sizes));
+    for (int r = 0; r < n && rank == 0; r++) {
+        assert_int_equal(sizes[r], r % 2 == 1 ? 0 : r + 1);
+        for (int64_t i = 0; i < sizes[r]; i++)
+            assert_int_equal(all.data[at++], 'a' + r);
+    }
+    assert_int_equal(all.len, rank == 0 ? (size_t)at : 0);
+    axl_str_fini(&all);
+    CHECK_OK(axl_comm_all_reduce_f64(world, x, 2, AXL_REDUCE_MAX));
+    assert_true(x[0] == 0.1 * (n - 1) && x[1] == 0.0);
+    if (rank == n - 1)
+        (void)snprintf(text, sizeof text, "hello");
+    CHECK_OK(axl_comm_bcast_bytes(world, text, sizeof text, n - 1));
+    assert_string_equal(text, "hello");
+}
+
+static void agree_spreads_the_first_failure(void **state)
+{
+    const int n = axl_comm_size(world), rank = axl_comm_rank(world);
+    axl_status mine = AXL_OK;
+
+    (void)state;
+    CHECK_OK(axl_comm_agree(world, AXL_OK));
+    if (n == 1) {
+        assert_int_equal(axl_comm_agree(world, AXL_E_INPUT), AXL_E_INPUT);
+        return;
+    }
+    if (rank == 1)
+        mine = axl_error_set(AXL_E_INPUT, __FILE__, __LINE__, "a file is broken");
+    if (rank == 2)
+        mine = axl_error_set(AXL_E_IO, __FILE__, __LINE__, "another thing");
+    CHECK_FAILS(axl_comm_agree(world, mine), AXL_E_INPUT, "rank 1: a file is broken");
+    CHECK_OK(axl_comm_agree(world, AXL_OK));
+}
+
+int main(int argc, char **argv)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_gather_collects_shards_in_rank_order),
+        cmocka_unit_test(reduce_scatter_sums_each_part),
+        cmocka_unit_test(reduce_scatter_adds_in_rank_order),
+        cmocka_unit_test(rings_give_the_same),
+        cmocka_unit_test(all_reduce_knows_types_and_operations),
+        cmocka_unit_test(broadcast_and_shift_move_bytes),
+        cmocka_unit_test(groups_and_queues_keep_order),
+        cmocka_unit_test(counters_equal_the_formulas),
+        cmocka_unit_test(split_makes_axes),
+        cmocka_unit_test(host_helpers_gather_and_reduce),
+        cmocka_unit_test(agree_spreads_the_first_failure),
+    };
+
+    if (axl_comm_init(&argc, &argv, &world) != AXL_OK) {
+        (void)fprintf(stderr, "%s\n", axl_error_message());
+        return 1;
+    }
+    const int n_failed = cmocka_run_group_tests(tests, NULL, NULL);
+    if (n_failed > 0)
+        axl_comm_abort(world, 1, "a test failed");
+    axl_comm_finalize(world);
+    return 0;
+}
