@@ -65,10 +65,10 @@ BEGIN {
 END {
     while ((getline line < index_file) > 0) {
         split(line, field, "\t")
-        if (line ~ /^00database/ || (field[2] in seen))
-            continue # about the file itself, or a second name of an entry
-        seen[field[2]] = 1
         text = tidy(substr(all, number(field[2]) + 1, number(field[3])))
+        if (line ~ /^00database/ || (text in seen))
+            continue # about the file itself, or a second name or copy of an entry
+        seen[text] = 1
         word = headword(field[1], text)
         # The quickstart asks about love, so that answer must not be learned by heart.
         file = out (hash(word) % 10 == 0 || word == "LOVE" ? "/devil_heldout.part" : "/devil_train.part")

@@ -12,7 +12,8 @@ static void errors_name_line_and_column(void **state)
     axl_json *v = NULL;
     CHECK_FAILS(axl_json_parse("{\n \"a\": }", 9, "x.json", &v), AXL_E_INPUT,
                 "x.json: line 2 column");
-    CHECK_FAILS(axl_json_parse("\"\xff\"", 3, "x.json", &v), AXL_E_INPUT, "unable to decode byte 0xff");
+    CHECK_FAILS(axl_json_parse("\"\xff\"", 3, "x.json", &v), AXL_E_INPUT,
+                "unable to decode byte 0xff");
 }
 
 static void deep_nesting_is_refused(void **state)
