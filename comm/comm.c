@@ -6,9 +6,12 @@
 #include "src/base/log.h"
 #include "src/base/mem.h"
 
+#include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { SPIN_ROUNDS = 200 }; // tens of microseconds
 
 static const char *const op_names[AXL_COMM_N_OPS] = {
     [AXL_COMM_ALL_GATHER] = "all_gather", [AXL_COMM_REDUCE_SCATTER] = "reduce_scatter",
@@ -113,8 +116,10 @@ static void task_release(axl_task *base)
 {
     axl_comm_task *t = (axl_comm_task *)base;
 
+    (void)pthread_mutex_lock(&t->comm->pool_lock);
     t->next_free = t->comm->free;
     t->comm->free = t;
+    (void)pthread_mutex_unlock(&t->comm->pool_lock);
 }
 
 static axl_status task_failed(const axl_comm_task *t, axl_status status)
@@ -138,11 +143,14 @@ static axl_status task_poll(axl_task *base, bool *done)
 static axl_status task_take(axl_comm *c, axl_comm_task **out)
 {
     axl_status status = AXL_OK;
-    axl_comm_task *t = c->free;
+    axl_comm_task *t = NULL;
 
-    if (t != NULL) {
+    (void)pthread_mutex_lock(&c->pool_lock);
+    t = c->free;
+    if (t != NULL)
         c->free = t->next_free;
-    } else {
+    (void)pthread_mutex_unlock(&c->pool_lock);
+    if (t == NULL) {
         AXL_TRY(axl_calloc(1, sizeof *t, "a collective", &t));
         t->comm = c;
         t->base.poll = task_poll;
@@ -159,13 +167,14 @@ out:
     return status;
 }
 
-axl_status axl_comm_idle(axl_comm *c)
+axl_status axl_comm_idle(axl_comm *c, int64_t round)
 {
     axl_status status = AXL_OK;
 
     if (c->root->device != NULL)
         AXL_TRY(axl_device_progress(c->root->device));
-    (void)sched_yield(); // with more ranks than cores the one waited for may need this core
+    if (round >= SPIN_ROUNDS)
+        (void)sched_yield(); // with more ranks than cores the one waited for may need this core
 
 out:
     return status;
@@ -177,11 +186,11 @@ static axl_status task_run(axl_comm_task *t)
     const double begin = axl_now();
     bool done = false;
 
-    for (;;) {
+    for (int64_t round = 0;; round++) {
         AXL_TRY(task_poll(&t->base, &done));
         if (done)
             break;
-        AXL_TRY(axl_comm_idle(t->comm));
+        AXL_TRY(axl_comm_idle(t->comm, round));
     }
     axl_comm_count_exposed(t->comm, t->colls[0].op, axl_now() - begin);
 
@@ -196,8 +205,8 @@ static axl_status task_launch(axl_comm_task *t)
 
     if (t->n_colls == 0) {
         task_release(&t->base);
-    } else if (t->stream == NULL) {
-        AXL_TRY(task_run(t));
+    } else if (t->stream == NULL || t->stream == t->stream->device->compute) {
+        AXL_TRY(task_run(t)); // a CPU's compute stream runs each call at once
     } else {
         t->comm->root->device = t->stream->device;
         AXL_TRY(axl_stream_push(t->stream, &t->base));
@@ -449,6 +458,7 @@ void axl_comm_destroy(axl_comm *c)
     }
     task_free(c->group);
     c->transport->destroy(c);
+    (void)pthread_mutex_destroy(&c->pool_lock);
     free(c->name);
     free(c);
 }
@@ -461,6 +471,7 @@ axl_status axl_comm_split(axl_comm *parent, int color, int key, const char *name
 
     *out = NULL;
     AXL_TRY(axl_calloc(1, sizeof *c, "a communicator", &c));
+    (void)pthread_mutex_init(&c->pool_lock, NULL);
     c->root = parent->root;
     c->transport = &axl_transport_self; // until the split says otherwise
     AXL_TRY(axl_strdup(name, &c->name));

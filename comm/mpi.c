@@ -28,11 +28,11 @@ static axl_status wait_for(axl_comm *c, MPI_Request *request)
     axl_status status = AXL_OK;
     int done = 0;
 
-    for (;;) {
+    for (int64_t round = 0;; round++) {
         AXL_MPI(MPI_Test(request, &done, MPI_STATUS_IGNORE));
         if (done)
             break;
-        AXL_TRY(axl_comm_idle(c));
+        AXL_TRY(axl_comm_idle(c, round));
     }
 
 out:

@@ -19,10 +19,11 @@
 
 enum { N_LANES = 4 };
 
-#define STAGING_BYTES ((int64_t)1 << 20)  // of a lane, unless there are very many ranks
-#define COPY_BYTES    ((int64_t)4 << 20)  // a chunk of what is only moved
-#define SMALL_BYTES   ((int64_t)8 << 10)  // an all_reduce up to this goes whole to everyone
-#define LEAST_BYTES   ((int64_t)16 << 10) // a staged part of one rank is never cut smaller
+#define STAGING_BYTES                                                                              \
+    ((int64_t)256 << 10)                // of a lane, unless there are very many ranks: stays in L2
+#define COPY_BYTES  ((int64_t)4 << 20)  // a chunk of what is only moved
+#define SMALL_BYTES ((int64_t)8 << 10)  // an all_reduce up to this goes whole to everyone
+#define LEAST_BYTES ((int64_t)16 << 10) // a staged part of one rank is never cut smaller
 
 typedef struct lane {
     const axl_coll *coll; // NULL: idle

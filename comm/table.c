@@ -41,6 +41,7 @@ axl_status axl_comm_init(int *argc, char ***argv, axl_comm **out_world)
     axl_comm *world = NULL;
 
     AXL_TRY(axl_calloc(1, sizeof *world, "the communicator", &world));
+    (void)pthread_mutex_init(&world->pool_lock, NULL);
     axl_self_init(world);
     AXL_TRY(axl_calloc(1, sizeof *world->root, "the communicator", &world->root));
     AXL_TRY(axl_strdup("world", &world->name));

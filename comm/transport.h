@@ -5,6 +5,8 @@
 
 #include "comm/comm.h"
 
+#include <pthread.h>
+
 typedef struct axl_algo axl_algo; // the transport's
 
 // One collective, as called.
@@ -66,9 +68,10 @@ struct axl_comm {
     axl_comm_root *root; // owned by the world
     char *name;          // owned
     int rank, size, local_rank, local_size;
-    int n_hosts;          // over which the ranks spread; decides between algorithms
-    axl_comm_task *group; // open group or NULL; owned
-    axl_comm_task *free;  // pool
+    int n_hosts;               // over which the ranks spread; decides between algorithms
+    axl_comm_task *group;      // open group or NULL; owned
+    pthread_mutex_t pool_lock; // a progress thread gives tasks back
+    axl_comm_task *free;       // pool
     axl_comm_counter counters[AXL_COMM_N_OPS];
     void *impl; // owned by the transport
 };
@@ -82,8 +85,8 @@ axl_status axl_mpi_init(int *argc, char ***argv, axl_comm *world);
 // self.c: a communicator of one rank.
 void axl_self_init(axl_comm *c);
 
-// comm.c: one round of waiting: moves the streams on and lets others run.
-axl_status axl_comm_idle(axl_comm *c);
+// comm.c: one round of waiting: moves the streams on and, when the wait is not short, lets others run.
+axl_status axl_comm_idle(axl_comm *c, int64_t round);
 
 // reduce.c. dst [n] f32 (+)= the sum of n_src arrays src[k] [n] of dtype F32 or BF16, in order of k.
 // dst may be one of them.

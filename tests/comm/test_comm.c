@@ -10,49 +10,12 @@
 
 static axl_comm *world;
 
-// A device whose queue is enough for these tests.
-static struct {
-    axl_task *head;
-    uint64_t n_done;
-} queue;
-static axl_device device;
-static axl_stream stream = {.device = &device, .name = "test"};
-
-axl_status axl_stream_push(axl_stream *s, axl_task *task)
-{
-    axl_task **end = &queue.head;
-
-    (void)s;
-    while (*end != NULL)
-        end = &(*end)->next;
-    *end = task;
-    return AXL_OK;
-}
-
-axl_status axl_device_progress(axl_device *d)
-{
-    axl_status status = AXL_OK;
-    bool done = true;
-
-    (void)d;
-    while (done && queue.head != NULL) {
-        axl_task *t = queue.head;
-        AXL_TRY(t->poll(t, &done));
-        if (done) {
-            queue.head = t->next;
-            t->destroy(t);
-            queue.n_done++;
-        }
-    }
-
-out:
-    return status;
-}
+static axl_device *device;
 
 static void drain(void)
 {
-    while (queue.head != NULL)
-        CHECK_OK(axl_device_progress(&device));
+    CHECK_OK(device->ops->synchronize(device->gather));
+    CHECK_OK(device->ops->synchronize(device->reduce));
 }
 
 // The value of element i of rank r's buffer: small multiples of 1/8, so that sums are exact in every
@@ -120,7 +83,7 @@ static void reduce_scatter_sums_each_part(void **state)
     (void)state;
     for (int k = 0; k < N_COUNTS; k++) {
         check_reduce_scatter(counts[k], AXL_F32, false, NULL);
-        check_reduce_scatter(counts[k], AXL_F32, true, &stream);
+        check_reduce_scatter(counts[k], AXL_F32, true, device->gather);
         check_reduce_scatter(counts[k], AXL_BF16, k % 2 == 0, NULL);
     }
 }
@@ -236,7 +199,7 @@ static void broadcast_and_shift_move_bytes(void **state)
     for (int root = 0; root < n; root++) {
         for (int64_t i = 0; i < BYTES; i++)
             a[i] = (uint8_t)(rank == root ? i * 31 + root : 0);
-        CHECK_OK(axl_comm_broadcast(world, a, BYTES, root, root % 2 == 0 ? NULL : &stream));
+        CHECK_OK(axl_comm_broadcast(world, a, BYTES, root, root % 2 == 0 ? NULL : device->gather));
         drain();
         for (int64_t i = 0; i < BYTES; i++)
             assert_true(a[i] == (uint8_t)(i * 31 + root));
@@ -266,8 +229,8 @@ static void groups_and_queues_keep_order(void **state)
         full[k] = calloc((size_t)n * LARGEST, sizeof(float));
         for (int64_t i = 0; i < count; i++)
             full[k][rank * count + i] = value(rank + k, i);
-        CHECK_OK(
-            axl_comm_all_gather(world, full[k] + rank * count, full[k], count, AXL_F32, &stream));
+        CHECK_OK(axl_comm_all_gather(world, full[k] + rank * count, full[k], count, AXL_F32,
+                                     device->gather));
     }
     CHECK_OK(axl_comm_group_end(world));
     // A blocking call behind a queue must move the queue, or ranks wait for each other.
@@ -277,7 +240,7 @@ static void groups_and_queues_keep_order(void **state)
     for (int k = 0; k < N; k++) {
         for (int i = 0; i < 4; i++)
             sum[k][i] = (float)(rank + k + i);
-        CHECK_OK(axl_comm_all_reduce(world, sum[k], 4, AXL_F32, AXL_REDUCE_SUM, &stream));
+        CHECK_OK(axl_comm_all_reduce(world, sum[k], 4, AXL_F32, AXL_REDUCE_SUM, device->reduce));
     }
     drain();
     for (int k = 0; k < N; k++) {
@@ -414,7 +377,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(agree_spreads_the_first_failure),
     };
 
-    if (axl_comm_init(&argc, &argv, &world) != AXL_OK) {
+    if (axl_comm_init(&argc, &argv, &world) != AXL_OK ||
+        axl_device_create(&(axl_device_options){.backend = "cpu"}, &device) != AXL_OK) {
         (void)fprintf(stderr, "%s\n", axl_error_message());
         return 1;
     }
@@ -422,5 +386,6 @@ int main(int argc, char **argv)
     if (n_failed > 0)
         axl_comm_abort(world, 1, "a test failed");
     axl_comm_finalize(world);
+    axl_device_destroy(device);
     return 0;
 }
