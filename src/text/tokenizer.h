@@ -28,6 +28,8 @@ void axl_token_buffer_fini(axl_token_buffer *b);
 // Loads tokenizer.json (and tokenizer_config.json, special_tokens_map.json, chat_template.jinja) from
 // a Hugging Face model directory. AXL_E_INPUT with file and place when it is missing or malformed.
 axl_status axl_tokenizer_load(const char *dir, axl_tokenizer **out);
+// The same from the text of a tokenizer.json alone: no named special tokens, no chat template.
+axl_status axl_tokenizer_parse(const char *json, size_t n, axl_tokenizer **out);
 void axl_tokenizer_destroy(axl_tokenizer *t); // NULL-safe
 
 // Encodes text[0 .. n) (UTF-8; invalid bytes are AXL_E_INPUT) into *out, replacing what it held.
