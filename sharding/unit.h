@@ -1,0 +1,81 @@
+// Units of sharding: one decoder layer, the embedding, or the final norm with the head.
+//
+// A unit's weights live as row shards (param.h). For the moments that it computes they are gathered into a
+// buffer, one grouped all_gather for all of them, started one unit ahead on the gather stream; its gradients
+// leave by one grouped reduce_scatter on the reduce stream, one unit behind, and are added to the shards in f32
+// at every micro-step. The policy reshard_after_forward false, or one rank, keeps what was gathered until
+// the optimizer changes it.
+#ifndef AXL_SHARDING_UNIT_H
+#define AXL_SHARDING_UNIT_H
+
+#include "sharding/param.h"
+
+typedef struct axl_unit {
+    const char *name;  // borrowed
+    int layer;         // 0 .. n_layers - 1; -1: embedding and head
+    axl_param *params; // [n_params], owned
+    int n_params;
+    axl_param *
+        *uses; // [n_uses], owned array: what it computes with, its own and borrowed (a tied matrix)
+    int n_uses;
+    int program;     // index into the model's programs
+    axl_event ready; // its gather
+} axl_unit;
+
+typedef struct axl_sharder_options {
+    axl_dtype dtype; // of compute
+    bool reshard_after_forward;
+    bool train; // gradients and two moments too
+} axl_sharder_options;
+
+// Bytes on this rank; what the plan prints and create allocates.
+typedef struct axl_sharder_bytes {
+    size_t master, grads, moments; // row shards, f32
+    size_t gathered;               // buffers for gathered weights
+    size_t grad_buffers;           // full gradients of units in flight
+} axl_sharder_bytes;
+
+typedef struct axl_sharder {
+    axl_device *device; // borrowed
+    axl_comm *comm;     // borrowed
+    axl_unit *units;    // borrowed
+    int n_units;
+    axl_sharder_options options;
+    axl_sharder_bytes bytes;
+    float *master, *grads, *moments[2];      // owned: all params of all units, one after the other
+    int64_t n_elements;                      // of each of the four
+    char *gather_buffer, *grad_buffer;       // owned
+    size_t gather_offset[3], grad_offset[3]; // root units, even layers, odd layers
+    axl_event reduced[3];                    // when each part of grad_buffer is free again
+} axl_sharder;
+
+// Bytes that axl_sharder_init will take. Local.
+axl_sharder_bytes axl_sharder_plan(const axl_unit *units, int n_units, int n_ranks,
+                                   const axl_sharder_options *o);
+
+// Takes the memory and points every param at its shard (zeros). comm: who shards the units; params must
+// have been split over it (axl_param_shard). AXL_E_MEMORY. Local.
+axl_status axl_sharder_init(axl_sharder *s, axl_device *device, axl_comm *comm, axl_unit *units,
+                            int n_units, const axl_sharder_options *o);
+void axl_sharder_fini(axl_sharder *s); // drains the streams
+
+// All of the following are Collective on the sharder's comm, in the same order of units on all ranks.
+
+// Starts the gather of what the unit uses and does not hold yet; does not wait.
+axl_status axl_unit_prefetch(axl_sharder *s, axl_unit *u);
+// Waits until the compute stream may read the gathered weights (starts the gather if nobody did).
+axl_status axl_unit_acquire(axl_sharder *s, axl_unit *u);
+// The unit's compute is done: drops the gathered weights unless the policy keeps them.
+void axl_unit_release(axl_sharder *s, axl_unit *u);
+
+// Before the unit's backward: gives its trainable params memory for their full gradients.
+axl_status axl_unit_begin_grads(axl_sharder *s, axl_unit *u);
+// After it: starts the reduction into the shards.
+axl_status axl_unit_reduce(axl_sharder *s, axl_unit *u);
+
+// A new optimizer step: gradients start anew; kept weights count as old (the optimizer changed them).
+void axl_sharder_begin_step(axl_sharder *s);
+// Waits for all reductions: after it every grad_shard is the sum over ranks and micro-steps.
+axl_status axl_sharder_finish(axl_sharder *s);
+
+#endif

@@ -1,0 +1,26 @@
+// One micro-batch: documents packed end to end. There is no [B, S] layout and no padding anywhere.
+//
+// labels are already shifted: labels[t] is what the model should say at position t, so nobody shifts
+// again, and a batch may be cut between any two tokens (context parallelism) without losing a target.
+// The last token of a document has no target: no document is trained to predict the next one's start.
+#ifndef AXL_DATA_BATCH_H
+#define AXL_DATA_BATCH_H
+
+#include <stdint.h>
+
+#define AXL_IGNORE (-100) // a position without loss
+
+typedef struct axl_batch {
+    int32_t n_tokens;            // T; 0 for a rank that has no share in the tail of an epoch
+    int32_t n_seqs;              // documents
+    int32_t max_seqlen;          // tokens of the longest document
+    const int32_t *input_ids;    // [T]
+    const int32_t *labels;       // [T] shifted; AXL_IGNORE: no loss
+    const int32_t *position_ids; // [T] from 0 in each document
+    const int32_t *cu_seqlens;   // [n_seqs + 1] where each document starts; the last is T
+    const float *weight;         // [T] weight of the loss at t; 0 where labels is AXL_IGNORE
+    const int32_t *seq_role;   // [n_seqs] chosen, rejected, group id; NULL when the method has none
+    const int64_t *seq_sample; // [n_seqs] index of the document in the prepared set; for messages
+} axl_batch;
+
+#endif

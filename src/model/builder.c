@@ -1,0 +1,224 @@
+// Emitting instructions. Names are copied into the program's own text, so that a program is one plain
+// value that can be shared and needs no release.
+#include "src/model/builder.h"
+
+#include "src/model/ops.h"
+
+#include <string.h>
+
+static void fail(axl_builder *b, const char *what)
+{
+    const char *name = b->program->name != NULL ? b->program->name : "?";
+    if (b->status == AXL_OK)
+        b->status = axl_error_set(AXL_E_BUG, __FILE__, __LINE__, "program %s: %s", name, what);
+}
+
+static const char *keep(axl_builder *b, const char *name, const char *suffix)
+{
+    axl_program *p = b->program;
+    size_t n = strlen(name);
+    size_t m = strlen(suffix);
+
+    if (p->text_used + n + m + 1 > sizeof p->text) {
+        fail(b, "too many names");
+        return "";
+    }
+    char *at = p->text + p->text_used;
+    memcpy(at, name, n);
+    memcpy(at + n, suffix, m + 1);
+    p->text_used += n + m + 1;
+    return at;
+}
+
+static axl_slot new_slot(axl_builder *b, const char *name, int64_t cols, bool stat)
+{
+    axl_program *p = b->program;
+
+    if (p->n_slots >= AXL_MAX_SLOTS) {
+        fail(b, "too many slots");
+        return 0;
+    }
+    p->slots[p->n_slots] = (axl_slot_info){
+        .name = name, .cols = cols, .stat = stat, .producer = (int16_t)(p->n_insns - 1)};
+    return (axl_slot)p->n_slots++;
+}
+
+static int16_t new_weight(axl_builder *b, axl_weight w)
+{
+    axl_program *p = b->program;
+
+    if (p->n_weights >= AXL_MAX_WEIGHTS) {
+        fail(b, "too many weights");
+        return 0;
+    }
+    p->weights[p->n_weights] = w;
+    return (int16_t)p->n_weights++;
+}
+
+static axl_insn *new_insn(axl_builder *b, axl_op op, const char *name)
+{
+    axl_program *p = b->program;
+
+    if (p->n_insns >= AXL_MAX_INSNS) {
+        fail(b, "too many instructions");
+        p->n_insns--;
+    }
+    axl_insn *i = &p->insns[p->n_insns++];
+    *i = (axl_insn){.op = (uint16_t)op, .scratch = -1, .name = keep(b, name, "")};
+    for (int k = 0; k < AXL_MAX_IN; k++)
+        i->in[k] = -1;
+    for (int k = 0; k < AXL_MAX_OUT; k++)
+        i->out[k] = -1;
+    for (int k = 0; k < AXL_MAX_W; k++)
+        i->w[k] = -1;
+    return i;
+}
+
+void axl_builder_begin(axl_builder *b, axl_program *program, const char *name, int64_t cols)
+{
+    *program = (axl_program){.in = -1, .out = -1};
+    *b = (axl_builder){.program = program};
+    program->name = keep(b, name, "");
+    if (cols > 0)
+        program->in = new_slot(b, "input", cols, false);
+}
+
+axl_status axl_builder_finish(axl_builder *b, axl_slot out)
+{
+    b->program->out = out;
+    return b->status;
+}
+
+axl_slot axl_b_input(axl_builder *b)
+{
+    return b->program->in;
+}
+
+int64_t axl_b_cols(const axl_builder *b, axl_slot s)
+{
+    return b->program->slots[s].cols;
+}
+
+axl_slot axl_b_embed(axl_builder *b, const char *name, int64_t vocab, int64_t cols, float scale)
+{
+    axl_insn *i = new_insn(b, AXL_OP_EMBED, name);
+
+    i->arg.embed.scale = scale;
+    i->w[0] = new_weight(b, (axl_weight){.name = keep(b, name, ".weight"),
+                                         .rows = vocab,
+                                         .cols = cols,
+                                         .n_dims = 2,
+                                         .tp = AXL_TP_COL,
+                                         .decay = true});
+    return i->out[0] = new_slot(b, i->name, cols, false);
+}
+
+axl_slot axl_b_linear(axl_builder *b, axl_slot x, const char *name, int64_t out, bool bias,
+                      axl_tp tp)
+{
+    axl_insn *i = new_insn(b, AXL_OP_LINEAR, name);
+    int64_t in = axl_b_cols(b, x);
+
+    i->in[0] = x;
+    i->arg.linear.in = in;
+    i->arg.linear.out = out;
+    i->w[0] = new_weight(b, (axl_weight){.name = keep(b, name, ".weight"),
+                                         .rows = out,
+                                         .cols = in,
+                                         .n_dims = 2,
+                                         .tp = tp,
+                                         .decay = true});
+    if (bias)
+        i->w[1] = new_weight(b, (axl_weight){.name = keep(b, name, ".bias"),
+                                             .rows = out,
+                                             .cols = 1,
+                                             .n_dims = 1,
+                                             .tp = tp,
+                                             .decay = false});
+    return i->out[0] = new_slot(b, i->name, out, false);
+}
+
+axl_slot axl_b_norm(axl_builder *b, axl_slot x, const char *name, const axl_norm *norm,
+                    int64_t cols)
+{
+    axl_insn *i = new_insn(b, AXL_OP_NORM, name);
+    int64_t width = axl_b_cols(b, x);
+
+    if (width % cols != 0)
+        fail(b, "a norm does not divide its slot");
+    i->in[0] = x;
+    i->arg.norm.kind = norm->kind;
+    i->arg.norm.eps = norm->eps;
+    i->arg.norm.cols = cols;
+    i->w[0] = new_weight(b, (axl_weight){.name = keep(b, name, ".weight"),
+                                         .rows = cols,
+                                         .cols = 1,
+                                         .n_dims = 1,
+                                         .tp = AXL_TP_NONE,
+                                         .decay = false});
+    i->out[0] = new_slot(b, i->name, width, false);
+    i->out[1] = new_slot(b, "rstd", width / cols, true);
+    return i->out[0];
+}
+
+static axl_slot rotate(axl_builder *b, axl_slot x, const axl_arch *a, int rope, const char *name)
+{
+    axl_insn *i = new_insn(b, AXL_OP_ROPE, name);
+
+    i->in[0] = x;
+    i->arg.rope.rope = rope;
+    i->arg.rope.head_dim = a->head_dim;
+    i->arg.rope.n_heads = (int32_t)(axl_b_cols(b, x) / a->head_dim);
+    i->arg.rope.half = a->ropes[rope].rotary_dim / 2;
+    i->arg.rope.pairing = a->ropes[rope].pairing;
+    return i->out[0] = new_slot(b, i->name, axl_b_cols(b, x), false);
+}
+
+void axl_b_rope(axl_builder *b, axl_slot *q, axl_slot *k, const axl_arch *a, int rope)
+{
+    if (rope < 0)
+        return;
+    *q = rotate(b, *q, a, rope, "self_attn.rope_q");
+    *k = rotate(b, *k, a, rope, "self_attn.rope_k");
+}
+
+axl_slot axl_b_attention(axl_builder *b, axl_slot q, axl_slot k, axl_slot v, const axl_arch *a,
+                         int32_t window)
+{
+    axl_insn *i = new_insn(b, AXL_OP_ATTENTION, "self_attn");
+
+    i->in[0] = q;
+    i->in[1] = k;
+    i->in[2] = v;
+    i->arg.attention.n_heads = a->n_heads;
+    i->arg.attention.n_kv_heads = a->n_kv_heads;
+    i->arg.attention.head_dim = a->head_dim;
+    i->arg.attention.v_head_dim = (int32_t)(axl_b_cols(b, v) / a->n_kv_heads);
+    i->arg.attention.window = window;
+    i->arg.attention.scale = a->attention_scale;
+    i->out[0] = new_slot(b, i->name, (int64_t)a->n_heads * i->arg.attention.v_head_dim, false);
+    i->out[1] = new_slot(b, "lse", a->n_heads, true);
+    i->scratch = new_slot(b, "delta", a->n_heads, true);
+    return i->out[0];
+}
+
+axl_slot axl_b_add(axl_builder *b, axl_slot x, axl_slot y, const char *name)
+{
+    axl_insn *i = new_insn(b, AXL_OP_ADD, name);
+
+    if (axl_b_cols(b, x) != axl_b_cols(b, y))
+        fail(b, "an addition of slots of different width");
+    i->in[0] = x;
+    i->in[1] = y;
+    return i->out[0] = new_slot(b, i->name, axl_b_cols(b, x), false);
+}
+
+axl_slot axl_b_glu(axl_builder *b, axl_slot gate, axl_slot up, axl_act act)
+{
+    axl_insn *i = new_insn(b, AXL_OP_GLU, "mlp.act_fn");
+
+    i->in[0] = gate;
+    i->in[1] = up;
+    i->arg.glu.act = act;
+    return i->out[0] = new_slot(b, i->name, axl_b_cols(b, gate), false);
+}

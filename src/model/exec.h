@@ -1,0 +1,67 @@
+// Running a program forward and backward on planned memory.
+//
+// axl_run holds what all units of one pass share (the batch on the device); axl_exec is one program about to
+// run: its weights, and a pointer for every slot and every slot's gradient, laid out by the plan.
+#ifndef AXL_MODEL_EXEC_H
+#define AXL_MODEL_EXEC_H
+
+#include "kernels/kernels.h"
+#include "sharding/param.h"
+#include "src/model/arch.h"
+#include "src/model/plan.h"
+#include "src/model/program.h"
+
+// Keys and values of earlier tokens of one sequence, per layer; used for generation only.
+typedef struct axl_kv_cache {
+    void **k, **v;    // [n_layers][capacity, Hk * Dh] activations dtype; owned
+    int64_t capacity; // tokens
+    int64_t length;   // tokens held
+    int n_layers;
+} axl_kv_cache;
+
+typedef struct axl_run {
+    axl_device *device;    // borrowed
+    axl_dtype dtype, stat; // of activations; of statistics and gradients of weights
+    int64_t n_tokens;      // T
+    int32_t n_seqs, max_seqlen;
+    const int32_t *ids;                             // [T] on the device
+    const int32_t *positions;                       // [T]
+    const int32_t *cu_seqlens;                      // [n_seqs + 1]
+    float *cos[AXL_MAX_ROPES], *sin[AXL_MAX_ROPES]; // [T, half]
+    axl_kv_cache *kv;                               // NULL in training
+    const int32_t
+        *cu_seqlens_k; // [n_seqs + 1] with kv: keys per sequence; [1] = tokens held and new
+    int32_t layer;     // of the unit that runs; picks the cache
+} axl_run;
+
+typedef struct axl_exec {
+    axl_run *run;               // borrowed
+    const axl_program *program; // borrowed
+    axl_param **w;              // [program->n_weights], borrowed
+    void *slot[AXL_MAX_SLOTS];  // [T, cols]; NULL: not live
+    void *grad[AXL_MAX_SLOTS];
+} axl_exec;
+
+// Bytes of one element of a slot.
+size_t axl_exec_slot_size(const axl_run *run, const axl_slot_info *s);
+
+// The full weight k of an instruction, in the activations' dtype; NULL when it has none.
+const void *axl_exec_weight(const axl_exec *x, const axl_insn *i, int k);
+
+// Where the gradient of weight k goes, and whether to add; NULL when it is frozen or absent. Marks it
+// written.
+void *axl_exec_weight_grad(axl_exec *x, const axl_insn *i, int k, bool *accumulate);
+
+// Runs the program: reads carry_in [T, cols] (NULL for the embedding), writes carry_out and the saved region.
+// scratch holds plan->forward_bytes, saved plan->saved_bytes. Returns the first failing op's status with its
+// name. Local; the weights of x->w must be gathered.
+axl_status axl_exec_forward(axl_exec *x, const axl_unit_plan *plan, void *scratch, void *saved,
+                            const void *carry_in, void *carry_out);
+
+// Runs the derivative: grad [T, cols of the output carry] holds the gradient of the output carry and is
+// left holding that of the input carry (of the same width). carry_in and saved are those of forward; scratch
+// holds plan->backward_bytes.
+axl_status axl_exec_backward(axl_exec *x, const axl_unit_plan *plan, void *scratch, void *saved,
+                             const void *carry_in, void *grad);
+
+#endif

@@ -1,0 +1,92 @@
+// y = x W^T + b. Backward: dx = dy W, dW = dy^T x in f32, db = column sums.
+#include "src/model/ops.h"
+
+static axl_status forward(axl_exec *x, const axl_insn *i)
+{
+    int64_t in = i->arg.linear.in;
+    int64_t out = i->arg.linear.out;
+    const axl_gemm_args a = {.m = x->run->n_tokens,
+                             .n = out,
+                             .k = in,
+                             .a = x->slot[i->in[0]],
+                             .lda = in,
+                             .b = axl_exec_weight(x, i, 0),
+                             .ldb = in,
+                             .trans_b = true,
+                             .c = x->slot[i->out[0]],
+                             .ldc = out,
+                             .alpha = 1.0f,
+                             .dtype = x->run->dtype,
+                             .dtype_c = x->run->dtype,
+                             .bias = axl_exec_weight(x, i, 1)};
+
+    return x->run->device->kernels->gemm(x->run->device->compute, &a);
+}
+
+static axl_status backward(axl_exec *x, const axl_insn *i, const bool acc[AXL_MAX_IN])
+{
+    axl_status status = AXL_OK;
+    const axl_kernels *kernels = x->run->device->kernels;
+    axl_stream *s = x->run->device->compute;
+    int64_t in = i->arg.linear.in;
+    int64_t out = i->arg.linear.out;
+    const void *dy = x->grad[i->out[0]];
+    bool add = false;
+
+    void *dw = axl_exec_weight_grad(x, i, 0, &add);
+    if (dw != NULL) {
+        const axl_gemm_args a = {.m = out,
+                                 .n = in,
+                                 .k = x->run->n_tokens,
+                                 .a = dy,
+                                 .lda = out,
+                                 .trans_a = true,
+                                 .b = x->slot[i->in[0]],
+                                 .ldb = in,
+                                 .c = dw,
+                                 .ldc = in,
+                                 .accumulate = add,
+                                 .alpha = 1.0f,
+                                 .dtype = x->run->dtype,
+                                 .dtype_c = x->run->stat};
+        AXL_TRY(kernels->gemm(s, &a));
+    }
+    void *db = axl_exec_weight_grad(x, i, 1, &add);
+    if (db != NULL) {
+        const axl_bias_bwd_args a = {.dout = dy,
+                                     .rows = x->run->n_tokens,
+                                     .cols = out,
+                                     .dtype = x->run->dtype,
+                                     .db = db,
+                                     .accumulate = add};
+        AXL_TRY(kernels->bias_bwd(s, &a));
+    }
+    const axl_gemm_args a = {.m = x->run->n_tokens,
+                             .n = in,
+                             .k = out,
+                             .a = dy,
+                             .lda = out,
+                             .b = axl_exec_weight(x, i, 0),
+                             .ldb = in,
+                             .c = x->grad[i->in[0]],
+                             .ldc = in,
+                             .accumulate = acc[0],
+                             .alpha = 1.0f,
+                             .dtype = x->run->dtype,
+                             .dtype_c = x->run->dtype};
+    AXL_TRY(kernels->gemm(s, &a));
+out:
+    return status;
+}
+
+static double flops(const axl_insn *i, double n, double pairs)
+{
+    (void)pairs;
+    return 2.0 * n * (double)i->arg.linear.in * (double)i->arg.linear.out;
+}
+
+const axl_op_def axl_op_linear = {.name = "linear",
+                                  .forward = forward,
+                                  .backward = backward,
+                                  .needs_in_if_trainable = 1,
+                                  .flops = flops};

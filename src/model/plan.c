@@ -1,0 +1,283 @@
+// Lifetimes and offsets. Time runs over two walks: forward 0 .. n - 1; backward first the re-run
+// instructions 0 .. r - 1, then the list in reverse, r .. r + n - 1. The hard part is the residual stream: the
+// gradient of a sum is the gradient of both its inputs, and giving all three the same memory saves a copy
+// of [T, D] at every addition (share_sum says when that is right).
+#include "src/model/plan.h"
+
+#include "src/base/mem.h"
+#include "src/model/ops.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct planner {
+    const axl_program *p;
+    const bool *trainable;
+    axl_unit_plan *plan;
+    size_t bytes[AXL_MAX_SLOTS]; // of each slot
+    bool needed[AXL_MAX_SLOTS];  // backward reads it
+    bool saved[AXL_MAX_SLOTS];
+    bool rebuilt[AXL_MAX_SLOTS];
+} planner;
+
+// One buffer that wants a place: alive in [begin, end] of its walk.
+typedef struct interval {
+    int begin, end;
+    size_t bytes;
+    int64_t *offset; // where the answer goes
+} interval;
+
+static int larger_first(const void *a, const void *b)
+{
+    const interval *x = a;
+    const interval *y = b;
+    if (x->bytes != y->bytes)
+        return x->bytes < y->bytes ? 1 : -1;
+    return x->begin - y->begin;
+}
+
+// First fit, large buffers first. Returns the bytes that all of them need.
+static size_t place(interval *list, int n)
+{
+    size_t total = 0;
+
+    qsort(list, (size_t)n, sizeof *list, larger_first);
+    for (int i = 0; i < n; i++) {
+        size_t at = 0;
+        for (int j = 0; j < i; j++) { // restart after every move: n is below a hundred
+            size_t other = (size_t)*list[j].offset;
+            bool meet = list[i].begin <= list[j].end && list[j].begin <= list[i].end &&
+                        at < other + list[j].bytes && other < at + list[i].bytes;
+            if (meet) {
+                at = other + list[j].bytes;
+                j = -1;
+            }
+        }
+        *list[i].offset = (int64_t)at;
+        if (at + list[i].bytes > total)
+            total = at + list[i].bytes;
+    }
+    return total;
+}
+
+static void find_needed(planner *x)
+{
+    for (int n = 0; n < x->p->n_insns; n++) {
+        const axl_insn *i = &x->p->insns[n];
+        const axl_op_def *op = axl_ops[i->op];
+        uint32_t in = op->needs_in;
+        if (i->w[0] >= 0 && x->trainable[i->w[0]])
+            in |= op->needs_in_if_trainable;
+        for (int k = 0; k < AXL_MAX_IN; k++)
+            if (i->in[k] >= 0 && (in >> k & 1) != 0)
+                x->needed[i->in[k]] = true;
+        for (int k = 0; k < AXL_MAX_OUT; k++)
+            if (i->out[k] >= 0 && (op->needs_out >> k & 1) != 0)
+                x->needed[i->out[k]] = true;
+    }
+}
+
+// Marks slot s as available in backward: kept, or rebuilt from inputs that are made available in turn.
+static void make_available(planner *x, axl_slot s, axl_checkpointing mode)
+{
+    if (s == x->p->in || x->saved[s] || x->rebuilt[s])
+        return;
+    const axl_insn *i = &x->p->insns[x->p->slots[s].producer];
+    bool rebuild =
+        mode == AXL_CHECKPOINT_FULL || (mode == AXL_CHECKPOINT_SELECTIVE && axl_ops[i->op]->cheap);
+    if (!rebuild) {
+        x->saved[s] = true;
+        return;
+    }
+    x->rebuilt[s] = true;
+    for (int k = 0; k < AXL_MAX_IN; k++)
+        if (i->in[k] >= 0)
+            make_available(x, i->in[k], mode);
+}
+
+static void find_reruns(planner *x)
+{
+    for (int n = 0; n < x->p->n_insns; n++) {
+        const axl_insn *i = &x->p->insns[n];
+        bool again = false;
+        for (int k = 0; k < AXL_MAX_OUT; k++)
+            again |= i->out[k] >= 0 && x->rebuilt[i->out[k]];
+        if (!again)
+            continue;
+        x->plan->rerun[x->plan->n_rerun++] = (int16_t)n;
+        for (int k = 0; k < AXL_MAX_OUT; k++) // the other outputs are written too and need a place
+            if (i->out[k] >= 0 && !x->saved[i->out[k]])
+                x->rebuilt[i->out[k]] = true;
+    }
+}
+
+static void place_saved(planner *x)
+{
+    for (int s = 0; s < x->p->n_slots; s++) {
+        if (!x->saved[s])
+            continue;
+        x->plan->saved[s] = (int64_t)x->plan->saved_bytes;
+        x->plan->saved_bytes += x->bytes[s];
+    }
+}
+
+static void place_forward(planner *x)
+{
+    interval list[AXL_MAX_SLOTS];
+    int n_list = 0;
+
+    for (int s = 0; s < x->p->n_slots; s++) {
+        int begin = x->p->slots[s].producer;
+        int end = begin;
+        if (s == x->p->in || s == x->p->out || x->saved[s])
+            continue;
+        for (int n = 0; n < x->p->n_insns; n++)
+            for (int k = 0; k < AXL_MAX_IN; k++)
+                if (x->p->insns[n].in[k] == s)
+                    end = n;
+        if (begin >= 0 && x->p->insns[begin].scratch == s)
+            continue; // backward only
+        list[n_list++] = (interval){begin, end, x->bytes[s], &x->plan->forward[s]};
+    }
+    x->plan->forward_bytes = place(list, n_list);
+}
+
+// The last instruction before `limit` that reads slot s; -1: none.
+static int last_use(const axl_program *p, axl_slot s, int limit)
+{
+    for (int n = limit - 1; n >= 0; n--)
+        for (int k = 0; k < AXL_MAX_IN; k++)
+            if (p->insns[n].in[k] == s)
+                return n;
+    return -1;
+}
+
+// Lets the gradients of a sum's inputs lie where that of its output lies, if it is safe: the second input
+// feeds only this sum, and all other uses of the first come before the second is produced, so that their
+// contributions arrive after the producer of the second has read the shared memory.
+static void share_sum(planner *x, int n)
+{
+    const axl_insn *i = &x->p->insns[n];
+    axl_slot a = i->in[0];
+    axl_slot b = i->in[1];
+    int16_t *root = x->plan->grad_root;
+
+    if (a == b || b == x->p->in || last_use(x->p, b, n) >= 0 ||
+        last_use(x->p, b, x->p->n_insns) != n || last_use(x->p, a, x->p->n_insns) != n ||
+        last_use(x->p, a, n) >= x->p->slots[b].producer)
+        return;
+    root[a] = root[b] = root[i->out[0]];
+}
+
+static void find_roots(planner *x)
+{
+    for (int s = 0; s < x->p->n_slots; s++)
+        x->plan->grad_root[s] = (int16_t)s;
+    for (int n = x->p->n_insns - 1; n >= 0; n--)
+        if (x->p->insns[n].op == AXL_OP_ADD)
+            share_sum(x, n);
+}
+
+// First contributions set, later ones add; in reverse order of the list.
+static void find_contributions(planner *x)
+{
+    bool have[AXL_MAX_SLOTS] = {false};
+
+    have[x->plan->grad_root[x->p->out]] = true;
+    for (int n = x->p->n_insns - 1; n >= 0; n--) {
+        const axl_insn *i = &x->p->insns[n];
+        for (int k = 0; k < AXL_MAX_IN; k++) {
+            if (i->in[k] < 0)
+                continue;
+            int16_t root = x->plan->grad_root[i->in[k]];
+            x->plan->acc[n][k] = have[root];
+            have[root] = true;
+        }
+    }
+}
+
+static void place_backward(planner *x)
+{
+    interval list[3 * AXL_MAX_SLOTS];
+    int n_list = 0;
+    int r = x->plan->n_rerun;
+    int last = r + x->p->n_insns - 1;
+    int begin_of[AXL_MAX_SLOTS];
+    int end_of[AXL_MAX_SLOTS];
+
+    for (int s = 0; s < x->p->n_slots; s++) {
+        begin_of[s] = last + 1;
+        end_of[s] = -1;
+    }
+    for (int n = 0; n < x->p->n_insns;
+         n++) { // gradients: from the last reader's turn to the producer's
+        const axl_insn *i = &x->p->insns[n];
+        int turn = last - n;
+        for (int k = 0; k < AXL_MAX_IN + AXL_MAX_OUT; k++) {
+            axl_slot s = k < AXL_MAX_IN ? i->in[k] : i->out[k - AXL_MAX_IN];
+            if (s < 0 || x->p->slots[s].stat)
+                continue;
+            int16_t root = x->plan->grad_root[s];
+            begin_of[root] = turn < begin_of[root] ? turn : begin_of[root];
+            end_of[root] = turn > end_of[root] ? turn : end_of[root];
+        }
+        if (i->scratch >= 0)
+            list[n_list++] =
+                (interval){turn, turn, x->bytes[i->scratch], &x->plan->backward[i->scratch]};
+    }
+    for (int s = 0; s < x->p->n_slots; s++)
+        if (end_of[s] >= 0 && x->plan->grad_root[s] == s && s != x->plan->grad_root[x->p->out])
+            list[n_list++] = (interval){begin_of[s], end_of[s], x->bytes[s], &x->plan->grad[s]};
+    for (int s = 0; s < x->p->n_slots;
+         s++) { // rebuilt: from their re-run to the producer's turn at most
+        if (!x->rebuilt[s])
+            continue;
+        int begin = 0;
+        while (begin < r && x->plan->rerun[begin] != x->p->slots[s].producer)
+            begin++;
+        list[n_list++] =
+            (interval){begin, last - x->p->slots[s].producer, x->bytes[s], &x->plan->backward[s]};
+    }
+    x->plan->backward_bytes = place(list, n_list);
+}
+
+axl_status axl_unit_plan_make(const axl_program *p, const bool *trainable, axl_checkpointing mode,
+                              int64_t n_tokens, axl_dtype dtype, axl_dtype stat, axl_unit_plan *out)
+{
+    axl_status status = AXL_OK;
+    planner x = {.p = p, .trainable = trainable, .plan = out};
+
+    memset(out, 0, sizeof *out);
+    for (int s = 0; s < p->n_slots; s++) {
+        size_t size = axl_dtype_size(p->slots[s].stat ? stat : dtype);
+        x.bytes[s] = axl_align_up((size_t)(n_tokens * p->slots[s].cols) * size);
+        out->saved[s] = out->forward[s] = out->backward[s] = out->grad[s] = -1;
+    }
+    find_needed(&x);
+    AXL_REQUIRE(p->out >= 0 && !x.needed[p->out], AXL_E_BUG,
+                "program %s: its own output is read by its backward", p->name);
+    for (int s = 0; s < p->n_slots; s++)
+        if (x.needed[s])
+            make_available(&x, (axl_slot)s, mode);
+    find_reruns(&x);
+    place_saved(&x);
+    place_forward(&x);
+    find_roots(&x);
+    find_contributions(&x);
+    place_backward(&x);
+    out->in_place = p->in >= 0 && out->grad_root[p->in] == out->grad_root[p->out];
+out:
+    return status;
+}
+
+double axl_program_flops(const axl_program *p, double n, double pairs)
+{
+    double total = 0.0;
+
+    for (int k = 0; k < p->n_insns; k++) {
+        const axl_insn *i = &p->insns[k];
+        if (axl_ops[i->op]->flops != NULL)
+            total += axl_ops[i->op]->flops(i, n, pairs);
+    }
+    return total;
+}

@@ -1,0 +1,91 @@
+// A block as data: a unit's computation is a short straight-line program over named slots.
+//
+// A program is made once per kind of unit (builder.h) and shared by all layers of that kind. Every part of
+// the system walks the same list: the plan finds lifetimes and memory in it, exec.c runs it forward, and its
+// derivative is the same list walked in reverse. Each slot is written once.
+#ifndef AXL_MODEL_PROGRAM_H
+#define AXL_MODEL_PROGRAM_H
+
+#include "kernels/kernels.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define AXL_MAX_INSNS   48
+#define AXL_MAX_SLOTS   80
+#define AXL_MAX_WEIGHTS 32
+#define AXL_MAX_IN      6
+#define AXL_MAX_OUT     4
+#define AXL_MAX_W       4
+
+typedef int16_t axl_slot; // index into the slots of a program; -1: none
+
+// Which part of a weight a tensor-parallel rank holds. Every weight says it at its declaration.
+typedef enum axl_tp { AXL_TP_NONE, AXL_TP_COL, AXL_TP_ROW, AXL_TP_PARTIAL } axl_tp;
+
+typedef struct axl_slot_info {
+    const char *name; // borrowed from the program's text
+    int64_t cols;     // elements per token
+    bool stat;        // statistics dtype instead of the activations'
+    int16_t producer; // index of the instruction that writes it; -1: the program's input
+} axl_slot_info;
+
+typedef struct axl_weight {
+    const char *name;   // key without the unit's prefix: "self_attn.q_proj.weight"
+    int64_t rows, cols; // vectors: [rows, 1]
+    int n_dims;         // as on disk
+    axl_tp tp;
+    bool decay; // weight decay applies
+} axl_weight;
+
+// The argument of an instruction; which member counts follows from the op.
+typedef union axl_op_arg {
+    struct {
+        axl_norm_kind kind;
+        float eps;
+        int64_t cols; // of one normalised row; the slot holds cols_of_slot / cols rows a token
+    } norm;
+    struct {
+        int64_t in, out;
+    } linear;
+    struct {
+        int rope; // index of the rotation tables
+        int32_t n_heads, head_dim, half;
+        axl_rope_pairing pairing;
+    } rope;
+    struct {
+        int32_t n_heads, n_kv_heads, head_dim, v_head_dim, window;
+        float scale, softcap;
+    } attention;
+    struct {
+        axl_act act;
+    } glu;
+    struct {
+        float scale;
+    } embed;
+} axl_op_arg;
+
+typedef struct axl_insn {
+    uint16_t op;             // index into axl_ops[]
+    axl_slot in[AXL_MAX_IN]; // -1: none
+    axl_slot out[AXL_MAX_OUT];
+    axl_slot scratch;     // lives during this instruction's backward only; -1: none
+    int16_t w[AXL_MAX_W]; // weights of the program; -1: none
+    axl_op_arg arg;
+    const char *name; // "self_attn.q_proj": traces, errors
+} axl_insn;
+
+typedef struct axl_program {
+    const char *name;
+    axl_insn insns[AXL_MAX_INSNS];
+    int n_insns;
+    axl_slot_info slots[AXL_MAX_SLOTS];
+    int n_slots;
+    axl_weight weights[AXL_MAX_WEIGHTS];
+    int n_weights;
+    axl_slot in, out; // the carry between units: the residual stream; in is -1 for the embedding
+    char text[4096];  // owns the names
+    size_t text_used;
+} axl_program;
+
+#endif

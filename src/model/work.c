@@ -1,0 +1,284 @@
+// Taking and cutting up the memory of a pass. One function lists all buffers in order; it runs once to add up
+// sizes and once to hand out pointers, so the plan and the allocation cannot disagree.
+#include "src/model/work.h"
+
+#include "src/base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define LOGITS_BYTES                                                                               \
+    ((int64_t)128 << 20) // a chunk of logits: large enough for gemm, small beside the model
+
+static int64_t head_chunk(const axl_model *m, int64_t n_tokens, size_t stat)
+{
+    int64_t rows = LOGITS_BYTES / (m->arch.vocab * (int64_t)stat) / 64 * 64;
+
+    rows = rows < 64 ? 64 : rows;
+    return rows < n_tokens ? rows : n_tokens;
+}
+
+static size_t stat_size(const axl_work_options *o)
+{
+    return o->dtype == AXL_F64 ? 8 : 4;
+}
+
+static axl_dtype stat_dtype(const axl_work_options *o)
+{
+    return o->dtype == AXL_F64 ? AXL_F64 : AXL_F32;
+}
+
+// Hands out the next bytes of the memory: with base NULL only counts them in *class_bytes.
+static char *cut(char *base, size_t *at, size_t *class_bytes, size_t bytes)
+{
+    char *p = base != NULL ? base + *at : NULL;
+
+    *at += axl_align_up(bytes);
+    *class_bytes += axl_align_up(bytes);
+    return p;
+}
+
+static void cut_batch(axl_work *w, size_t *at, char *base)
+{
+    const axl_work_options *o = &w->options;
+    size_t *b = &w->bytes.batch;
+    size_t t = (size_t)o->n_tokens * sizeof(int32_t);
+
+    w->run.ids = (const int32_t *)(void *)cut(base, at, b, t);
+    w->run.positions = (const int32_t *)(void *)cut(base, at, b, t);
+    w->run.cu_seqlens = (const int32_t *)(void *)cut(base, at, b, (size_t)(o->n_seqs + 1) * 4);
+    w->scored = (int32_t *)(void *)cut(base, at, b, t);
+    w->slot_of_token = (int32_t *)(void *)cut(base, at, b, t);
+    w->labels = (int32_t *)(void *)cut(base, at, b, t);
+    for (int r = 0; r < w->model->arch.n_ropes; r++) {
+        size_t table = t * (size_t)(w->model->arch.ropes[r].rotary_dim / 2);
+        w->run.cos[r] = (float *)(void *)cut(base, at, b, table);
+        w->run.sin[r] = (float *)(void *)cut(base, at, b, table);
+    }
+}
+
+static void cut_head(axl_work *w, size_t *at, char *base)
+{
+    const axl_work_options *o = &w->options;
+    size_t *b = &w->bytes.head;
+    size_t e = axl_dtype_size(o->dtype);
+    size_t stat = stat_size(o);
+    size_t rows = (size_t)(o->n_tokens * w->model->arch.hidden) * e;
+    size_t n = (size_t)o->n_tokens * stat;
+
+    w->chunk = head_chunk(w->model, o->n_tokens, stat);
+    size_t chunk = (size_t)(w->chunk * w->model->arch.vocab);
+    w->out_hidden = cut(base, at, b, rows);
+    w->hidden = cut(base, at, b, rows);
+    w->logits = cut(base, at, b, chunk * stat);
+    w->lse = cut(base, at, b, n);
+    w->logp = cut(base, at, b, n);
+    w->grad_logp = cut(base, at, b, n);
+    w->dlogits = w->logits;
+    if (o->train) {
+        w->grad_hidden = cut(base, at, b, rows);
+        if (o->dtype == AXL_BF16)
+            w->dlogits = cut(base, at, b, chunk * e);
+    }
+}
+
+// All buffers in order; base NULL: count only.
+static size_t cut_all(axl_work *w, char *base)
+{
+    const axl_work_options *o = &w->options;
+    const axl_model *m = w->model;
+    size_t at = 0;
+    size_t scratch = 0;
+    size_t row = axl_align_up((size_t)(o->n_tokens * m->arch.hidden) * axl_dtype_size(o->dtype));
+
+    w->bytes = (axl_work_bytes){0};
+    cut_batch(w, &at, base);
+    w->carries = cut(base, &at, &w->bytes.carries, row * (size_t)m->n_units);
+    for (int p = 0; p < m->n_programs; p++) {
+        const axl_unit_plan *plan = &w->plans[p];
+        scratch = plan->forward_bytes > scratch ? plan->forward_bytes : scratch;
+        if (o->train && plan->backward_bytes > scratch)
+            scratch = plan->backward_bytes;
+    }
+    for (int u = 0; u < m->n_units; u++) {
+        size_t bytes = w->plans[m->units[u].program].saved_bytes;
+        if (o->train || u == 0)
+            w->saved[u] = cut(base, &at, &w->bytes.saved, bytes);
+        else // nothing is read back: all units write over the same region
+            w->saved[u] = w->scratch;
+    }
+    w->scratch = cut(base, &at, &w->bytes.scratch, scratch);
+    if (o->train)
+        w->grad = cut(base, &at, &w->bytes.grads, row);
+    cut_head(w, &at, base);
+    return at;
+}
+
+static axl_status make_plans(const axl_model *m, const axl_work_options *o, axl_unit_plan *plans)
+{
+    axl_status status = AXL_OK;
+
+    for (int p = 0; p < m->n_programs; p++) {
+        bool trainable[AXL_MAX_WEIGHTS] = {false};
+        const axl_unit *u = m->units;
+        while (u->program != p)
+            u++;
+        for (int k = 0; k < m->programs[p].n_weights; k++)
+            trainable[k] = u->uses[k]->trainable;
+        AXL_TRY(axl_unit_plan_make(&m->programs[p], trainable, o->checkpointing, o->n_tokens,
+                                   o->dtype, stat_dtype(o), &plans[p]));
+        if (!o->train) { // saved slots become scratch: they live to the end of the unit
+            plans[p].forward_bytes += plans[p].saved_bytes;
+        }
+    }
+out:
+    return status;
+}
+
+axl_status axl_work_plan(const axl_model *m, const axl_work_options *o, axl_unit_plan *plans,
+                         axl_work_bytes *out)
+{
+    axl_status status = AXL_OK;
+    axl_work w = {.options = *o};
+    axl_unit_plan *own = NULL;
+
+    memcpy(&w.model, &m, sizeof w.model); // counting changes nothing of the model
+    AXL_TRY(axl_calloc((size_t)m->n_programs, sizeof *own, "the unit plans", &own));
+    AXL_TRY(axl_calloc((size_t)m->n_units, sizeof *w.saved, "the saved regions", &w.saved));
+    w.plans = plans != NULL ? plans : own;
+    AXL_TRY(make_plans(m, o, w.plans));
+    (void)cut_all(&w, NULL);
+    *out = w.bytes;
+out:
+    free(w.saved);
+    free(own);
+    return status;
+}
+
+size_t axl_work_total(const axl_work_bytes *b)
+{
+    return b->batch + b->carries + b->saved + b->scratch + b->grads + b->head;
+}
+
+axl_status axl_work_init(axl_work *w, axl_model *m, axl_device *device, const axl_work_options *o)
+{
+    axl_status status = AXL_OK;
+    void *memory = NULL;
+
+    *w = (axl_work){.model = m, .device = device, .options = *o};
+    AXL_TRY(axl_calloc((size_t)m->n_programs, sizeof *w->plans, "the unit plans", &w->plans));
+    AXL_TRY(axl_calloc((size_t)m->n_units, sizeof *w->saved, "the saved regions", &w->saved));
+    AXL_TRY(axl_calloc((size_t)(3 * o->n_tokens), sizeof *w->host, "the batch", &w->host));
+    AXL_TRY(make_plans(m, o, w->plans));
+    w->memory_bytes = cut_all(w, NULL);
+    AXL_TRY(device->ops->alloc(device, w->memory_bytes, "the activations", &memory));
+    w->memory = memory;
+    (void)cut_all(w, w->memory);
+    if (!o->train) // cut_all met the regions before scratch had its place
+        for (int u = 0; u < m->n_units; u++)
+            w->saved[u] = w->scratch + (w->plans[m->units[u].program].forward_bytes -
+                                        w->plans[m->units[u].program].saved_bytes);
+    w->run.device = device;
+    w->run.dtype = o->dtype;
+    w->run.stat = stat_dtype(o);
+out:
+    if (status != AXL_OK)
+        axl_work_fini(w);
+    return status;
+}
+
+void axl_work_fini(axl_work *w)
+{
+    if (w->device != NULL)
+        w->device->ops->free(w->device, w->memory, w->memory_bytes);
+    free(w->plans);
+    free(w->saved);
+    free(w->host);
+    *w = (axl_work){0};
+}
+
+static axl_status upload(axl_work *w, const int32_t *device, const void *host, int64_t n)
+{
+    void *dst;
+
+    memcpy(&dst, &device, sizeof dst);
+    return w->device->ops->copy(w->device->compute, dst, host, (size_t)n * sizeof(int32_t));
+}
+
+// Rows with a label come first in the head: the others cost nothing there.
+static axl_status set_scored(axl_work *w, const axl_batch *batch)
+{
+    axl_status status = AXL_OK;
+    int32_t *scored = w->host;
+    int32_t *slot_of_token = w->host + w->options.n_tokens;
+    int32_t *labels = w->host + 2 * w->options.n_tokens;
+    int32_t n = 0;
+
+    for (int32_t t = 0; t < batch->n_tokens; t++) {
+        slot_of_token[t] = -1;
+        if (batch->labels == NULL || batch->labels[t] < 0)
+            continue;
+        slot_of_token[t] = n;
+        labels[n] = batch->labels[t];
+        scored[n++] = t;
+    }
+    w->n_scored = n;
+    w->host_scored = scored;
+    AXL_TRY(upload(w, w->scored, scored, n));
+    AXL_TRY(upload(w, w->slot_of_token, slot_of_token, batch->n_tokens));
+    AXL_TRY(upload(w, w->labels, labels, n));
+out:
+    return status;
+}
+
+// A document's frequencies depend on its length only for `dynamic`; then each document has a table of its own.
+static axl_status set_rotations(axl_work *w, const axl_batch *batch)
+{
+    axl_status status = AXL_OK;
+    float inv_freq[AXL_MAX_ROPE_PAIRS];
+
+    for (int r = 0; r < w->model->arch.n_ropes; r++) {
+        const axl_rope *rope = &w->model->arch.ropes[r];
+        int half = rope->rotary_dim / 2;
+        bool each = rope->type == AXL_ROPE_DYNAMIC;
+        int n = each ? batch->n_seqs : 1;
+        for (int i = 0; i < n && batch->n_tokens > 0; i++) {
+            int32_t t0 = each ? batch->cu_seqlens[i] : 0;
+            int32_t t1 = each ? batch->cu_seqlens[i + 1] : batch->n_tokens;
+            axl_rope_table_args a = {.positions = w->run.positions + t0,
+                                     .inv_freq = inv_freq,
+                                     .n_tokens = t1 - t0,
+                                     .half = half,
+                                     .dtype = w->run.dtype,
+                                     .cos = w->run.cos[r] + (int64_t)t0 * half,
+                                     .sin = w->run.sin[r] + (int64_t)t0 * half};
+            if (t1 == t0)
+                continue;
+            int64_t length = batch->position_ids[t1 - 1] + 1;
+            axl_rope_frequencies(rope, length, inv_freq, &a.factor);
+            AXL_TRY(w->device->kernels->rope_table(w->device->compute, &a));
+        }
+    }
+out:
+    return status;
+}
+
+axl_status axl_work_set_batch(axl_work *w, const axl_batch *batch)
+{
+    axl_status status = AXL_OK;
+
+    AXL_REQUIRE(
+        batch->n_tokens <= w->options.n_tokens && batch->n_seqs <= w->options.n_seqs, AXL_E_BUG,
+        "a batch of %d tokens and %d documents exceeds the plan of %lld and %lld", batch->n_tokens,
+        batch->n_seqs, (long long)w->options.n_tokens, (long long)w->options.n_seqs);
+    w->run.n_tokens = batch->n_tokens;
+    w->run.n_seqs = batch->n_seqs;
+    w->run.max_seqlen = batch->max_seqlen;
+    AXL_TRY(upload(w, w->run.ids, batch->input_ids, batch->n_tokens));
+    AXL_TRY(upload(w, w->run.positions, batch->position_ids, batch->n_tokens));
+    AXL_TRY(upload(w, w->run.cu_seqlens, batch->cu_seqlens, batch->n_seqs + 1));
+    AXL_TRY(set_scored(w, batch));
+    AXL_TRY(set_rotations(w, batch));
+out:
+    return status;
+}

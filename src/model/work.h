@@ -1,0 +1,75 @@
+// The memory of one pass over the model, taken once: the batch on the device, carries between units, saved
+// slots of every layer, scratch, and the head's chunk of logits.
+//
+// Sizes come from the unit plans for a capacity of n_tokens; axl_work_bytes is what `plan` prints and what
+// axl_work_init takes.
+#ifndef AXL_MODEL_WORK_H
+#define AXL_MODEL_WORK_H
+
+#include "src/base/mem.h"
+#include "src/data/batch.h"
+#include "src/model/exec.h"
+#include "src/model/model.h"
+
+typedef struct axl_work_options {
+    int64_t n_tokens; // capacity of a micro-batch
+    int64_t n_seqs;   // most documents in it
+    axl_dtype dtype;  // of activations: F32, BF16; F64 on the ref backend
+    axl_checkpointing checkpointing;
+    bool train; // memory for backward too
+} axl_work_options;
+
+typedef struct axl_work_bytes {
+    size_t batch;   // ids, labels, positions, cu_seqlens, rotation tables
+    size_t carries; // [n_units][T, D]: inputs of units, which every save set keeps
+    size_t saved;   // slots that layers keep for backward
+    size_t scratch; // the largest of forward and backward of any unit
+    size_t grads;   // the gradient of the residual stream
+    size_t head;    // hidden rows with a label, a chunk of logits, their gradients
+} axl_work_bytes;
+
+typedef struct axl_work {
+    axl_model *model;   // borrowed
+    axl_device *device; // borrowed
+    axl_work_options options;
+    axl_work_bytes bytes;
+    axl_unit_plan *plans; // [n_programs], owned
+    int32_t *host;        // staging of the batch, owned
+    char *memory;         // owned, one allocation of memory_bytes on the device
+    size_t memory_bytes;
+    char **saved;                   // [n_units] into memory, owned array
+    char *carries, *scratch, *grad; // into memory
+    axl_run run;
+    // the head: rows with a label, compacted
+    int64_t chunk;                   // rows of logits at a time
+    int64_t n_scored;                // rows of this batch with a label
+    int32_t *scored, *slot_of_token; // [T] row -> token; token -> row or -1; device
+    int32_t *labels;                 // [T] of scored rows; device
+    const int32_t *host_scored;      // [T] the same as scored, host; borrowed from host
+    char *hidden, *grad_hidden;      // [T, D] compact rows
+    char *out_hidden;                // [T, D] output of the final norm, all rows
+    char *logits, *dlogits;          // [chunk, V]; dlogits is logits for F32
+    char *lse, *logp, *grad_logp;    // [T] statistics
+} axl_work;
+
+// Bytes by class for these options; also fills plans when not NULL ([model->n_programs]).
+axl_status axl_work_plan(const axl_model *m, const axl_work_options *o, axl_unit_plan *plans,
+                         axl_work_bytes *out);
+size_t axl_work_total(const axl_work_bytes *b);
+
+axl_status axl_work_init(axl_work *w, axl_model *m, axl_device *device, const axl_work_options *o);
+void axl_work_fini(axl_work *w);
+
+// Puts a batch on the device: ids, positions, document borders, rotation tables, the list of rows with a label.
+// AXL_E_BUG when it is larger than the capacity.
+axl_status axl_work_set_batch(axl_work *w, const axl_batch *batch);
+
+// The input of unit u, [T, D].
+static inline char *axl_work_carry(const axl_work *w, int u)
+{
+    return w->carries +
+           (size_t)u * axl_align_up((size_t)(w->options.n_tokens * w->model->arch.hidden) *
+                                    axl_dtype_size(w->options.dtype));
+}
+
+#endif
