@@ -1,0 +1,8 @@
+// The subcommands. Each takes its own arguments, argv[0] being its name, prints its own error and
+// returns the exit code of the process. One prototype a line.
+#ifndef AXL_LAUNCH_COMMANDS_H
+#define AXL_LAUNCH_COMMANDS_H
+
+int axl_cmd_tokenize(int argc, char **argv);
+
+#endif
