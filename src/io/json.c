@@ -235,6 +235,25 @@ out:
     return status;
 }
 
+void axl_json_drop_nulls(axl_json *v)
+{
+    const char *key;
+    json_t *child;
+    void *safe;
+    size_t i;
+
+    json_array_foreach(v, i, child) axl_json_drop_nulls(child);
+    if (!json_is_object(v))
+        return;
+    json_object_foreach_safe(v, safe, key, child)
+    {
+        if (json_is_null(child))
+            (void)json_object_del(v, key);
+        else
+            axl_json_drop_nulls(child);
+    }
+}
+
 axl_status axl_json_dump(const axl_json *v, int indent, axl_str *out)
 {
     axl_status status = AXL_OK;

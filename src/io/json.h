@@ -78,6 +78,9 @@ axl_json *axl_json_new_null(void);
 axl_status axl_json_set(axl_json *object, const char *key, axl_json *value);
 axl_status axl_json_append(axl_json *array, axl_json *value);
 
+// Removes every member whose value is null, at any depth, from the objects in v. Elements of arrays stay.
+void axl_json_drop_nulls(axl_json *v);
+
 // Appends the text of v: indent 0 gives one line with ", " and ": " as Python does; otherwise indented
 // lines. Reals are written with at most 17 digits; non-ASCII text stays as it is.
 axl_status axl_json_dump(const axl_json *v, int indent, axl_str *out);

@@ -1,0 +1,29 @@
+// Reading a text file from front to back, plain or compressed with zstd, by lines or whole.
+//
+// The kind is told by the first bytes, not by the name. Memory is one buffer plus the longest line.
+#ifndef AXL_IO_STREAM_H
+#define AXL_IO_STREAM_H
+
+#include "src/base/status.h"
+#include "src/base/str.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct axl_reader axl_reader;
+
+// AXL_E_INPUT when the file cannot be read, AXL_E_UNSUPPORTED for a compression that is not read.
+axl_status axl_reader_open(const char *path, axl_reader **out);
+void axl_reader_close(axl_reader *r); // NULL-safe
+
+// The next line without its end ("\n" or "\r\n"); a last line without one counts. A byte order mark at
+// the start of the file is left out.
+//   line, n      borrowed until the next call; not NUL-terminated
+//   more         false when the file is over; line is then NULL
+// AXL_E_INPUT when the compressed data are damaged or a line exceeds 1 GiB.
+axl_status axl_reader_line(axl_reader *r, const char **line, size_t *n, bool *more);
+
+// Appends all that is left to *out.
+axl_status axl_reader_rest(axl_reader *r, axl_str *out);
+
+#endif
