@@ -1,0 +1,55 @@
+// What a data set entry of the YAML and the data keys beside it mean, as plain structs.
+//
+// src/train fills them from the config; everything below src/data reads only these. Strings are
+// borrowed and must outlive the call they are given to.
+#ifndef AXL_DATA_DATASET_H
+#define AXL_DATA_DATASET_H
+
+#include "src/io/json.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+// The map form of `type`: a prompt format of the user's own (datasets.md 4.3). NULL: its default.
+typedef struct axl_user_format {
+    const char *system_prompt;     // ""
+    const char *field_system;      // system
+    const char *field_instruction; // instruction
+    const char *field_input;       // input
+    const char *field_output;      // output
+    const char *format;            // "{instruction} {input} "
+    const char *no_input_format;   // "{instruction} "
+    const char *system_format;     // "{system}"
+} axl_user_format;
+
+typedef struct axl_dataset_spec {
+    const char *path;              // file, folder or pattern
+    const char *const *data_files; // [n_data_files] files instead of what path holds; NULL: none
+    int n_data_files;
+    const char *ds_type;                // json, text; NULL: by the name of the file
+    const char *type;                   // "alpaca:chat"; NULL: already tokenized, or user_format
+    const axl_user_format *user_format; // NULL unless `type` is a map
+    const char *field;                  // completion: the column; NULL: text
+    const char *conversation;           // alpaca_chat: the style; NULL: chat
+    const char *place;                  // "run.yaml:12": where the entry stands, for messages
+    const char *chat_key; // text of all that decides the chat template and its masks; NULL: none
+    const void *chat;     // const axl_chat_options *, for type chat_template
+} axl_dataset_spec;
+
+// What to do with a row longer than sequence_len.
+typedef enum axl_excess { AXL_EXCESS_DROP, AXL_EXCESS_TRUNCATE, AXL_EXCESS_RAISE } axl_excess;
+
+typedef struct axl_data_options {
+    int64_t sequence_len;   // tokens; the longest row
+    int64_t min_sample_len; // tokens; shorter rows are dropped; at least 1
+    int64_t vocab_size;     // ids of the model; 0: not known, not checked
+    axl_excess excess;      // excess_length_strategy
+    bool train_on_inputs;
+    bool drop_untrained;       // drop rows without a target (when packing)
+    bool deduplicate;          // dataset_exact_deduplication
+    bool skip_bad_rows;        // count malformed rows instead of stopping at the first
+    int n_threads;             // 0: as many as there are processors
+    const char *prepared_path; // folder of prepared sets; NULL: last_run_prepared
+} axl_data_options;
+
+#endif

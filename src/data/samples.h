@@ -1,0 +1,59 @@
+// Tokenized samples in memory: flat arrays that grow, one sample after another.
+//
+// labels here are as in the data (labels[t] belongs to input_ids[t]); the loader shifts them.
+#ifndef AXL_DATA_SAMPLES_H
+#define AXL_DATA_SAMPLES_H
+
+#include "src/data/batch.h"
+
+#include "src/base/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct axl_sample_info {
+    int64_t end;     // its tokens are [end of the one before, end)
+    int64_t line;    // of its record in the file, from 1
+    int32_t file;    // index of the file
+    int32_t trained; // targets: labels after the first that are not AXL_IGNORE
+} axl_sample_info;
+
+// {0} is empty; memory is kept by clear.
+typedef struct axl_samples {
+    int32_t *ids,
+        *labels; // [n_tokens], owned; tokens behind the last sample's end belong to an open one
+    axl_sample_info *info; // [n], owned
+    int64_t n_tokens, n;
+    size_t ids_capacity, labels_capacity, info_capacity;
+} axl_samples;
+
+void axl_samples_fini(axl_samples *s);
+void axl_samples_clear(axl_samples *s);
+
+// Appends n tokens to the open sample. labels NULL: trained ? the ids themselves : all AXL_IGNORE.
+axl_status axl_samples_put(axl_samples *s, const int32_t *ids, const int32_t *labels, int64_t n,
+                           bool trained);
+
+// Tokens of the open sample so far, and its first token's index.
+int64_t axl_samples_open_length(const axl_samples *s);
+int64_t axl_samples_open_begin(const axl_samples *s);
+
+// Ends the open sample (also an empty one) at the given place, or throws its tokens away.
+axl_status axl_samples_end(axl_samples *s, int32_t file, int64_t line);
+void axl_samples_drop_open(axl_samples *s);
+
+// Appends sample i of `from` to s.
+axl_status axl_samples_copy(axl_samples *s, const axl_samples *from, int64_t i);
+
+static inline int64_t axl_samples_begin(const axl_samples *s, int64_t i)
+{
+    return i == 0 ? 0 : s->info[i - 1].end;
+}
+
+static inline int64_t axl_samples_length(const axl_samples *s, int64_t i)
+{
+    return s->info[i].end - axl_samples_begin(s, i);
+}
+
+#endif

@@ -1,0 +1,318 @@
+// RUN: np=1
+// Prepared sets: what is kept, when a set on the disk is used again, and every kind of bad input.
+#include "tests/src/data/data_check.h"
+
+typedef struct setup {
+    axl_dataset_spec spec;
+    axl_data_options options;
+    char data[256], prepared[256];
+} setup;
+
+static void setup_init(setup *s, const folder *f, const char *name)
+{
+    *s = (setup){.spec = {.place = "run.yaml:3"},
+                 .options = {.sequence_len = 64, .min_sample_len = 2, .n_threads = 3}};
+    s->spec.path = folder_file(f, name, s->data);
+    s->options.prepared_path = folder_file(f, "prepared", s->prepared);
+}
+
+static axl_prepared *prepare(const setup *s, const axl_tokenizer *t, bool *made)
+{
+    axl_prepared *p = NULL;
+
+    CHECK_OK(axl_prepare(&s->spec, 1, &s->options, t, false, made, &p));
+    return p;
+}
+
+static void samples_keep_the_order_and_places_of_the_rows(void **state)
+{
+    const folder *f = *state;
+    enum { N = 700 };
+    static int32_t lengths[N];
+    setup s;
+
+    for (int i = 0; i < N; i++)
+        lengths[i] = 2 + i % 13;
+    folder_write_rows(f, "order.jsonl", lengths, N);
+    setup_init(&s, f, "order.jsonl");
+    axl_prepared *p = prepare(&s, NULL, NULL);
+    assert_int_equal(p->n, N);
+    assert_int_equal(p->max_length, 14);
+    assert_string_equal(p->files[0], s.data);
+    for (int64_t i = 0; i < N; i++) {
+        assert_int_equal(axl_prepared_length(p, i), lengths[i]);
+        assert_int_equal(p->ids[axl_prepared_begin(p, i)], i + 1);
+        assert_int_equal(p->info[i].line, i + 1);
+        assert_int_equal(p->info[i].trained, lengths[i] / 2);
+    }
+    axl_prepared_close(p);
+}
+
+static void length_rules_drop_cut_or_raise(void **state)
+{
+    const folder *f = *state;
+    const int32_t lengths[] = {1, 5, 70, 3, 90};
+    setup s;
+
+    folder_write_rows(f, "long.jsonl", lengths, 5);
+    setup_init(&s, f, "long.jsonl");
+    axl_prepared *p = prepare(&s, NULL, NULL);
+    assert_int_equal(p->n, 2);
+    assert_int_equal(p->counts.too_long, 2);
+    assert_int_equal(p->counts.too_short, 1);
+    axl_prepared_close(p);
+    s.options.excess = AXL_EXCESS_TRUNCATE;
+    p = prepare(&s, NULL, NULL);
+    assert_int_equal(p->n, 4);
+    assert_int_equal(p->counts.truncated, 2);
+    assert_int_equal(axl_prepared_length(p, 1), 64);
+    axl_prepared_close(p);
+    s.options.excess = AXL_EXCESS_RAISE;
+    CHECK_FAILS(axl_prepare(&s.spec, 1, &s.options, NULL, false, NULL, &p), AXL_E_INPUT,
+                "long.jsonl:3: the sample has 70 tokens");
+}
+
+static void untrained_and_equal_rows_are_dropped_when_asked(void **state)
+{
+    const folder *f = *state;
+    setup s;
+
+    folder_write(f, "same.jsonl",
+                 "{\"input_ids\": [1, 2, 3], \"labels\": [1, -100, -100]}\n" // only nobody's target
+                 "{\"input_ids\": [1, 2, 3], \"labels\": [-100, -100, 3]}\n"
+                 "{\"input_ids\": [1, 2, 3], \"labels\": [-100, 2, 3]}\n"
+                 "{\"labels\": [-100, -100, 3], \"input_ids\": [1, 2, 3]}\n");
+    setup_init(&s, f, "same.jsonl");
+    axl_prepared *p = prepare(&s, NULL, NULL);
+    assert_int_equal(p->n, 4);
+    axl_prepared_close(p);
+    s.options.drop_untrained = s.options.deduplicate = true;
+    p = prepare(&s, NULL, NULL);
+    assert_int_equal(p->n, 2);
+    assert_int_equal(p->counts.untrained, 1);
+    assert_int_equal(p->counts.duplicates, 1);
+    axl_prepared_close(p);
+}
+
+static void hidden_ends_are_left_out(void **state)
+{
+    const folder *f = *state;
+    setup s;
+
+    folder_write(f, "mask.jsonl",
+                 "{\"input_ids\": [0, 7, 8, 0], \"attention_mask\": [0, 1, 1, 0], "
+                 "\"labels\": [-100, -100, 8, -100]}\n");
+    setup_init(&s, f, "mask.jsonl");
+    axl_prepared *p = prepare(&s, NULL, NULL);
+    assert_int_equal(p->n_tokens, 2);
+    assert_int_equal(p->ids[0], 7);
+    axl_prepared_close(p);
+}
+
+static uint64_t key_of(const setup *s, const axl_tokenizer *t)
+{
+    uint64_t key = 0;
+
+    CHECK_OK(axl_prepare_key(&s->spec, 1, &s->options, t, &key));
+    return key;
+}
+
+static void every_ingredient_changes_the_key(void **state)
+{
+    const folder *f = *state;
+    axl_tokenizer *t = NULL, *other = NULL;
+    setup s, base;
+    int n = 0;
+    uint64_t keys[16] = {0};
+
+    CHECK_OK(axl_tokenizer_load(AXL_TEST_DATA "/data/tokenizer", &t));
+    CHECK_OK(axl_tokenizer_load(AXL_TEST_DATA "/tokenizers/tiny-bpe-gpt2", &other));
+    folder_write(f, "key.jsonl", "{\"text\": \"one\"}\n");
+    setup_init(&base, f, "key.jsonl");
+    base.spec.type = "completion";
+    keys[n++] = key_of(&base, t);
+    assert_int_equal(keys[0], key_of(&base, t));
+    keys[n++] = key_of(&base, other);
+    s = base, s.spec.type = "input_output", keys[n++] = key_of(&s, t);
+    s = base, s.spec.field = "body", keys[n++] = key_of(&s, t);
+    s = base, s.spec.chat_key = "template", keys[n++] = key_of(&s, t);
+    s = base, s.spec.user_format = &(axl_user_format){.format = "{input}"},
+    keys[n++] = key_of(&s, t);
+    s = base, s.options.sequence_len++, keys[n++] = key_of(&s, t);
+    s = base, s.options.min_sample_len++, keys[n++] = key_of(&s, t);
+    s = base, s.options.excess = AXL_EXCESS_TRUNCATE, keys[n++] = key_of(&s, t);
+    s = base, s.options.train_on_inputs = true, keys[n++] = key_of(&s, t);
+    s = base, s.options.drop_untrained = true, keys[n++] = key_of(&s, t);
+    s = base, s.options.deduplicate = true, keys[n++] = key_of(&s, t);
+    CHECK_OK(axl_tokenizer_set_special(t, "eos_token", "<s>"));
+    keys[n++] = key_of(&base, t);
+    folder_write(f, "key.jsonl", "{\"text\": \"two\"}\n");
+    keys[n++] = key_of(&base, other);
+    for (int i = 0; i < n; i++) {
+        for (int j = 0; j < i; j++)
+            assert_true(keys[i] != keys[j]);
+    }
+    axl_tokenizer_destroy(t);
+    axl_tokenizer_destroy(other);
+}
+
+static void a_prepared_set_is_used_again_until_the_data_change(void **state)
+{
+    const folder *f = *state;
+    const int32_t lengths[] = {4, 5, 6};
+    bool made = false;
+    setup s;
+
+    folder_write_rows(f, "again.jsonl", lengths, 3);
+    setup_init(&s, f, "again.jsonl");
+    axl_prepared_close(prepare(&s, NULL, &made));
+    assert_true(made);
+    axl_prepared *p = prepare(&s, NULL, &made);
+    assert_false(made);
+    // a damaged file is found and made again
+    axl_str bytes = {0};
+    CHECK_OK(axl_file_read(p->path, &bytes));
+    bytes.data[bytes.len - 60] ^= 1;
+    CHECK_OK(axl_file_write(p->path, bytes.data, bytes.len));
+    axl_prepared_close(p);
+    p = prepare(&s, NULL, &made);
+    assert_true(made);
+    CHECK_OK(axl_file_write(p->path, bytes.data, bytes.len / 2));
+    axl_prepared *cut = NULL;
+    CHECK_FAILS(axl_prepared_open(p->path, p->key, false, &cut), AXL_E_INPUT, "damaged");
+    axl_str_fini(&bytes);
+    axl_prepared_close(p);
+    folder_write_rows(f, "again.jsonl", lengths, 2);
+    p = prepare(&s, NULL, &made);
+    assert_true(made);
+    assert_int_equal(p->n, 2);
+    axl_prepared_close(p);
+}
+
+static void bad_input(const folder *f, const char *name, const char *text, const char *message)
+{
+    axl_prepared *p = NULL;
+    setup s;
+
+    folder_write(f, name, text);
+    setup_init(&s, f, name);
+    CHECK_FAILS(axl_prepare(&s.spec, 1, &s.options, NULL, false, NULL, &p), AXL_E_INPUT, message);
+}
+
+#define ROW "{\"input_ids\": [1, 2], \"labels\": [1, 2]}"
+
+static void bad_data_are_refused_with_file_and_line(void **state)
+{
+    const folder *f = *state;
+    axl_prepared *p = NULL;
+    setup s;
+
+    bad_input(f, "b1.jsonl", "", "b1.jsonl: the data set is empty");
+    bad_input(f, "b2.jsonl", ROW "\n[1]\n", "b2.jsonl:2: the record is an array");
+    bad_input(f, "b3.jsonl", ROW "\n\n" ROW "\n{\"a\": \xff}\n", "b3.jsonl:4: byte 7");
+    bad_input(f, "b4.jsonl", ROW "\n{\"a\": \n", "b4.jsonl:2");
+    bad_input(f, "b5.jsonl", ROW "\n{\"a\": 1}\n", "b5.jsonl:2: the column \"input_ids\"");
+    bad_input(f, "b6.json", "[" ROW ",\n\n " ROW "\n, 7]", "b6.json:4: the record is an integer");
+    bad_input(f, "b7.json", "[" ROW " " ROW "]", "b7.json:1: a comma");
+    bad_input(f, "b8.json", "[" ROW, "b8.json:1: a comma or the closing ]");
+    bad_input(f, "b9.json", "[" ROW ",", "b9.json:1: the array is not closed");
+    bad_input(f, "b10.jsonl", "{\"input_ids\": [1], \"labels\": [1]}\n",
+              "no sample is left of 1 rows: "
+              "0 malformed, 1 shorter");
+    setup_init(&s, f, "missing.jsonl");
+    CHECK_FAILS(axl_prepare(&s.spec, 1, &s.options, NULL, false, NULL, &p), AXL_E_INPUT,
+                "run.yaml:3: data set");
+    setup_init(&s, f, "x.parquet");
+    folder_write(f, "x.parquet", "PAR1");
+    CHECK_FAILS(axl_prepare(&s.spec, 1, &s.options, NULL, false, NULL, &p), AXL_E_UNSUPPORTED,
+                "parquet");
+    setup_init(&s, f, "b2.jsonl");
+    s.spec.type = "completion";
+    CHECK_FAILS(axl_prepare(&s.spec, 1, &s.options, NULL, false, NULL, &p), AXL_E_INPUT,
+                "needs a tokenizer");
+}
+
+static void deep_json_is_an_error_not_a_crash(void **state)
+{
+    const folder *f = *state;
+    axl_str text = {0};
+
+    for (int i = 0; i < 10000; i++)
+        CHECK_OK(axl_str_puts(&text, "{\"a\":["));
+    bad_input(f, "deep.jsonl", text.data, "deep.jsonl:1");
+    axl_str_fini(&text);
+}
+
+static void bad_rows_may_be_skipped(void **state)
+{
+    const folder *f = *state;
+    setup s;
+
+    folder_write(f, "skip.jsonl", ROW "\n17\n" ROW "\n{\"input_ids\": 1}\n");
+    setup_init(&s, f, "skip.jsonl");
+    s.options.skip_bad_rows = true;
+    axl_prepared *p = prepare(&s, NULL, NULL);
+    assert_int_equal(p->n, 2);
+    assert_int_equal(p->counts.bad, 2);
+    assert_int_equal(p->counts.rows, 4);
+    axl_prepared_close(p);
+}
+
+static void json_arrays_folders_and_patterns_are_read(void **state)
+{
+    const folder *f = *state;
+    char path[256];
+    setup s;
+
+    CHECK_OK(axl_dir_make(folder_file(f, "many", path)));
+    folder_write(f, "many/b.json", "\xef\xbb\xbf [ " ROW ",\n" ROW "]\n");
+    folder_write(f, "many/a.jsonl", ROW "\r\n" ROW);
+    folder_write(f, "many/c.json", ROW "\n" ROW);
+    folder_write(f, "many/notes.md", "not data");
+    setup_init(&s, f, "many");
+    axl_prepared *p = prepare(&s, NULL, NULL);
+    assert_int_equal(p->n, 6);
+    assert_int_equal(p->n_files, 3);
+    assert_int_equal(p->info[3].file, 1);
+    assert_int_equal(p->info[3].line, 2);
+    axl_prepared_close(p);
+    setup_init(&s, f, "many/*.json");
+    p = prepare(&s, NULL, NULL);
+    assert_int_equal(p->n, 4);
+    axl_prepared_close(p);
+}
+
+static void text_lines_are_completions(void **state)
+{
+    const folder *f = *state;
+    axl_tokenizer *t = NULL;
+    setup s;
+
+    CHECK_OK(axl_tokenizer_load(AXL_TEST_DATA "/data/tokenizer", &t));
+    folder_write(f, "lines.txt", "The first line.\n\nThe second \"line\".");
+    setup_init(&s, f, "lines.txt");
+    s.spec.type = "completion";
+    axl_prepared *p = prepare(&s, t, NULL);
+    assert_int_equal(p->n, 2);
+    assert_int_equal(p->info[1].line, 3);
+    axl_prepared_close(p);
+    axl_tokenizer_destroy(t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(samples_keep_the_order_and_places_of_the_rows),
+        cmocka_unit_test(length_rules_drop_cut_or_raise),
+        cmocka_unit_test(untrained_and_equal_rows_are_dropped_when_asked),
+        cmocka_unit_test(hidden_ends_are_left_out),
+        cmocka_unit_test(every_ingredient_changes_the_key),
+        cmocka_unit_test(a_prepared_set_is_used_again_until_the_data_change),
+        cmocka_unit_test(bad_data_are_refused_with_file_and_line),
+        cmocka_unit_test(deep_json_is_an_error_not_a_crash),
+        cmocka_unit_test(bad_rows_may_be_skipped),
+        cmocka_unit_test(json_arrays_folders_and_patterns_are_read),
+        cmocka_unit_test(text_lines_are_completions),
+    };
+    return cmocka_run_group_tests(tests, folder_make, folder_remove);
+}
