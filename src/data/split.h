@@ -1,0 +1,31 @@
+// Which samples of a prepared set train and which validate, and in what order.
+//
+// The merged data are shuffled by the seed (unless told not to), then the tail is the validation part, so that
+// both parts are fixed by the seed and the data alone.
+#ifndef AXL_DATA_SPLIT_H
+#define AXL_DATA_SPLIT_H
+
+#include "src/data/prepared.h"
+
+typedef struct axl_sample_list {
+    const axl_prepared *set; // borrowed
+    int64_t *index;          // [n] samples of the set, owned
+    int64_t n;
+} axl_sample_list;
+
+typedef struct axl_split_options {
+    uint64_t seed;
+    bool shuffle;        // shuffle_merged_datasets, and not curriculum_sampling
+    double val_set_size; // 0: none; below 1: a fraction, rounded up; above 1: a count
+} axl_split_options;
+
+// val may be NULL when val_set_size is 0; it is empty then. AXL_E_CONFIG when nothing is left to train.
+axl_status axl_split_make(const axl_prepared *set, const axl_split_options *options,
+                          axl_sample_list *train, axl_sample_list *val);
+
+// The whole set in the order of the data: for test_datasets.
+axl_status axl_sample_list_all(const axl_prepared *set, axl_sample_list *out);
+
+void axl_sample_list_fini(axl_sample_list *list);
+
+#endif
