@@ -1,0 +1,115 @@
+// RUN: np=1
+// Templates against jinja2: the texts, the errors and the generation spans that transformers'
+// environment gives. snippets.json and more.json share one context.
+#include "src/io/file.h"
+#include "src/text/jinja.h"
+#include "tests/check.h"
+
+#include <stdlib.h>
+
+static const struct tm clock_2025 = {.tm_year = 125,
+                                     .tm_mon = 2,
+                                     .tm_mday = 9,
+                                     .tm_hour = 14,
+                                     .tm_min = 5,
+                                     .tm_wday = 0,
+                                     .tm_yday = 67};
+
+// Compiles and renders; the text or the error message.
+static axl_status render(const char *source, const axl_json *context, axl_jinja_spans *spans,
+                         axl_jinja_fault *fault, axl_str *out)
+{
+    axl_status status = AXL_OK;
+    axl_jinja_options options = {.now = &clock_2025, .spans = spans, .fault = fault};
+    axl_jinja *t = NULL;
+
+    AXL_TRY(axl_jinja_compile(source, strlen(source), "t", &t));
+    AXL_TRY(axl_jinja_render(t, context, &options, out));
+out:
+    axl_jinja_destroy(t);
+    return status;
+}
+
+static bool same_spans(const axl_json *want, const axl_jinja_spans *got)
+{
+    if (axl_json_count(want) != got->n)
+        return false;
+    for (size_t i = 0; i < got->n; i++) {
+        const axl_json *pair = axl_json_at(want, i);
+
+        if (axl_json_int(axl_json_at(pair, 0), -1) != got->items[i].begin ||
+            axl_json_int(axl_json_at(pair, 1), -1) != got->items[i].end)
+            return false;
+    }
+    return true;
+}
+
+// Prints what differs; 1 if something does.
+static int check_snippet(size_t i, const axl_json *s, const axl_json *context)
+{
+    const char *source = axl_json_string(axl_json_get(s, "source"), "");
+    const axl_json *error = axl_json_get(s, "error"), *want = axl_json_get(s, "output");
+    bool raises = error != NULL &&
+                  strcmp(axl_json_string(axl_json_get(error, "type"), ""), "TemplateError") == 0;
+    axl_jinja_spans spans = {0};
+    axl_jinja_fault fault = {0};
+    axl_str out = {0};
+    axl_status status = render(source, context, &spans, &fault, &out);
+    const char *got = status != AXL_OK ? axl_error_message() : out.data != NULL ? out.data : "";
+    bool fine;
+
+    if (error == NULL)
+        fine = status == AXL_OK && out.len == axl_json_string_length(want) &&
+               memcmp(got, axl_json_string(want, ""), out.len) == 0;
+    else if (raises)
+        fine = status == AXL_E_INPUT && fault.raised &&
+               strcmp(fault.message.data, axl_json_string(axl_json_get(error, "message"), "")) == 0;
+    else
+        fine = status == AXL_E_INPUT && !fault.raised;
+    if (fine && axl_json_get(s, "generation_spans") != NULL)
+        fine = same_spans(axl_json_get(s, "generation_spans"), &spans);
+    if (!fine)
+        print_message("%zu: %s\n  want %s\n  got  %s\n", i, source,
+                      error != NULL ? axl_json_string(axl_json_get(error, "message"), "")
+                                    : axl_json_string(want, ""),
+                      got);
+    axl_jinja_spans_fini(&spans);
+    axl_jinja_fault_fini(&fault);
+    axl_str_fini(&out);
+    return !fine;
+}
+
+static void check_file(const char *name)
+{
+    char path[512];
+    axl_str text = {0};
+    axl_json *root = NULL;
+    axl_json *list;
+    int wrong = 0;
+
+    (void)snprintf(path, sizeof path, "%s/jinja/%s", AXL_TEST_DATA, name);
+    CHECK_OK(axl_file_read(path, &text));
+    CHECK_OK(axl_jinja_context_parse(text.data, text.len, path, &root));
+    list = axl_json_get(root, "snippets");
+    assert_true(axl_json_count(list) > 100);
+    for (size_t i = 0; i < axl_json_count(list); i++)
+        wrong += check_snippet(i, axl_json_at(list, i), axl_json_get(root, "context"));
+    axl_json_free(root);
+    axl_str_fini(&text);
+    assert_int_equal(wrong, 0);
+}
+
+static void snippets_equal_jinja2(void **state)
+{
+    (void)state;
+    check_file("snippets.json");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(snippets_equal_jinja2),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
