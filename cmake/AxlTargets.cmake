@@ -27,6 +27,8 @@ if(AXL_SANITIZE STREQUAL "address")
     target_compile_options(axl_flags INTERFACE -fsanitize=address,undefined -fno-omit-frame-pointer
                            -fno-sanitize-recover=undefined)
     target_link_options(axl_flags INTERFACE -fsanitize=address,undefined)
+    add_library(axl_sanitizer OBJECT ${PROJECT_SOURCE_DIR}/cmake/sanitizer.c)
+    target_link_libraries(axl_flags INTERFACE $<TARGET_OBJECTS:axl_sanitizer>)
 elseif(AXL_SANITIZE STREQUAL "thread")
     target_compile_options(axl_flags INTERFACE -fsanitize=thread -fno-omit-frame-pointer)
     target_link_options(axl_flags INTERFACE -fsanitize=thread)

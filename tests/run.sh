@@ -39,8 +39,6 @@ cmake --build --preset "$preset" -j "$(deps_jobs)" >"$log" 2>&1 || {
     stop "the build failed; all of it is in $log"
 }
 
-# The libraries under MPI keep memory until the process ends; our own leaks still count.
-export LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0
 export UBSAN_OPTIONS=print_stacktrace=1
 deps_say "testing"
 ctest --test-dir "build/$preset" -j "$(nproc)" -R "$filter" --output-on-failure \
