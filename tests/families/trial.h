@@ -1,0 +1,50 @@
+// A tiny model of tests/data/families set up for training, and its comparison with the reference.
+#ifndef AXL_TESTS_TRIAL_H
+#define AXL_TESTS_TRIAL_H
+
+#include "src/io/hfdir.h"
+#include "src/io/json.h"
+#include "src/model/pass.h"
+#include "src/optim/optim.h"
+#include "tests/check.h"
+
+typedef struct trial_options {
+    const char *backend; // of axl_device_options
+    axl_checkpointing mode;
+    bool reshard;
+    int micro_steps; // documents are dealt over ranks and micro-steps
+} trial_options;
+
+typedef struct trial {
+    char dir[512];
+    trial_options options;
+    axl_comm *comm; // borrowed
+    axl_device *device;
+    axl_hfdir *hf;
+    axl_model *model;
+    axl_sharder sharder;
+    axl_work work;
+    axl_safetensors *golden;
+    axl_json *meta;
+    int32_t *ids, *labels, *positions, *cu; // of one micro-batch
+    int64_t n_trained;                      // of the whole row
+} trial;
+
+// Opens case `name` on comm (borrowed) and loads it; every rank calls it.
+void trial_begin(trial *t, const char *name, axl_comm *comm, const trial_options *o);
+void trial_end(trial *t);
+
+// One step's forward and backward over all micro-steps; returns the mean loss over all ranks.
+double trial_run(trial *t);
+
+// This rank's rows of every gradient against the reference; and of the parameters against "<what>/<tensor>".
+void trial_check_gradients(const trial *t);
+void trial_check_params(const trial *t, const char *what);
+
+// Five AdamW steps as the reference took them, checking losses and parameters.
+void trial_check_steps(trial *t);
+
+// A number of golden.json, also inside "adamw".
+double trial_meta(const trial *t, const char *key);
+
+#endif
