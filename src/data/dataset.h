@@ -27,6 +27,9 @@ typedef struct axl_dataset_spec {
     const char *const *data_files; // [n_data_files] files instead of what path holds; NULL: none
     int n_data_files;
     const char *ds_type;                // json, text; NULL: by the name of the file
+    const char *split;                  // "train[:500]"; NULL: all
+    int64_t shards, shards_idx;         // keep one of so many parts; 0: all
+    uint64_t shard_seed;                // of the permutation the parts are cut from
     const char *type;                   // "alpaca:chat"; NULL: already tokenized, or user_format
     const axl_user_format *user_format; // NULL unless `type` is a map
     const char *field;                  // completion: the column; NULL: text

@@ -6,7 +6,7 @@
 #include "src/base/mem.h"
 #include "src/data/dedup.h"
 #include "src/data/format.h"
-#include "src/data/rows.h"
+#include "src/data/sources.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -20,25 +20,11 @@
 #define MAX_THREADS 64
 #define KEY_VERSION 1 // raise when the same input gives other samples
 
-typedef struct source_file {
-    const char *path; // borrowed from the lists
-    int spec;         // index of the entry
-    axl_rows_kind kind;
-    int64_t rows;
-} source_file;
-
 typedef struct job {
-    const axl_dataset_spec *specs;
     const axl_data_options *options;
     const axl_tokenizer *tokenizer;
-    axl_file_list *lists; // [n_specs], owned
-    int n_specs;
-    source_file *files; // [n_files], owned
-    const char **paths; // [n_files], owned array
-    int64_t n_files;
     pthread_mutex_t read_lock;
-    axl_rows *rows; // of the file being read, owned
-    int64_t file;   // index of that file
+    axl_sources sources; // owned
     int64_t tickets;
     pthread_mutex_t merge_lock;
     pthread_cond_t merged_one;
@@ -53,33 +39,22 @@ typedef struct job {
 typedef struct batch {
     axl_str text; // the records, one behind the other
     size_t at[BATCH_ROWS], n[BATCH_ROWS];
-    int64_t line[BATCH_ROWS];
+    int64_t line[BATCH_ROWS], file[BATCH_ROWS];
     int n_rows;
-    int64_t file, ticket;
+    int64_t ticket;
 } batch;
 
 typedef struct worker {
     job *job;
     pthread_t thread;
-    axl_encoder *encoder; // owned; for entry `spec`
-    int spec;
+    axl_encoder *encoder; // owned; for entry `entry`
+    int32_t entry;
     batch batch;
     axl_samples one, samples; // of a row; of the batch
     axl_prepare_counts counts;
 } worker;
 
-static axl_status open_next_file(job *j)
-{
-    axl_status status = AXL_OK;
-
-    if (j->rows == NULL && j->file < j->n_files)
-        AXL_TRY(axl_rows_open(j->files[j->file].path, j->files[j->file].kind, &j->rows));
-
-out:
-    return status;
-}
-
-// Reads records of one file into b, under read_lock. n_rows 0: there are no more.
+// Reads records into b, under read_lock. n_rows 0: there are no more.
 static axl_status read_batch(job *j, batch *b)
 {
     axl_status status = AXL_OK;
@@ -88,24 +63,14 @@ static axl_status read_batch(job *j, batch *b)
 
     b->n_rows = 0;
     axl_str_clear(&b->text);
-    while (b->n_rows == 0 && j->file < j->n_files) {
-        AXL_TRY(open_next_file(j));
-        b->file = j->file;
-        while (b->n_rows < BATCH_ROWS && b->text.len < BATCH_BYTES) {
-            AXL_TRY(axl_rows_next(j->rows, &row, &more));
-            if (!more)
-                break;
-            b->at[b->n_rows] = b->text.len;
-            b->n[b->n_rows] = row.n;
-            b->line[b->n_rows++] = row.line;
-            AXL_TRY(axl_str_append(&b->text, row.text, row.n));
-        }
-        j->files[j->file].rows += b->n_rows;
-        if (!more) {
-            axl_rows_close(j->rows);
-            j->rows = NULL;
-            j->file++;
-        }
+    while (b->n_rows < BATCH_ROWS && b->text.len < BATCH_BYTES) {
+        AXL_TRY(axl_sources_next(&j->sources, &row, &b->file[b->n_rows], &more));
+        if (!more)
+            break;
+        b->at[b->n_rows] = b->text.len;
+        b->n[b->n_rows] = row.n;
+        b->line[b->n_rows++] = row.line;
+        AXL_TRY(axl_str_append(&b->text, row.text, row.n));
     }
 
 out:
@@ -151,22 +116,39 @@ out:
     return status;
 }
 
-static axl_status encode_row(worker *w, int i)
+// The encoder of the entry a record belongs to.
+static axl_status take_encoder(worker *w, int32_t entry)
 {
     axl_status status = AXL_OK;
     const job *j = w->job;
+
+    if (w->encoder != NULL && w->entry == entry)
+        goto out;
+    axl_encoder_close(w->encoder);
+    w->encoder = NULL;
+    AXL_TRY(axl_encoder_open(&j->sources.specs[entry], j->options, j->tokenizer, &w->encoder));
+    w->entry = entry;
+
+out:
+    return status;
+}
+
+static axl_status encode_row(worker *w, int i)
+{
+    axl_status status = AXL_OK;
     const batch *b = &w->batch;
-    const source_file *file = &j->files[b->file];
+    const axl_source_file *file = &w->job->sources.files[b->file[i]];
     axl_json *row = NULL;
     axl_str where = {0};
 
+    AXL_TRY(take_encoder(w, file->entry));
     AXL_TRY(axl_str_printf(&where, "%s:%lld", file->path, (long long)b->line[i]));
     axl_samples_clear(&w->one);
     status = axl_row_parse(file->kind, b->text.data + b->at[i], b->n[i], where.data, &row);
     if (status == AXL_OK)
         status =
-            axl_encoder_row(w->encoder, row, (int32_t)b->file, b->line[i], where.data, &w->one);
-    if (status == AXL_E_INPUT && j->options->skip_bad_rows) {
+            axl_encoder_row(w->encoder, row, (int32_t)b->file[i], b->line[i], where.data, &w->one);
+    if (status == AXL_E_INPUT && w->job->options->skip_bad_rows) {
         w->counts.bad++;
         axl_warn("skipped: %s", axl_error_message());
         status = AXL_OK;
@@ -184,16 +166,8 @@ out:
 static axl_status encode_batch(worker *w)
 {
     axl_status status = AXL_OK;
-    job *j = w->job;
-    int spec = j->files[w->batch.file].spec;
 
     w->counts.rows = w->batch.n_rows;
-    if (w->encoder == NULL || spec != w->spec) {
-        axl_encoder_close(w->encoder);
-        w->encoder = NULL;
-        AXL_TRY(axl_encoder_open(&j->specs[spec], j->options, j->tokenizer, &w->encoder));
-        w->spec = spec;
-    }
     for (int i = 0; i < w->batch.n_rows; i++)
         AXL_TRY(encode_row(w, i));
 
@@ -309,77 +283,12 @@ out:
     return status;
 }
 
-// Lists the files of all entries.
-static axl_status job_files(job *j)
-{
-    axl_status status = AXL_OK;
-    int64_t at = 0;
-
-    AXL_REQUIRE(j->n_specs > 0, AXL_E_CONFIG, "datasets is empty; name at least one data set");
-    AXL_TRY(axl_calloc((size_t)j->n_specs, sizeof *j->lists, "files", &j->lists));
-    for (int s = 0; s < j->n_specs; s++) {
-        AXL_TRY(axl_file_list_make(&j->specs[s], &j->lists[s]));
-        j->n_files += j->lists[s].n;
-    }
-    AXL_TRY(axl_calloc((size_t)j->n_files, sizeof *j->files, "files", &j->files));
-    AXL_TRY(axl_calloc((size_t)j->n_files, sizeof *j->paths, "files", &j->paths));
-    for (int s = 0; s < j->n_specs; s++) {
-        for (int64_t i = 0; i < j->lists[s].n; i++, at++) {
-            source_file *f = &j->files[at];
-            f->path = j->paths[at] = j->lists[s].path[i];
-            f->spec = s;
-            AXL_TRY(axl_rows_kind_of(f->path, j->specs[s].ds_type, &f->kind));
-        }
-    }
-
-out:
-    return status;
-}
-
 static void job_fini(job *j)
 {
-    for (int s = 0; j->lists != NULL && s < j->n_specs; s++)
-        axl_file_list_fini(&j->lists[s]);
-    free(j->lists);
-    free(j->files);
-    free(j->paths);
-    axl_rows_close(j->rows);
+    axl_sources_fini(&j->sources);
     axl_samples_fini(&j->store);
     axl_dedup_destroy(j->dedup);
     axl_str_fini(&j->message);
-}
-
-static void hash_text(axl_hash *h, const char *text)
-{
-    uint64_t n = text != NULL ? strlen(text) : UINT64_MAX; // a missing text is not an empty one
-
-    axl_hash_update(h, &n, sizeof n);
-    if (text != NULL)
-        axl_hash_update(h, text, (size_t)n);
-}
-
-static void hash_int(axl_hash *h, int64_t i)
-{
-    axl_hash_update(h, &i, sizeof i);
-}
-
-static void hash_spec(axl_hash *h, const axl_dataset_spec *s)
-{
-    const axl_user_format *f = s->user_format;
-
-    hash_text(h, s->ds_type);
-    hash_text(h, s->type);
-    hash_text(h, s->field);
-    hash_text(h, s->conversation);
-    hash_text(h, s->chat_key);
-    hash_int(h, f != NULL);
-    if (f != NULL) {
-        const char *const texts[] = {f->system_prompt,   f->field_system, f->field_instruction,
-                                     f->field_input,     f->field_output, f->format,
-                                     f->no_input_format, f->system_format};
-        for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-            hash_text(h, texts[i]);
-    }
 }
 
 static axl_status job_key(const job *j, uint64_t *key)
@@ -388,31 +297,24 @@ static axl_status job_key(const job *j, uint64_t *key)
     const axl_data_options *o = j->options;
     const axl_tokenizer *t = j->tokenizer;
     static const char *const special[] = {"bos_token", "eos_token", "pad_token", "unk_token"};
-    axl_mapping map = {0};
+    int64_t parts[] = {t != NULL ? (int64_t)axl_tokenizer_hash(t) : 0,
+                       o->sequence_len,
+                       o->min_sample_len,
+                       o->vocab_size,
+                       o->excess,
+                       o->train_on_inputs,
+                       o->drop_untrained,
+                       o->deduplicate,
+                       o->skip_bad_rows};
     axl_hash h;
 
     axl_hash_init(&h, KEY_VERSION);
-    hash_int(&h, (int64_t)(t != NULL ? axl_tokenizer_hash(t) : 0));
-    for (int i = 0; i < 4 && t != NULL; i++) // the YAML may have changed them
-        hash_int(&h, axl_tokenizer_special_id(t, special[i]));
-    hash_int(&h, o->sequence_len);
-    hash_int(&h, o->min_sample_len);
-    hash_int(&h, o->vocab_size);
-    hash_int(&h, o->excess);
-    hash_int(&h, o->train_on_inputs);
-    hash_int(&h, o->drop_untrained);
-    hash_int(&h, o->deduplicate);
-    hash_int(&h, o->skip_bad_rows);
-    for (int64_t i = 0; i < j->n_files; i++) {
-        hash_spec(&h, &j->specs[j->files[i].spec]);
-        hash_text(&h, j->files[i].path);
-        hash_int(&h, j->files[i].kind);
-        AXL_TRY(axl_file_map(j->files[i].path, &map));
-        hash_int(&h, (int64_t)map.size);
-        axl_hash_update(&h, map.data, map.size);
-        axl_file_unmap(&map);
-        map = (axl_mapping){0};
+    axl_hash_update(&h, parts, sizeof parts);
+    for (int i = 0; i < 4 && t != NULL; i++) { // the YAML may have changed them
+        int32_t id = axl_tokenizer_special_id(t, special[i]);
+        axl_hash_update(&h, &id, sizeof id);
     }
+    AXL_TRY(axl_sources_hash(&j->sources, &h));
     *key = axl_hash_value(&h);
 
 out:
@@ -424,14 +326,16 @@ static axl_status check_result(const job *j)
     axl_status status = AXL_OK;
     const axl_prepare_counts *c = &j->counts;
 
-    for (int64_t i = 0; i < j->n_files; i++)
-        AXL_REQUIRE(j->files[i].rows > 0, AXL_E_INPUT, "%s: the data set is empty: no record in it",
-                    j->files[i].path);
+    for (int64_t i = 0; i < j->sources.n_files; i++)
+        AXL_REQUIRE(j->sources.files[i].rows > 0 ||
+                        axl_row_select_needed(&j->sources.specs[j->sources.files[i].entry]),
+                    AXL_E_INPUT, "%s: the data set is empty: no record in it",
+                    j->sources.files[i].path);
     AXL_REQUIRE(
         j->store.n > 0, AXL_E_INPUT,
         "%s: no sample is left of %lld rows: %lld malformed, %lld shorter than min_sample_len "
         "%lld, %lld longer than sequence_len %lld, %lld without a trained token",
-        j->files[0].path, (long long)c->rows, (long long)c->bad, (long long)c->too_short,
+        j->sources.files[0].path, (long long)c->rows, (long long)c->bad, (long long)c->too_short,
         (long long)j->options->min_sample_len, (long long)c->too_long,
         (long long)j->options->sequence_len, (long long)c->untrained);
 
@@ -442,14 +346,20 @@ out:
 static axl_status make(job *j, const char *path, uint64_t key)
 {
     axl_status status = AXL_OK;
+    axl_prepared_file *files = NULL;
 
     if (j->options->deduplicate)
         AXL_TRY(axl_dedup_create(&j->dedup));
+    AXL_TRY(axl_sources_select(&j->sources));
     AXL_TRY(run_workers(j));
     AXL_TRY(check_result(j));
-    AXL_TRY(axl_prepared_write(path, key, &j->store, j->paths, j->n_files, &j->counts));
+    AXL_TRY(axl_calloc((size_t)j->sources.n_files, sizeof *files, "files", &files));
+    for (int64_t i = 0; i < j->sources.n_files; i++)
+        files[i] = (axl_prepared_file){j->sources.files[i].path, j->sources.files[i].entry};
+    AXL_TRY(axl_prepared_write(path, key, &j->store, files, j->sources.n_files, &j->counts));
 
 out:
+    free(files);
     return status;
 }
 
@@ -458,9 +368,9 @@ axl_status axl_prepare_key(const axl_dataset_spec *specs, int n_specs,
                            uint64_t *key)
 {
     axl_status status = AXL_OK;
-    job j = {.specs = specs, .n_specs = n_specs, .options = options, .tokenizer = tokenizer};
+    job j = {.options = options, .tokenizer = tokenizer};
 
-    AXL_TRY(job_files(&j));
+    AXL_TRY(axl_sources_init(&j.sources, specs, n_specs));
     AXL_TRY(job_key(&j, key));
 
 out:
@@ -472,9 +382,7 @@ axl_status axl_prepare(const axl_dataset_spec *specs, int n_specs, const axl_dat
                        const axl_tokenizer *tokenizer, bool refresh, bool *made, axl_prepared **out)
 {
     axl_status status = AXL_OK;
-    job j = {.specs = specs,
-             .n_specs = n_specs,
-             .options = options,
+    job j = {.options = options,
              .tokenizer = tokenizer,
              .read_lock = PTHREAD_MUTEX_INITIALIZER,
              .merge_lock = PTHREAD_MUTEX_INITIALIZER,
@@ -483,7 +391,7 @@ axl_status axl_prepare(const axl_dataset_spec *specs, int n_specs, const axl_dat
     uint64_t key = 0;
     bool found = false;
 
-    AXL_TRY(job_files(&j));
+    AXL_TRY(axl_sources_init(&j.sources, specs, n_specs));
     AXL_TRY(job_key(&j, &key));
     AXL_TRY(axl_prepared_path(options, key, &path));
     if (!refresh && axl_path_exists(path.data)) {

@@ -1,4 +1,4 @@
-// The file: header, infos, ids, labels, names of the source files. The header repeats every size, so that a
+// The file: header, infos, ids, labels, entry and name of each source file. The header repeats every size, so that a
 // cut or foreign file is found before anything in it is used.
 #include "src/data/prepared.h"
 
@@ -109,7 +109,7 @@ out:
 }
 
 axl_status axl_prepared_write(const char *path, uint64_t key, const axl_samples *samples,
-                              const char *const *files, int64_t n_files,
+                              const axl_prepared_file *files, int64_t n_files,
                               const axl_prepare_counts *counts)
 {
     axl_status status = AXL_OK;
@@ -118,8 +118,10 @@ axl_status axl_prepared_write(const char *path, uint64_t key, const axl_samples 
     writer w = {.fd = -1, .path = path};
 
     fill_header(&h, samples);
-    for (int64_t i = 0; i < n_files; i++)
-        AXL_TRY(axl_str_append(&names, files[i], strlen(files[i]) + 1));
+    for (int64_t i = 0; i < n_files; i++) {
+        AXL_TRY(axl_str_append(&names, &files[i].entry, sizeof files[i].entry));
+        AXL_TRY(axl_str_append(&names, files[i].path, strlen(files[i].path) + 1));
+    }
     h.names_bytes = (int64_t)names.len;
     AXL_TRY(make_folder_of(path));
     AXL_TRY(axl_str_printf(&temporary, "%s.%ld.tmp", path, (long)getpid()));
@@ -181,10 +183,12 @@ static axl_status read_names(axl_prepared *p, const char *names, size_t n)
 
     AXL_TRY(axl_calloc((size_t)p->n_files, sizeof *p->files, "file names", &p->files));
     for (int64_t i = 0; i < p->n_files; i++) {
-        const char *end = memchr(names, '\0', n);
+        const size_t head = sizeof p->files[i].entry;
+        const char *end = n > head ? memchr(names + head, '\0', n - head) : NULL;
         AXL_REQUIRE(end != NULL, AXL_E_INPUT, "%s: the prepared data set is damaged; remove it",
                     p->path);
-        p->files[i] = names;
+        memcpy(&p->files[i].entry, names, head);
+        p->files[i].path = names + head;
         n -= (size_t)(end + 1 - names);
         names = end + 1;
     }

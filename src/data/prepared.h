@@ -21,12 +21,17 @@ typedef struct axl_prepare_counts {
     int64_t duplicates; // dropped
 } axl_prepare_counts;
 
+typedef struct axl_prepared_file {
+    const char *path; // as the entry names it; borrowed
+    int32_t entry;    // index of the entry of the YAML
+} axl_prepared_file;
+
 typedef struct axl_prepared {
     int64_t n, n_tokens, n_trained; // samples, tokens, targets
     int64_t max_length;             // tokens of the longest sample
     const axl_sample_info *info;    // [n]
     const int32_t *ids, *labels;    // [n_tokens] labels as in the data, not shifted
-    const char **files;             // [n_files], owned array of borrowed names
+    axl_prepared_file *files;       // [n_files], owned
     int64_t n_files;
     axl_prepare_counts counts;
     uint64_t key;
@@ -39,7 +44,7 @@ axl_status axl_prepared_path(const axl_data_options *options, uint64_t key, axl_
 
 // Writes the samples; the folder is made when missing. AXL_E_IO.
 axl_status axl_prepared_write(const char *path, uint64_t key, const axl_samples *samples,
-                              const char *const *files, int64_t n_files,
+                              const axl_prepared_file *files, int64_t n_files,
                               const axl_prepare_counts *counts);
 
 // Maps the file. AXL_E_INPUT when it is missing, has another key, is cut short or (verify) its checksum is

@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MERGE_STREAM 0 // of AXL_RANDOM_SHUFFLE; the epochs take those from 1 on
+// Streams of AXL_RANDOM_SHUFFLE; the epochs take those from 1 on.
+#define MERGE_STREAM 0
+#define EACH_STREAM  0x45414348ull // "EACH", and the index of the entry behind it
 
 void axl_sample_list_fini(axl_sample_list *list)
 {
@@ -48,17 +50,75 @@ out:
     return status;
 }
 
+// Permutes the samples of each entry among their own places; they stand one entry after another.
+static void shuffle_each(const axl_prepared *set, uint64_t seed, int64_t *index)
+{
+    int64_t from = 0;
+
+    while (from < set->n) {
+        int32_t entry = set->files[set->info[from].file].entry;
+        int64_t to = from;
+        while (to < set->n && set->files[set->info[to].file].entry == entry)
+            to++;
+        axl_random_permutation(seed, AXL_RANDOM_SHUFFLE, EACH_STREAM << 24 | (uint64_t)entry,
+                               index + from, to - from);
+        for (int64_t i = from; i < to; i++)
+            index[i] += from;
+        from = to;
+    }
+}
+
+// The permutation of the whole, applied to what is there.
+static axl_status shuffle_all(uint64_t seed, axl_sample_list *all)
+{
+    axl_status status = AXL_OK;
+    int64_t *order = NULL, *before = all->index;
+
+    AXL_TRY(axl_calloc((size_t)all->n, sizeof *order, "sample order", &order));
+    axl_random_permutation(seed, AXL_RANDOM_SHUFFLE, MERGE_STREAM, order, all->n);
+    for (int64_t i = 0; i < all->n; i++)
+        order[i] = before[order[i]];
+    all->index = order;
+    free(before);
+
+out:
+    return status;
+}
+
+static axl_status keep_shard(const axl_split_options *o, axl_sample_list *all)
+{
+    axl_status status = AXL_OK;
+    int64_t n = o->n_shards, i = o->shard;
+
+    AXL_REQUIRE(i >= 0 && i < n, AXL_E_CONFIG,
+                "dataset_shard_idx %lld is not one of the %lld shards, counted from 0",
+                (long long)i, (long long)n);
+    AXL_REQUIRE(n <= all->n, AXL_E_CONFIG, "dataset_shard_num %lld is more than the %lld samples",
+                (long long)n, (long long)all->n);
+    int64_t part = all->n / n, more = all->n % n;
+    int64_t begin = part * i + (i < more ? i : more);
+    all->n = part + (i < more);
+    memmove(all->index, all->index + begin, (size_t)all->n * sizeof *all->index);
+
+out:
+    return status;
+}
+
 axl_status axl_split_make(const axl_prepared *set, const axl_split_options *options,
                           axl_sample_list *train, axl_sample_list *val)
 {
     axl_status status = AXL_OK;
     axl_sample_list all = {0}, tail = {.set = set};
 
-    AXL_TRY(count_validation(set->n, options->val_set_size, &tail.n));
-    AXL_ASSERT(val != NULL || tail.n == 0);
     AXL_TRY(axl_sample_list_all(set, &all));
+    if (options->shuffle_each)
+        shuffle_each(set, options->seed, all.index);
     if (options->shuffle)
-        axl_random_permutation(options->seed, AXL_RANDOM_SHUFFLE, MERGE_STREAM, all.index, all.n);
+        AXL_TRY(shuffle_all(options->seed, &all));
+    if (options->n_shards > 1)
+        AXL_TRY(keep_shard(options, &all));
+    AXL_TRY(count_validation(all.n, options->val_set_size, &tail.n));
+    AXL_ASSERT(val != NULL || tail.n == 0);
     AXL_TRY(axl_calloc((size_t)tail.n, sizeof *tail.index, "sample order", &tail.index));
     all.n -= tail.n;
     if (tail.n > 0)

@@ -1,7 +1,7 @@
 // Which samples of a prepared set train and which validate, and in what order.
 //
-// The merged data are shuffled by the seed (unless told not to), then the tail is the validation part, so that
-// both parts are fixed by the seed and the data alone.
+// The merged data are shuffled by the seed (unless told not to); of a shard of them (all, unless told) the tail
+// is the validation part. So both parts are fixed by the seed and the data alone.
 #ifndef AXL_DATA_SPLIT_H
 #define AXL_DATA_SPLIT_H
 
@@ -15,7 +15,10 @@ typedef struct axl_sample_list {
 
 typedef struct axl_split_options {
     uint64_t seed;
-    bool shuffle;        // shuffle_merged_datasets, and not curriculum_sampling
+    bool shuffle;      // shuffle_merged_datasets, and not curriculum_sampling
+    bool shuffle_each; // shuffle_before_merging_datasets: each entry by itself, before the other
+    int64_t n_shards;  // dataset_shard_num: keep one contiguous part of the merged set; 0 or 1: all
+    int64_t shard;     // dataset_shard_idx, from 0
     double val_set_size; // 0: none; below 1: a fraction, rounded up; above 1: a count
 } axl_split_options;
 

@@ -357,6 +357,26 @@ static void validation_is_the_tail_of_the_shuffled_data(void **state)
     CHECK_FAILS(axl_split_make(x->set, &o, &train, &val), AXL_E_CONFIG, "none is left");
 }
 
+static void shards_and_shuffles_keep_each_sample_once(void **state)
+{
+    const fixture *x = *state;
+    axl_split_options o = {.seed = 3, .shuffle_each = true, .n_shards = 4};
+    int seen[N] = {0}, moved = 0;
+
+    for (o.shard = 0; o.shard < 4; o.shard++) {
+        axl_sample_list part = {0};
+        CHECK_OK(axl_split_make(x->set, &o, &part, NULL));
+        assert_true(part.n == N / 4 || part.n == N / 4 + 1);
+        for (int64_t i = 0; i < part.n; i++)
+            seen[part.index[i]]++;
+        moved += part.index[0] != 0;
+        axl_sample_list_fini(&part);
+    }
+    for (int i = 0; i < N; i++)
+        assert_int_equal(seen[i], 1);
+    assert_true(moved > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -368,6 +388,7 @@ int main(void)
         cmocka_unit_test(ranks_without_a_share_in_the_tail_get_an_empty_batch),
         cmocka_unit_test(evaluation_reads_the_list_in_order_and_again),
         cmocka_unit_test(rows_of_a_micro_batch_may_be_bins_of_their_own),
+        cmocka_unit_test(shards_and_shuffles_keep_each_sample_once),
         cmocka_unit_test(validation_is_the_tail_of_the_shuffled_data),
     };
     return cmocka_run_group_tests(tests, fixture_make, fixture_remove);

@@ -1,5 +1,6 @@
 // RUN: np=1
 // Prepared sets: what is kept, when a set on the disk is used again, and every kind of bad input.
+#include "src/data/dump.h"
 #include "tests/src/data/data_check.h"
 
 typedef struct setup {
@@ -38,7 +39,7 @@ static void samples_keep_the_order_and_places_of_the_rows(void **state)
     axl_prepared *p = prepare(&s, NULL, NULL);
     assert_int_equal(p->n, N);
     assert_int_equal(p->max_length, 14);
-    assert_string_equal(p->files[0], s.data);
+    assert_string_equal(p->files[0].path, s.data);
     for (int64_t i = 0; i < N; i++) {
         assert_int_equal(axl_prepared_length(p, i), lengths[i]);
         assert_int_equal(p->ids[axl_prepared_begin(p, i)], i + 1);
@@ -282,6 +283,51 @@ static void json_arrays_folders_and_patterns_are_read(void **state)
     axl_prepared_close(p);
 }
 
+static int64_t rows_taken(const folder *f, const char *split, int64_t shards, int64_t idx)
+{
+    setup s;
+
+    setup_init(&s, f, "slice.jsonl");
+    s.spec.split = split;
+    s.spec.shards = shards;
+    s.spec.shards_idx = idx;
+    axl_prepared *p = prepare(&s, NULL, NULL);
+    int64_t n = p->n;
+    axl_prepared_close(p);
+    return n;
+}
+
+static void parts_of_an_entry_are_taken_by_slice_and_shard(void **state)
+{
+    const folder *f = *state;
+    int32_t lengths[10];
+    axl_prepared *p = NULL;
+    setup s;
+
+    for (int i = 0; i < 10; i++)
+        lengths[i] = 3;
+    folder_write_rows(f, "slice.jsonl", lengths, 10);
+    assert_int_equal(rows_taken(f, "train", 0, 0), 10);
+    assert_int_equal(rows_taken(f, "train[:3]", 0, 0), 3);
+    assert_int_equal(rows_taken(f, "train[3:]", 0, 0), 7);
+    assert_int_equal(rows_taken(f, "train[-2:]", 0, 0), 2);
+    assert_int_equal(rows_taken(f, "train[10%:40%]", 0, 0), 3);
+    assert_int_equal(rows_taken(f, "train[8:400]", 0, 0), 2);
+    assert_int_equal(rows_taken(f, NULL, 3, 0), 4);
+    assert_int_equal(rows_taken(f, NULL, 3, 1) + rows_taken(f, NULL, 3, 2), 6);
+    setup_init(&s, f, "slice.jsonl");
+    s.spec.split = "train[5:5]";
+    CHECK_FAILS(axl_prepare(&s.spec, 1, &s.options, NULL, false, NULL, &p), AXL_E_CONFIG,
+                "none of 10");
+    s.spec.split = "train[5]";
+    CHECK_FAILS(axl_prepare(&s.spec, 1, &s.options, NULL, false, NULL, &p), AXL_E_CONFIG,
+                "[from:to]");
+    s.spec.split = "train[2:4]";
+    p = prepare(&s, NULL, NULL);
+    assert_int_equal(p->info[0].line, 3);
+    axl_prepared_close(p);
+}
+
 static void text_lines_are_completions(void **state)
 {
     const folder *f = *state;
@@ -299,6 +345,39 @@ static void text_lines_are_completions(void **state)
     axl_tokenizer_destroy(t);
 }
 
+static void a_sample_is_written_in_three_ways(void **state)
+{
+    const folder *f = *state;
+    const int32_t lengths[] = {3, 2};
+    const axl_sample_place place = {.bin = 4, .document = 1, .offset = 7};
+    axl_json *json = NULL;
+    axl_str out = {0};
+    setup s;
+
+    folder_write_rows(f, "dump.jsonl", lengths, 2);
+    setup_init(&s, f, "dump.jsonl");
+    axl_prepared *p = prepare(&s, NULL, NULL);
+    CHECK_OK(axl_dump_sample(p, 1, &out));
+    assert_non_null(
+        strstr(out.data, "{\"input_ids\": [2, 2], \"labels\": [-100, 2], \"length\": 2, "));
+    CHECK_OK(axl_json_parse(out.data, out.len, "dump", &json));
+    assert_non_null(strstr(axl_json_string(axl_json_get(json, "source"), ""), "dump.jsonl:2"));
+    axl_json_free(json);
+    axl_str_clear(&out);
+    CHECK_OK(axl_explain_sample(p, 0, NULL, &place, true, &out));
+    CHECK_OK(axl_json_parse(out.data, out.len, "explain", &json));
+    const axl_json *token = axl_json_at(axl_json_get(json, "tokens"), 1);
+    assert_int_equal(axl_json_int(axl_json_get(token, "weight"), -1), 1);
+    assert_int_equal(axl_json_int(axl_json_get(token, "bin"), -1), 4);
+    axl_json_free(json);
+    axl_str_clear(&out);
+    CHECK_OK(axl_debug_sample(p, 0, NULL, false, &out));
+    assert_non_null(strstr(out.data, "(-100, 1) (1, 1) (-100, 1)"));
+    CHECK_FAILS(axl_explain_sample(p, 2, NULL, &place, false, &out), AXL_E_CONFIG, "row 2");
+    axl_str_fini(&out);
+    axl_prepared_close(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -312,7 +391,9 @@ int main(void)
         cmocka_unit_test(deep_json_is_an_error_not_a_crash),
         cmocka_unit_test(bad_rows_may_be_skipped),
         cmocka_unit_test(json_arrays_folders_and_patterns_are_read),
+        cmocka_unit_test(parts_of_an_entry_are_taken_by_slice_and_shard),
         cmocka_unit_test(text_lines_are_completions),
+        cmocka_unit_test(a_sample_is_written_in_three_ways),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

@@ -1,0 +1,34 @@
+// Prepared samples for people and tools: JSON lines, coloured tokens, and one sample token by token.
+#ifndef AXL_DATA_DUMP_H
+#define AXL_DATA_DUMP_H
+
+#include "src/data/plan.h"
+#include "src/text/tokenizer.h"
+
+// Appends one line: {"input_ids": [...], "labels": [...], "length": n, "source": "file:line"}.
+axl_status axl_dump_sample(const axl_prepared *set, int64_t sample, axl_str *out);
+
+// Writes a line a sample, in the order of the data; path "-" is standard output. AXL_E_IO.
+axl_status axl_dump_all(const axl_prepared *set, const char *path);
+
+// Appends the sample as text, trained tokens in green, masked ones in red (colour), or as text(label, id) as
+// Axolotl prints it. tokenizer NULL: ids only.
+axl_status axl_debug_sample(const axl_prepared *set, int64_t sample, const axl_tokenizer *tokenizer,
+                            bool colour, axl_str *out);
+
+// Where a sample stands in the first epoch; bin -1: it is not trained on.
+typedef struct axl_sample_place {
+    int64_t bin;      // in the global order
+    int64_t document; // in the bin
+    int64_t offset;   // of its first token in the bin
+} axl_sample_place;
+
+axl_sample_place axl_plan_find(axl_plan *plan, int64_t sample);
+
+// Appends the sample token by token: id, text, label, weight, position, document, bin. json: an object with a
+// list of tokens; else a table. The label is that of the token itself: 1 step later than the loader's.
+axl_status axl_explain_sample(const axl_prepared *set, int64_t sample,
+                              const axl_tokenizer *tokenizer, const axl_sample_place *place,
+                              bool json, axl_str *out);
+
+#endif
