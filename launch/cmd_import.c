@@ -69,13 +69,13 @@ static axl_status read_arguments(int argc, char **argv, arguments *a)
         else if (c == 'h')
             a->help = true;
         else
-            AXL_FAIL(AXL_E_CONFIG, "import: %s is not known or lacks its value; see --help",
+            AXL_FAIL(AXL_E_CONFIG, "%s is not known or lacks its value; see --help",
                      argv[optind - 1]);
     }
     if (a->help)
         goto out;
     AXL_REQUIRE(argc - optind == 1 && a->output != NULL, AXL_E_CONFIG,
-                "import needs one GGUF file and -o DIR; see axl-dist import --help");
+                "one GGUF file and -o DIR are needed; see --help");
     a->path = argv[optind];
 out:
     return status;
@@ -96,6 +96,6 @@ int axl_cmd_import(int argc, char **argv)
     (void)printf("%s: imported into %s in %.1f s\n", a.path, a.output, axl_now() - start);
 out:
     if (status != AXL_OK)
-        (void)fprintf(stderr, "axl-dist: %s\n", axl_error_message());
+        (void)fprintf(stderr, "axl-dist import: %s\n", axl_error_message());
     return axl_status_exit_code(status);
 }

@@ -5,6 +5,7 @@
 
 int axl_cmd_import(int argc, char **argv);
 int axl_cmd_render(int argc, char **argv);
+int axl_cmd_inspect(int argc, char **argv);
 int axl_cmd_tokenize(int argc, char **argv);
 
 #endif
