@@ -1,0 +1,526 @@
+// RUN: np=1,2,3,4
+// Checkpoints: what any number of ranks wrote, any other number reads; what is damaged is named; what
+// is interrupted leaves the older one whole.
+#include "tests/check.h"
+
+#include "comm/comm.h"
+#include "sharding/ckpt.h"
+#include "src/io/file.h"
+#include "src/io/hfdir.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static axl_comm *world;
+static char root[512]; // a folder of this run, the same on all ranks
+
+// Every way to be cut: more rows than ranks, fewer, none; several chunks, a row larger than a chunk.
+static const axl_ckpt_tensor shapes[] = {
+    {.group = "model",
+     .name = "model.embed.weight",
+     .dtype = AXL_F32,
+     .n_dims = 2,
+     .dims = {1001, 577}},
+    {.group = "model",
+     .name = "model.layers.0.norm.weight",
+     .dtype = AXL_F32,
+     .n_dims = 1,
+     .dims = {10}},
+    {.group = "model", .name = "two.rows", .dtype = AXL_F32, .n_dims = 2, .dims = {2, 3}},
+    {.group = "model", .name = "experts", .dtype = AXL_F32, .n_dims = 3, .dims = {3, 1200, 300}},
+    {.group = "exp_avg",
+     .name = "model.embed.weight",
+     .dtype = AXL_F32,
+     .n_dims = 2,
+     .dims = {1001, 577}},
+    {.group = "state", .name = "half", .dtype = AXL_BF16, .n_dims = 1, .dims = {77}},
+    {.group = "state", .name = "codes", .dtype = AXL_U8, .n_dims = 4, .dims = {5, 2, 3, 7}},
+    {.group = "state", .name = "steps", .dtype = AXL_I64, .n_dims = 1, .dims = {5}},
+    {.group = "state", .name = "empty", .dtype = AXL_F32, .n_dims = 2, .dims = {0, 4}},
+};
+enum { N_TENSORS = sizeof shapes / sizeof *shapes };
+
+static int64_t row_elements(int k)
+{
+    int64_t n = 1;
+    for (int d = 1; d < shapes[k].n_dims; d++)
+        n *= shapes[k].dims[d];
+    return n;
+}
+
+// Element i of tensor k, known to check_h5py.py too. Exactly representable as float.
+static float value(int k, int64_t i)
+{
+    const uint32_t x = (uint32_t)(((uint64_t)i + (uint64_t)k * 1000003u) * 2654435761u);
+    return (float)(x >> 8) / 16777216.0F - 0.5F;
+}
+
+static void put(void *data, int k, int64_t at, int64_t i)
+{
+    const float x = value(k, i);
+
+    if (shapes[k].dtype == AXL_F32)
+        ((float *)data)[at] = x;
+    else if (shapes[k].dtype == AXL_BF16)
+        ((axl_bf16 *)data)[at] = axl_f32_to_bf16(x);
+    else if (shapes[k].dtype == AXL_I64)
+        ((int64_t *)data)[at] = (int64_t)(1e15F * x);
+    else
+        ((uint8_t *)data)[at] = (uint8_t)(100.0F * (x + 0.5F));
+}
+
+static void *make_rows(int k, int64_t row0, int64_t n_rows)
+{
+    const int64_t row = row_elements(k);
+    void *data = calloc((size_t)(n_rows * row) + 1, axl_dtype_size(shapes[k].dtype));
+
+    for (int64_t i = 0; i < n_rows * row; i++)
+        put(data, k, i, row0 * row + i);
+    return data;
+}
+
+// Rows of rank r of n: equal parts, or (uneven) none for the first rank.
+static void rows_of(int64_t rows, int r, int n, bool uneven, int64_t *row0, int64_t *n_rows)
+{
+    if (uneven && n > 1) {
+        *row0 = *n_rows = 0;
+        if (r == 0)
+            return;
+        r--;
+        n--;
+    }
+    const int64_t each = (rows + n - 1) / n;
+    *row0 = r * each < rows ? r * each : rows;
+    *n_rows = rows - *row0 < each ? rows - *row0 : each;
+}
+
+typedef struct save {
+    axl_ckpt_tensor tensors[N_TENSORS];
+    axl_ckpt_options o;
+} save;
+
+static const char meta[] = "{\"global_step\": 7, \"epoch\": 0.5}\n";
+static const char config[] = "{\"model_type\": \"llama\", \"torch_dtype\": \"bfloat16\"}\n";
+static const axl_ckpt_file files[] = {{"config.json", config, sizeof config - 1},
+                                      {"empty.txt", "", 0}};
+
+static void fill(save *s, const axl_comm *c, int64_t step, bool uneven)
+{
+    for (int k = 0; k < N_TENSORS; k++) {
+        axl_ckpt_tensor *t = &s->tensors[k];
+        *t = shapes[k];
+        rows_of(t->dims[0], axl_comm_rank(c), axl_comm_size(c), uneven, &t->row0, &t->n_rows);
+        t->data = make_rows(k, t->row0, t->n_rows);
+    }
+    s->o = (axl_ckpt_options){.dir = root,
+                              .step = step,
+                              .tensors = s->tensors,
+                              .n_tensors = N_TENSORS,
+                              .meta_json = meta,
+                              .files = files,
+                              .n_files = 2};
+}
+
+static void drop(save *s)
+{
+    for (int k = 0; k < N_TENSORS; k++)
+        free((void *)(uintptr_t)s->tensors[k].data);
+}
+
+static void write_step(axl_comm *c, int64_t step, bool uneven)
+{
+    save s;
+
+    fill(&s, c, step, uneven);
+    CHECK_OK(axl_ckpt_write(c, &s.o, NULL));
+    drop(&s);
+}
+
+static const char *path_of(int64_t step, const char *rest)
+{
+    static char path[600];
+    (void)snprintf(path, sizeof path, "%s/checkpoint-%lld%s", root, (long long)step, rest);
+    return path;
+}
+
+static void begin_case(void)
+{
+    CHECK_OK(axl_comm_barrier(world));
+    if (axl_comm_rank(world) == 0) {
+        CHECK_OK(axl_path_remove(root));
+        CHECK_OK(axl_dir_make(root));
+    }
+    CHECK_OK(axl_comm_barrier(world));
+}
+
+// Reads rank r's rows of n of every tensor; the first failure is the answer.
+static axl_status read_as(axl_ckpt *k, int r, int n, bool compare)
+{
+    axl_status status = AXL_OK;
+
+    for (int i = 0; i < N_TENSORS && status == AXL_OK; i++) {
+        int64_t row0 = 0, n_rows = 0;
+        rows_of(shapes[i].dims[0], r, n, false, &row0, &n_rows);
+        const size_t bytes = (size_t)(n_rows * row_elements(i)) * axl_dtype_size(shapes[i].dtype);
+        void *got = calloc(bytes + 1, 1), *want = make_rows(i, row0, n_rows);
+        status = axl_ckpt_read_rows(k, shapes[i].group, shapes[i].name, row0, n_rows, got);
+        if (compare && status == AXL_OK)
+            assert_memory_equal(got, want, bytes);
+        free(got);
+        free(want);
+    }
+    return status;
+}
+
+static void any_count_of_ranks_reads_any_other(void **state)
+{
+    const int size = axl_comm_size(world), rank = axl_comm_rank(world);
+
+    (void)state;
+    begin_case();
+    for (int n = 1; n <= size; n++) {
+        axl_comm *part = NULL;
+        CHECK_OK(axl_comm_split(world, rank < n ? 0 : -1, rank, "part", &part));
+        if (part != NULL)
+            write_step(part, n, n % 2 == 0);
+        axl_comm_destroy(part);
+    }
+    CHECK_OK(axl_comm_barrier(world));
+    for (int n = 1; n <= size; n++) {
+        axl_ckpt *k = NULL;
+        CHECK_OK(axl_ckpt_open(path_of(n, ""), &k));
+        assert_int_equal(axl_ckpt_world(k), n);
+        for (int readers = 1; readers <= 5; readers++)
+            CHECK_OK(read_as(k, rank % readers, readers, true));
+        axl_ckpt_close(k);
+    }
+}
+
+static void entries_meta_and_files_come_back(void **state)
+{
+    axl_ckpt *k = NULL;
+    axl_str text = {0};
+    axl_ckpt_stats stats;
+    float row[3];
+
+    (void)state;
+    begin_case();
+    write_step(world, 7, false);
+    CHECK_OK(axl_ckpt_open(path_of(7, ""), &k));
+    assert_int_equal(axl_ckpt_step(k), 7);
+    assert_int_equal(axl_ckpt_count(k), N_TENSORS);
+    assert_true(axl_ckpt_stored_bytes(k) > 1000000);
+    assert_string_equal(axl_ckpt_meta(k), meta);
+    for (int i = 0; i < N_TENSORS; i++) {
+        const axl_ckpt_entry *e = axl_ckpt_at(k, i);
+        assert_string_equal(e->name, shapes[i].name);
+        assert_ptr_equal(axl_ckpt_find(k, e->group, e->name), e);
+        assert_int_equal(e->dtype, shapes[i].dtype);
+        assert_int_equal(e->n_dims, shapes[i].n_dims);
+        assert_memory_equal(e->dims, shapes[i].dims, sizeof e->dims);
+    }
+    assert_null(axl_ckpt_find(k, "model", "nothing"));
+    CHECK_FAILS(axl_ckpt_read_rows(k, "model", "nothing", 0, 1, row), AXL_E_INPUT, "model/nothing");
+    CHECK_FAILS(axl_ckpt_read_rows(k, "model", "two.rows", 1, 2, row), AXL_E_INPUT, "two.rows");
+    CHECK_OK(axl_ckpt_read_rows(k, "model", "two.rows", 1, 1, row));
+    assert_true(row[2] == value(2, 5));
+    assert_int_equal(axl_ckpt_n_files(k), 2);
+    CHECK_OK(axl_ckpt_read_file(k, "config.json", &text));
+    assert_string_equal(text.data, config);
+    CHECK_OK(axl_ckpt_read_file(k, axl_ckpt_file_name(k, 1), &text));
+    assert_int_equal(text.len, sizeof config - 1);
+    CHECK_OK(axl_ckpt_entry_stats(k, axl_ckpt_at(k, 0), &stats));
+    assert_int_equal(stats.count, 1001 * 577);
+    assert_true(stats.min < -0.49 && stats.max > 0.49 && fabs(stats.mean) < 0.01);
+    assert_true(fabs(stats.rms - sqrt(1.0 / 12.0)) < 0.01);
+    axl_str_fini(&text);
+    axl_ckpt_close(k);
+    CHECK_OK(axl_file_read(path_of(7, "/trainer_state.json"), &text));
+    assert_string_equal(text.data, meta);
+    axl_str_fini(&text);
+}
+
+static void flip(const char *path, off_t at)
+{
+    unsigned char byte = 0;
+    const int fd = open(path, O_RDWR | O_CLOEXEC);
+
+    assert_true(pread(fd, &byte, 1, at) == 1);
+    byte ^= 0x40;
+    assert_true(pwrite(fd, &byte, 1, at) == 1);
+    (void)close(fd);
+}
+
+static off_t size_of(const char *path)
+{
+    struct stat info;
+    assert_int_equal(stat(path, &info), 0);
+    return info.st_size;
+}
+
+// Whatever byte of a file is flipped, data are right or the damage is named.
+static void check_flips(const char *path, const char *name, int n_places, int at_least)
+{
+    const off_t size = size_of(path);
+    int n_found = 0;
+
+    for (int i = 0; i < n_places; i++) {
+        const off_t at = (size - 1) * i / (n_places - 1);
+        axl_ckpt *k = NULL;
+        flip(path, at);
+        axl_status status = axl_ckpt_open(path_of(3, ""), &k);
+        if (status == AXL_OK)
+            status = read_as(k, 0, 1, true);
+        if (status != AXL_OK) {
+            assert_int_equal(status, AXL_E_INPUT);
+            if (strstr(axl_error_message(), name) == NULL)
+                fail_msg("byte %lld: \"%s\" lacks %s", (long long)at, axl_error_message(), name);
+            n_found++;
+        }
+        axl_ckpt_close(k);
+        flip(path, at);
+    }
+    assert_true(n_found >= at_least);
+}
+
+static void damage_is_named(void **state)
+{
+    char shard[600], index[600], name[64];
+    axl_ckpt *k = NULL;
+
+    (void)state;
+    begin_case();
+    write_step(world, 3, false);
+    if (axl_comm_rank(world) != 0)
+        return;
+    (void)snprintf(name, sizeof name, "/shard-%05d-of-%05d.h5", 0, axl_comm_size(world));
+    (void)snprintf(shard, sizeof shard, "%s", path_of(3, name));
+    check_flips(shard, name + 1, 40, 30);
+    (void)snprintf(index, sizeof index, "%s", path_of(3, "/index.h5"));
+    check_flips(index, "index.h5", 40, 4); // it has gaps, and parts for others only
+    CHECK_OK(axl_ckpt_open(path_of(3, ""), &k));
+    flip(shard, size_of(shard) / 2);
+    CHECK_FAILS(read_as(k, 0, 1, false), AXL_E_INPUT, "data set /");
+    flip(shard, size_of(shard) / 2);
+    axl_ckpt_close(k);
+
+    const off_t size = size_of(shard);
+    assert_int_equal(truncate(shard, size - 1), 0);
+    CHECK_FAILS(axl_ckpt_open(path_of(3, ""), &k), AXL_E_INPUT, name + 1);
+    assert_int_equal(unlink(shard), 0);
+    CHECK_FAILS(axl_ckpt_open(path_of(3, ""), &k), AXL_E_INPUT, "missing");
+    assert_int_equal(truncate(path_of(3, "/index.h5"), 1000), 0);
+    CHECK_FAILS(axl_ckpt_open(path_of(3, ""), &k), AXL_E_INPUT, "index.h5");
+    assert_int_equal(unlink(path_of(3, "/index.h5")), 0);
+    CHECK_FAILS(axl_ckpt_open(path_of(3, ""), &k), AXL_E_INPUT, "no index.h5");
+}
+
+static void old_ones_go_when_the_new_one_is_there(void **state)
+{
+    static const char *const keep[] = {"checkpoint-1"};
+    char *latest = NULL;
+    save s;
+
+    (void)state;
+    begin_case();
+    CHECK_OK(axl_ckpt_latest(root, &latest));
+    assert_null(latest);
+    for (int64_t step = 1; step <= 12; step += step == 1 ? 8 : 1) { // 1, 9, 10, 11, 12
+        fill(&s, world, step, false);
+        s.o.save_total_limit = 3;
+        s.o.keep = keep;
+        s.o.n_keep = 1;
+        CHECK_OK(axl_ckpt_write(world, &s.o, NULL));
+        drop(&s);
+    }
+    write_step(world, 12, true); // again: replaced
+    CHECK_OK(axl_comm_barrier(world));
+    assert_true(axl_path_is_dir(path_of(1, "")) && axl_path_is_dir(path_of(11, "")));
+    assert_false(axl_path_exists(path_of(9, "")) || axl_path_exists(path_of(10, "")));
+    CHECK_OK(axl_ckpt_latest(root, &latest));
+    assert_string_equal(latest, path_of(12, ""));
+    free(latest);
+    CHECK_OK(axl_comm_barrier(world));
+    if (axl_comm_rank(world) ==
+        0) { // a damaged newest one is passed over; leftovers are no checkpoints
+        assert_int_equal(truncate(path_of(12, "/index.h5"), 100), 0);
+        CHECK_OK(axl_dir_make(path_of(99, ".tmp")));
+        CHECK_OK(axl_ckpt_latest(root, &latest));
+        assert_string_equal(latest, path_of(11, ""));
+        free(latest);
+    }
+    CHECK_OK(axl_comm_barrier(world));
+    write_step(world, 13, false);
+    assert_false(axl_path_exists(path_of(99, ".tmp")));
+}
+
+static void a_full_disk_leaves_the_old_one(void **state)
+{
+    const bool full = axl_comm_rank(world) == axl_comm_size(world) - 1;
+    struct rlimit before, small;
+    axl_ckpt *k = NULL;
+    save s;
+
+    (void)state;
+    begin_case();
+    write_step(world, 1, false);
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = before;
+    small.rlim_cur = 20000;
+    fill(&s, world, 2, false);
+    if (full)
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    CHECK_FAILS(axl_ckpt_write(world, &s.o, NULL), AXL_E_IO, "File too large");
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    CHECK_OK(axl_comm_barrier(world));
+    assert_false(axl_path_exists(path_of(2, "")) || axl_path_exists(path_of(2, ".tmp")));
+    CHECK_OK(axl_ckpt_open(path_of(1, ""), &k));
+    CHECK_OK(read_as(k, 0, 1, true));
+    axl_ckpt_close(k);
+    CHECK_OK(axl_ckpt_write(world, &s.o, NULL)); // and there is room again
+    drop(&s);
+}
+
+static void rows_must_cover_a_tensor(void **state)
+{
+    const int rank = axl_comm_rank(world);
+    save s;
+
+    (void)state;
+    begin_case();
+    fill(&s, world, 5, false);
+    if (rank == 0)
+        s.tensors[0].n_rows--;
+    CHECK_FAILS(axl_ckpt_write(world, &s.o, NULL), AXL_E_BUG, "rows");
+    assert_false(axl_path_exists(path_of(5, "")) || axl_path_exists(path_of(5, ".tmp")));
+    if (rank == 0)
+        s.tensors[0].n_rows++;
+    drop(&s);
+}
+
+static void merging_gives_a_hugging_face_directory(void **state)
+{
+    char out[600];
+    axl_hfdir *dir = NULL;
+    axl_str text = {0};
+
+    (void)state;
+    begin_case();
+    write_step(world, 4, true);
+    (void)snprintf(out, sizeof out, "%s/merged", root);
+    CHECK_OK(axl_ckpt_merge(world, path_of(4, ""), out, &(axl_ckpt_merge_options){0}));
+    CHECK_OK(axl_hfdir_open(out, &dir));
+    assert_int_equal(axl_hfdir_count(dir), 4);
+    for (int k = 0; k < 4; k++) {
+        const axl_tensor_entry *e = axl_hfdir_find(dir, shapes[k].name);
+        assert_non_null(e);
+        assert_int_equal(e->spec.dtype, AXL_BF16); // as config.json says
+        const int64_t n = shapes[k].dims[0] * row_elements(k);
+        for (int64_t i = 0; i < n; i++) {
+            axl_bf16 got;
+            memcpy(&got, e->data + 2 * i, 2);
+            assert_int_equal(got, axl_f32_to_bf16(value(k, i)));
+        }
+    }
+    axl_hfdir_close(dir);
+    axl_str_clear(&text);
+    (void)snprintf(out + strlen(out), 20, "/config.json");
+    CHECK_OK(axl_file_read(out, &text));
+    assert_string_equal(text.data, config);
+    axl_str_fini(&text);
+    CHECK_FAILS(axl_ckpt_merge(world, path_of(8, ""), out, &(axl_ckpt_merge_options){0}),
+                AXL_E_INPUT, "checkpoint-8");
+}
+
+static void a_kill_leaves_a_whole_checkpoint(void **state)
+{
+    (void)state;
+    if (axl_comm_size(world) > 1)
+        skip(); // a process that runs MPI must not fork
+    begin_case();
+    write_step(world, 1, false);
+    for (int round = 0; round < 8; round++) {
+        const struct timespec pause = {.tv_nsec = 3000000 + round * 7000000};
+        char *latest = NULL;
+        axl_ckpt *k = NULL;
+        const pid_t child = fork();
+        if (child == 0) {
+            for (int64_t step = 2;; step++)
+                write_step(world, step, false);
+        }
+        (void)nanosleep(&pause, NULL);
+        assert_int_equal(kill(child, SIGKILL), 0);
+        assert_int_equal(waitpid(child, NULL, 0), child);
+        CHECK_OK(axl_ckpt_latest(root, &latest));
+        assert_non_null(latest);
+        CHECK_OK(axl_ckpt_open(latest, &k));
+        CHECK_OK(read_as(k, 0, 1, true));
+        axl_ckpt_close(k);
+        free(latest);
+    }
+}
+
+static void other_tools_see_whole_tensors(void **state)
+{
+    static const char script[] = AXL_SOURCE_DIR "/tests/sharding/check_h5py.py";
+    char command[1600];
+
+    (void)state;
+    begin_case();
+    write_step(world, 6, true);
+    if (axl_comm_rank(world) != 0)
+        return;
+    (void)snprintf(command, sizeof command, "python3 %s %s", script, path_of(6, "/index.h5"));
+    const int code = system(command); // NOLINT(cert-env33-c): a fixed command
+    if (WIFEXITED(code) && WEXITSTATUS(code) == 77)
+        print_message("skipped: python3 has no h5py with hdf5plugin\n");
+    else
+        assert_int_equal(code, 0);
+}
+
+static void make_root(void)
+{
+    if (axl_comm_rank(world) == 0) {
+        (void)snprintf(root, sizeof root, "%s/test-ckpt-XXXXXX", AXL_BUILD_DIR);
+        if (mkdtemp(root) == NULL)
+            axl_comm_abort(world, 1, "no temporary folder");
+    }
+    if (axl_comm_bcast_bytes(world, root, sizeof root, 0) != AXL_OK)
+        axl_comm_abort(world, 1, axl_error_message());
+}
+
+int main(int argc, char **argv)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(any_count_of_ranks_reads_any_other),
+        cmocka_unit_test(entries_meta_and_files_come_back),
+        cmocka_unit_test(damage_is_named),
+        cmocka_unit_test(old_ones_go_when_the_new_one_is_there),
+        cmocka_unit_test(a_full_disk_leaves_the_old_one),
+        cmocka_unit_test(rows_must_cover_a_tensor),
+        cmocka_unit_test(merging_gives_a_hugging_face_directory),
+        cmocka_unit_test(a_kill_leaves_a_whole_checkpoint),
+        cmocka_unit_test(other_tools_see_whole_tensors),
+    };
+
+    if (axl_comm_init(&argc, &argv, &world) != AXL_OK) {
+        (void)fprintf(stderr, "%s\n", axl_error_message());
+        return 1;
+    }
+    make_root();
+    const int n_failed = cmocka_run_group_tests(tests, NULL, NULL);
+    (void)axl_comm_barrier(world);
+    if (axl_comm_rank(world) == 0)
+        (void)axl_path_remove(root);
+    if (n_failed > 0)
+        axl_comm_abort(world, 1, "a test failed");
+    axl_comm_finalize(world);
+    return 0;
+}
