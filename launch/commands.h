@@ -3,9 +3,11 @@
 #ifndef AXL_LAUNCH_COMMANDS_H
 #define AXL_LAUNCH_COMMANDS_H
 
+int axl_cmd_config_schema(int argc, char **argv);
 int axl_cmd_import(int argc, char **argv);
 int axl_cmd_render(int argc, char **argv);
 int axl_cmd_inspect(int argc, char **argv);
 int axl_cmd_tokenize(int argc, char **argv);
+int axl_cmd_validate(int argc, char **argv);
 
 #endif

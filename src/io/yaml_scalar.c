@@ -152,13 +152,24 @@ static bool has_float_form(const char *p)
 
 #define MAX_NUMBER 128 // characters of a number that anybody would write
 
+// The number of decimal digits with underscores; n is at most MAX_NUMBER.
+static double decimal_value(const char *text)
+{
+    char digits[MAX_NUMBER + 1];
+    size_t k = 0;
+
+    for (const char *p = text; *p != '\0'; p++)
+        if (*p != '_')
+            digits[k++] = *p;
+    digits[k] = '\0';
+    return strtod(digits, NULL);
+}
+
 static bool read_real(const char *text, size_t n, double *real)
 {
     static const char *const infinities[] = {".inf", ".Inf", ".INF"};
     static const char *const nans[] = {".nan", ".NaN", ".NAN"};
     const char *p = text + (*text == '-' || *text == '+');
-    char digits[MAX_NUMBER + 1];
-    size_t k = 0;
 
     if (is_one_of(p, infinities, 3)) {
         *real = *text == '-' ? -(double)INFINITY : (double)INFINITY;
@@ -170,11 +181,7 @@ static bool read_real(const char *text, size_t n, double *real)
     }
     if (n > MAX_NUMBER || !has_float_form(text))
         return false;
-    for (const char *q = text; *q != '\0'; q++)
-        if (*q != '_')
-            digits[k++] = *q;
-    digits[k] = '\0';
-    *real = strtod(digits, NULL);
+    *real = decimal_value(text);
     return true;
 }
 
@@ -200,6 +207,9 @@ void axl_yaml_resolve(axl_yaml_node *node)
         node->kind = found == 1 ? AXL_YAML_INT : AXL_YAML_REAL;
         if (found == 1)
             node->integer = integer;
+        else if (node->text[strspn(node->text, "+-0123456789_")] == '\0' &&
+                 node->text[strspn(node->text, "+-")] != '0')
+            node->real = decimal_value(node->text); // rounded once, not digit by digit
         else
             node->real = real;
     } else if (read_real(node->text, node->n_text, &real)) {

@@ -130,6 +130,11 @@ size_t axl_utf8_encode(uint32_t cp, char out[4]); // its length
 
 bool axl_uni_is_space(uint32_t cp); // White_Space
 bool axl_uni_is_numeric(uint32_t cp);
+bool axl_uni_is_mark(uint32_t cp);        // combining marks, category M
+bool axl_uni_is_control(uint32_t cp);     // category C without Cn
+bool axl_uni_is_punctuation(uint32_t cp); // category P, or any ASCII character of that sort
+uint32_t axl_uni_lower(uint32_t cp);
+int axl_uni_script(uint32_t cp);   // a number for each script, -1: none (tok_scripts.c)
 bool axl_uni_is_word(uint32_t cp); // \w of UTS 18: letters, marks, digits, connectors, joiners
 
 #define AXL_CLASS_TABLE 0x40000u // above it nothing is a letter, a number or a space
@@ -173,6 +178,13 @@ axl_status axl_text_keep(axl_text *t, size_t begin, size_t end); // copies old b
 // Puts new bytes with the origin of old byte `like`; like < 0: an empty origin at the start.
 axl_status axl_text_put(axl_text *t, const char *bytes, size_t n, int64_t like);
 axl_status axl_text_put_cp(axl_text *t, uint32_t cp, int64_t like);
+// Puts characters of which each replaces old ones from byte `begin` on: a change of 0 takes one old
+// character, -n takes n more, 1 takes none (and has the origin of the old character before).
+typedef struct axl_change {
+    uint32_t cp;
+    int32_t change;
+} axl_change;
+axl_status axl_text_apply(axl_text *t, size_t begin, const axl_change *changes, size_t n);
 void axl_text_end(axl_text *t);
 
 // ---- Patterns (tok_regex.c) ----

@@ -105,6 +105,14 @@ out:
 
 const axl_step_kind axl_decoder_kinds[] = {
     {.name = "ByteLevel", .decode = decode_byte_level},
+    {.name = "Replace", .parse = axl_replace_parse, .decode = axl_replace_decode},
+    {.name = "ByteFallback", .decode = axl_byte_fallback_decode},
+    {.name = "Fuse", .decode = axl_fuse_decode},
+    {.name = "Strip", .parse = axl_strip_decoder_parse, .decode = axl_strip_decode},
+    {.name = "Metaspace", .parse = axl_metaspace_parse, .decode = axl_metaspace_decode},
+    {.name = "WordPiece", .parse = axl_wordpiece_decoder_parse, .decode = axl_wordpiece_decode},
+    {.name = "BPEDecoder", .parse = axl_bpe_decoder_parse, .decode = axl_bpe_decode},
+    {.name = "CTC", .parse = axl_ctc_parse, .decode = axl_ctc_decode},
 };
 const size_t axl_n_decoder_kinds = sizeof axl_decoder_kinds / sizeof *axl_decoder_kinds;
 

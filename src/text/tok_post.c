@@ -30,14 +30,20 @@ static void count_blanks(const char *s, size_t n, int32_t *leading, int32_t *tra
     *trailing = run;
 }
 
-static void trim_offsets(const axl_tokenizer *t, bool prefix_space, axl_token_buffer *b)
+static void trim_offsets(const axl_tok_work *w, bool prefix_space, axl_token_buffer *b)
 {
+    size_t k = 0;
+
     for (size_t i = 0; b->want_offsets && i < b->n; i++) {
-        const char *s = axl_tokenizer_token(t, b->ids[i]);
+        const char *s = axl_tokenizer_token(w->t, b->ids[i]);
         int32_t leading, trailing;
         if (s == NULL || b->begin[i] < 0)
             continue;
         count_blanks(s, strlen(s), &leading, &trailing);
+        if (k < w->n_blanks && w->blanks[k].token == i) {
+            leading = w->blanks[k].leading;
+            trailing = w->blanks[k++].trailing;
+        }
         // A single space at the start is the one that was added, and has no place in the text.
         if (leading == 1 && prefix_space && (i == 0 || b->begin[i] == 0))
             leading = 0;
@@ -76,12 +82,12 @@ static axl_status parse_byte_level(const axl_json *v, const char *what, axl_step
     return AXL_OK;
 }
 
-static axl_status run_byte_level(const axl_step *s, const axl_tokenizer *t, bool add_special,
+static axl_status run_byte_level(const axl_step *s, const axl_tok_work *w, bool add_special,
                                  axl_token_buffer *b)
 {
     (void)add_special;
     if (s->trim)
-        trim_offsets(t, s->prefix_space, b);
+        trim_offsets(w, s->prefix_space, b);
     return AXL_OK;
 }
 
@@ -152,14 +158,14 @@ out:
 
 // Every piece but the sequence is put in; a template that names the sequence more than once keeps the
 // first. Without a sequence nothing of the text is left.
-static axl_status run_template(const axl_step *s, const axl_tokenizer *t, bool add_special,
+static axl_status run_template(const axl_step *s, const axl_tok_work *w, bool add_special,
                                axl_token_buffer *b)
 {
     axl_status status = AXL_OK;
     size_t at = 0, body = b->n;
     bool seen = false;
 
-    (void)t;
+    (void)w;
     for (size_t i = 0; i < s->n_pieces; i++) {
         if (s->pieces[i].sequence) {
             at += seen ? 0 : body;
@@ -175,18 +181,60 @@ out:
     return status;
 }
 
+// ---- BERT and RoBERTa: cls, the sequence, sep ----
+
+// v[key] is [token, id].
+static axl_status pair_id(const axl_json *v, const char *key, const char *what, int32_t *id)
+{
+    axl_status status = AXL_OK;
+    int64_t value = axl_json_int(axl_json_at(axl_json_get(v, key), 1), -1);
+
+    AXL_REQUIRE(value >= 0 && value < AXL_TOK_MAX_ID, AXL_E_INPUT, "%s.%s: must be [token, id]",
+                what, key);
+    *id = (int32_t)value;
+out:
+    return status;
+}
+
+static axl_status parse_bert(const axl_json *v, const char *what, axl_step *s)
+{
+    axl_status status = AXL_OK;
+    int32_t cls = -1, sep = -1;
+
+    AXL_TRY(pair_id(v, "cls", what, &cls));
+    AXL_TRY(pair_id(v, "sep", what, &sep));
+    AXL_TRY(put_piece(s, false, &cls, 1));
+    AXL_TRY(put_piece(s, true, NULL, 0));
+    AXL_TRY(put_piece(s, false, &sep, 1));
+    s->prefix_space = axl_json_bool(axl_json_get(v, "add_prefix_space"), true);
+    s->trim = axl_json_bool(axl_json_get(v, "trim_offsets"), true);
+out:
+    return status;
+}
+
+static axl_status run_roberta(const axl_step *s, const axl_tok_work *w, bool add_special,
+                              axl_token_buffer *b)
+{
+    if (s->trim)
+        trim_offsets(w, s->prefix_space, b);
+    return run_template(s, w, add_special, b);
+}
+
 const axl_step_kind axl_post_kinds[] = {
     {.name = "ByteLevel", .parse = parse_byte_level, .post = run_byte_level},
     {.name = "TemplateProcessing", .parse = parse_template, .post = run_template},
+    {.name = "BertProcessing", .parse = parse_bert, .post = run_template},
+    {.name = "RobertaProcessing", .parse = parse_bert, .post = run_roberta},
 };
 const size_t axl_n_post_kinds = sizeof axl_post_kinds / sizeof *axl_post_kinds;
 
-axl_status axl_post_process(const axl_tokenizer *t, bool add_special, axl_token_buffer *b)
+axl_status axl_post_process(const axl_tokenizer *t, const axl_tok_work *w, bool add_special,
+                            axl_token_buffer *b)
 {
     axl_status status = AXL_OK;
 
     for (size_t i = 0; i < t->post.n; i++)
-        AXL_TRY(t->post.at[i].kind->post(&t->post.at[i], t, add_special, b));
+        AXL_TRY(t->post.at[i].kind->post(&t->post.at[i], w, add_special, b));
 out:
     return status;
 }

@@ -76,7 +76,7 @@ static void join_matches(axl_behavior behavior, axl_tok_work *w)
     w->matches.n = kept;
 }
 
-static void swap_spans(axl_tok_work *w)
+void axl_spans_swap(axl_tok_work *w)
 {
     axl_spans old = w->spans;
     w->spans = w->spare;
@@ -99,12 +99,12 @@ static axl_status split_by_scanner(axl_scan_fn scan, axl_tok_work *w)
             AXL_TRY(axl_spans_put(&w->spare, span.begin + at, span.begin + end));
         }
     }
-    swap_spans(w);
+    axl_spans_swap(w);
 out:
     return status;
 }
 
-static axl_status run_split(const axl_step *s, axl_tok_work *w)
+axl_status axl_split_run(const axl_step *s, axl_tok_work *w)
 {
     axl_status status = AXL_OK;
 
@@ -121,12 +121,12 @@ static axl_status run_split(const axl_step *s, axl_tok_work *w)
             if (w->matches.at[k].begin < w->matches.at[k].end)
                 AXL_TRY(axl_spans_put(&w->spare, w->matches.at[k].begin, w->matches.at[k].end));
     }
-    swap_spans(w);
+    axl_spans_swap(w);
 out:
     return status;
 }
 
-static axl_status parse_behavior(const axl_json *v, const char *what, axl_behavior *out)
+axl_status axl_behavior_parse(const axl_json *v, const char *what, axl_behavior *out)
 {
     static const char *const names[] = {"Removed", "Isolated", "MergedWithPrevious",
                                         "MergedWithNext", "Contiguous"};
@@ -152,7 +152,7 @@ static axl_status parse_split(const axl_json *v, const char *what, axl_step *s)
     axl_status status = AXL_OK;
 
     AXL_TRY(axl_pattern_parse(axl_json_get(v, "pattern"), what, &s->pattern));
-    AXL_TRY(parse_behavior(v, what, &s->behavior));
+    AXL_TRY(axl_behavior_parse(v, what, &s->behavior));
     s->invert = axl_json_bool(axl_json_get(v, "invert"), false);
 out:
     return status;
@@ -233,7 +233,15 @@ out:
 
 const axl_step_kind axl_pre_kinds[] = {
     {.name = "ByteLevel", .parse = parse_byte_level, .split = run_byte_level},
-    {.name = "Split", .parse = parse_split, .split = run_split},
-    {.name = "Digits", .parse = parse_digits, .split = run_split},
+    {.name = "Split", .parse = parse_split, .split = axl_split_run},
+    {.name = "Digits", .parse = parse_digits, .split = axl_split_run},
+    {.name = "Metaspace", .parse = axl_metaspace_parse, .split = axl_metaspace_run},
+    {.name = "Punctuation", .parse = axl_punctuation_parse, .split = axl_split_run},
+    {.name = "Whitespace", .split = axl_whitespace_run},
+    {.name = "WhitespaceSplit", .parse = axl_space_split_parse, .split = axl_split_run},
+    {.name = "CharDelimiterSplit", .parse = axl_char_split_parse, .split = axl_split_run},
+    {.name = "BertPreTokenizer", .split = axl_bert_split_run},
+    {.name = "UnicodeScripts", .split = axl_scripts_run},
+    {.name = "FixedLength", .parse = axl_fixed_length_parse, .split = axl_fixed_length_run},
 };
 const size_t axl_n_pre_kinds = sizeof axl_pre_kinds / sizeof *axl_pre_kinds;

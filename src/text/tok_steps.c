@@ -12,7 +12,6 @@
 static void step_fini(axl_step *s)
 {
     axl_pattern_fini(&s->pattern);
-    axl_pattern_fini(&s->pattern2);
     axl_str_fini(&s->content);
     axl_str_fini(&s->extra);
     for (size_t i = 0; i < s->n_pieces; i++)

@@ -127,6 +127,24 @@ axl_status axl_text_put_cp(axl_text *t, uint32_t cp, int64_t like)
     return axl_text_put(t, utf8, n, like);
 }
 
+axl_status axl_text_apply(axl_text *t, size_t begin, const axl_change *changes, size_t n)
+{
+    axl_status status = AXL_OK;
+    size_t at = begin;
+
+    for (size_t i = 0; i < n; i++) {
+        int64_t like = changes[i].change > 0 ? (int64_t)at - 1 : (int64_t)at;
+        AXL_TRY(axl_text_put_cp(t, changes[i].cp, like));
+        for (int32_t take = changes[i].change; take <= 0 && at < t->n; take++) {
+            do
+                at++;
+            while (at < t->n && axl_utf8_is_tail(t->s[at]));
+        }
+    }
+out:
+    return status;
+}
+
 void axl_text_end(axl_text *t)
 {
     int to = t->current == 0 ? 1 : 0;

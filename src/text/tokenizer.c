@@ -12,6 +12,9 @@
 
 static const axl_tok_model_kind model_kinds[] = {
     {"BPE", axl_bpe_parse, axl_bpe_run},
+    {"Unigram", axl_unigram_parse, axl_unigram_run},
+    {"WordPiece", axl_wordpiece_parse, axl_wordpiece_run},
+    {"WordLevel", axl_wordlevel_parse, axl_wordlevel_run},
 };
 
 // ---- Buffers ----
@@ -25,6 +28,9 @@ void axl_tok_work_fini(axl_tok_work *w)
     free(w->matches.at);
     free(w->is_match);
     free(w->symbols);
+    free(w->changes);
+    free(w->nodes);
+    free(w->blanks);
     free(w->heap);
     free(w->cache);
     axl_str_fini(&w->scratch);
@@ -108,6 +114,42 @@ out:
 
 // ---- Encoding ----
 
+static int32_t count_spaces(const char *s, size_t from, size_t to)
+{
+    int32_t count = 0;
+    for (size_t k; from < to && axl_uni_is_space(axl_utf8_decode(s + from, &k)); from += k)
+        count++;
+    return count;
+}
+
+// An added token found at span of text.
+static axl_status emit_added(const axl_tokenizer *t, axl_tok_work *w, int32_t index,
+                             const axl_text *text, axl_span span, axl_token_buffer *out)
+{
+    axl_status status = AXL_OK;
+    const axl_added *a = &t->added[index];
+
+    if (out->want_offsets && (a->lstrip || a->rstrip)) {
+        AXL_TRY(axl_grow(&w->blanks, &w->blanks_capacity, w->n_blanks + 1, sizeof *w->blanks,
+                         "added tokens"));
+        size_t end = span.end; // behind the last character that is no space
+        for (size_t i = end; i > span.begin; end = i) {
+            do
+                i--;
+            while (i > span.begin && axl_utf8_is_tail(text->s[i]));
+            if (count_spaces(text->s, i, end) == 0)
+                break;
+        }
+        axl_added_blank blank = {.token = out->n};
+        blank.leading = count_spaces(text->s, span.begin, span.end);
+        blank.trailing = count_spaces(text->s, end, span.end);
+        w->blanks[w->n_blanks++] = blank;
+    }
+    AXL_TRY(axl_tokens_emit(out, a->id, text, span.begin, span.end));
+out:
+    return status;
+}
+
 // Text between added tokens of the normalized text: span of w->norm.
 static axl_status encode_plain(const axl_tokenizer *t, axl_tok_work *w, axl_span span,
                                axl_token_buffer *out)
@@ -144,7 +186,7 @@ static axl_status encode_segment(const axl_tokenizer *t, axl_tok_work *w, const 
         axl_added_next(t, &t->normal_set, w->norm.s, w->norm.n, &state, &plain, &token, &index);
         AXL_TRY(encode_plain(t, w, plain, out));
         if (index >= 0)
-            AXL_TRY(axl_tokens_emit(out, t->added[index].id, &w->norm, token.begin, token.end));
+            AXL_TRY(emit_added(t, w, index, &w->norm, token, out));
     } while (index >= 0);
 out:
     return status;
@@ -185,17 +227,18 @@ axl_status axl_tokenizer_encode(const axl_tokenizer *t, const char *text, size_t
     size_t bad = axl_utf8_invalid_at(text, n);
     AXL_REQUIRE(bad == n, AXL_E_INPUT, "the text is not UTF-8 at byte %zu", bad);
     AXL_TRY(axl_tok_work_get(t, out, &w));
+    w->n_blanks = 0;
     AXL_TRY(axl_tokens_reserve(out, n / 4 + 16));
     axl_text_view(&whole, text, n, NULL, NULL, 0, false);
     do {
         axl_added_next(t, &t->raw_set, text, n, &state, &plain, &token, &index);
         AXL_TRY(encode_segment(t, w, text, plain, out));
         if (index >= 0)
-            AXL_TRY(axl_tokens_emit(out, t->added[index].id, &whole, token.begin, token.end));
+            AXL_TRY(emit_added(t, w, index, &whole, token, out));
     } while (index >= 0);
     if (out->want_offsets)
         offsets_to_code_points(text, n, out);
-    AXL_TRY(axl_post_process(t, add_special, out));
+    AXL_TRY(axl_post_process(t, w, add_special, out));
 out:
     return status;
 }
@@ -240,6 +283,9 @@ static axl_status parse_tokenizer(const axl_json *v, axl_tokenizer *t)
                             axl_post_kinds, axl_n_post_kinds, &t->post));
     AXL_TRY(axl_steps_parse(axl_json_get(v, "decoder"), "decoder", "decoders", axl_decoder_kinds,
                             axl_n_decoder_kinds, &t->decoders));
+    for (size_t i = 0; i < t->pre.n; i++)
+        if (t->pre.at[i].prepend == AXL_PREPEND_FIRST && (t->normalizers.n > 0 || i > 0))
+            t->always_track = true;
     AXL_TRY(axl_added_parse(axl_json_get(v, "added_tokens"), t));
     AXL_TRY(axl_added_build(t));
     if (t->pre.n > 0 && strcmp(t->pre.at[t->pre.n - 1].kind->name, "ByteLevel") == 0 &&
@@ -306,6 +352,10 @@ void axl_tokenizer_destroy(axl_tokenizer *t)
     axl_steps_fini(&t->post);
     axl_steps_fini(&t->decoders);
     axl_bpe_fini(&t->bpe);
+    free(t->unigram.score);
+    axl_trie_fini(&t->trie);
+    axl_trie_fini(&t->wordpiece.inner);
+    axl_str_fini(&t->wordpiece.unk);
     free(t->classes);
     for (size_t i = 0; i < t->n_special; i++) {
         free(t->special[i].name);

@@ -33,7 +33,7 @@ typedef struct axl_step_kind {
     union {
         axl_status (*normalize)(const struct axl_step *s, struct axl_tok_work *w);
         axl_status (*split)(const struct axl_step *s, struct axl_tok_work *w);
-        axl_status (*post)(const struct axl_step *s, const axl_tokenizer *t, bool add_special,
+        axl_status (*post)(const struct axl_step *s, const struct axl_tok_work *w, bool add_special,
                            axl_token_buffer *b);
         axl_status (*decode)(const struct axl_step *s, axl_tokens *tokens);
     };
@@ -48,12 +48,11 @@ typedef struct axl_template_piece {
 typedef struct axl_step {
     const axl_step_kind *kind;
     axl_pattern pattern;
-    axl_pattern pattern2;
     axl_str content; // replacement, prefix, suffix ...
-    axl_str extra;
+    axl_str extra;   // CTC's word delimiter
     axl_behavior behavior;
     axl_prepend prepend;
-    bool invert, split, left, right, clean, chinese, accents, lower;
+    bool invert, split, left, right, clean, chinese, accents, lower, compose, compat;
     bool prefix_space, use_regex, trim, raw;
     uint32_t cp;
     int64_t start, stop;
@@ -86,9 +85,24 @@ struct axl_tokens {
 void axl_tokens_fini(axl_tokens *t);
 axl_status axl_tokens_end(axl_tokens *t); // ends the text appended last
 
+// Decoders (tok_decoders.c).
+axl_status axl_replace_decode(const axl_step *s, axl_tokens *t);
+axl_status axl_byte_fallback_decode(const axl_step *s, axl_tokens *t);
+axl_status axl_fuse_decode(const axl_step *s, axl_tokens *t);
+axl_status axl_strip_decoder_parse(const axl_json *v, const char *what, axl_step *s);
+axl_status axl_strip_decode(const axl_step *s, axl_tokens *t);
+axl_status axl_metaspace_decode(const axl_step *s, axl_tokens *t);
+axl_status axl_wordpiece_decoder_parse(const axl_json *v, const char *what, axl_step *s);
+axl_status axl_wordpiece_decode(const axl_step *s, axl_tokens *t);
+axl_status axl_bpe_decoder_parse(const axl_json *v, const char *what, axl_step *s);
+axl_status axl_bpe_decode(const axl_step *s, axl_tokens *t);
+axl_status axl_ctc_parse(const axl_json *v, const char *what, axl_step *s);
+axl_status axl_ctc_decode(const axl_step *s, axl_tokens *t);
+// v[key], or the other text when it is no string.
+axl_status axl_text_parse(const axl_json *v, const char *key, const char *otherwise, axl_str *out);
+
 // ---- Models ----
 
-struct axl_tok_model_kind;
 typedef struct axl_bpe {
     axl_pairmap merges;       // left << 32 | right -> rank << 32 | new id
     int32_t byte_id[256];     // raw mode: the id of a byte, -1: none
@@ -113,8 +127,32 @@ void axl_bpe_fini(axl_bpe *b);
 // Called when the pre-tokenizers are known: byte-level text is then kept as bytes when that gives the
 // same tokens. Returns whether the last ByteLevel may leave bytes as they are.
 axl_status axl_bpe_try_raw(axl_tokenizer *t, bool *raw);
+// The ids of <0x00> .. <0xFF>, -1 where there is none.
+void axl_fallback_ids(const axl_vocab *v, int32_t ids[256]);
 // "model.vocab" as an object of text -> id.
 axl_status axl_vocab_parse(const axl_json *v, axl_vocab *out);
+
+typedef struct axl_unigram {
+    double *score; // [vocab.size], owned
+    double unk_score;
+    int32_t unk_id; // -1: none
+    bool byte_fallback;
+    int32_t fallback_id[256];
+} axl_unigram;
+
+typedef struct axl_wordpiece {
+    axl_trie inner; // tokens with the prefix of continued words, without it
+    int32_t unk_id; // -1: none; also WordLevel's
+    axl_str unk;
+    int64_t max_chars;
+} axl_wordpiece;
+
+axl_status axl_unigram_parse(const axl_json *v, axl_tokenizer *t);
+axl_status axl_unigram_run(const axl_tokenizer *t, struct axl_tok_work *w, axl_token_buffer *out);
+axl_status axl_wordpiece_parse(const axl_json *v, axl_tokenizer *t);
+axl_status axl_wordpiece_run(const axl_tokenizer *t, struct axl_tok_work *w, axl_token_buffer *out);
+axl_status axl_wordlevel_parse(const axl_json *v, axl_tokenizer *t);
+axl_status axl_wordlevel_run(const axl_tokenizer *t, struct axl_tok_work *w, axl_token_buffer *out);
 
 // ---- Added tokens (tok_added.c) ----
 
@@ -145,6 +183,9 @@ struct axl_tokenizer {
     axl_added_set raw_set, normal_set; // matched before and after normalization
     axl_steps normalizers, pre, post, decoders;
     axl_bpe bpe;
+    axl_unigram unigram;
+    axl_wordpiece wordpiece;
+    axl_trie trie;            // Unigram: all tokens; WordPiece: tokens that begin words
     uint8_t *classes;         // [AXL_CLASS_TABLE], owned
     bool always_track;        // a part asks where a piece began
     axl_tok_special *special; // [n_special], owned
@@ -160,6 +201,13 @@ typedef struct axl_bpe_symbol {
     int32_t prev, next;
 } axl_bpe_symbol;
 
+// The best way to a place in a text.
+typedef struct axl_unigram_node {
+    double score;
+    int32_t id;
+    uint32_t from; // where the last token begins; UINT32_MAX: not reached
+} axl_unigram_node;
+
 #define AXL_CACHE_KEY   30
 #define AXL_CACHE_IDS   8
 #define AXL_CACHE_SLOTS 32768u // 2 MiB: what a core's second-level cache holds
@@ -170,6 +218,12 @@ typedef struct axl_cache_slot {
     int32_t ids[AXL_CACHE_IDS];
 } axl_cache_slot;
 
+// An added token that took the white space beside it; the offset trimming of post-processors counts it.
+typedef struct axl_added_blank {
+    size_t token; // index in the buffer
+    int32_t leading, trailing;
+} axl_added_blank;
+
 typedef struct axl_tok_work {
     const axl_tokenizer *t;
     uint64_t owner; // hash of the tokenizer whose words are in the cache
@@ -179,9 +233,15 @@ typedef struct axl_tok_work {
     size_t is_match_capacity;
     axl_bpe_symbol *symbols; // owned
     size_t symbols_capacity;
+    axl_unigram_node *nodes; // owned
+    size_t nodes_capacity;
+    axl_change *changes; // owned
+    size_t changes_capacity;
     uint64_t *heap; // owned
     size_t heap_capacity;
-    axl_cache_slot *cache;                        // [AXL_CACHE_SLOTS], owned
+    axl_cache_slot *cache;   // [AXL_CACHE_SLOTS], owned
+    axl_added_blank *blanks; // owned
+    size_t n_blanks, blanks_capacity;
     void *match_data, *jit_stack, *match_context; // pcre2's
     axl_str scratch;
 } axl_tok_work;
@@ -209,8 +269,29 @@ typedef struct axl_added_state {
 void axl_added_next(const axl_tokenizer *t, const axl_added_set *set, const char *s, size_t n,
                     axl_added_state *state, axl_span *plain, axl_span *token, int32_t *index);
 
+// Pre-tokenizers' parts (tok_pretokenize.c, tok_words.c).
+void axl_spans_swap(axl_tok_work *w); // spare becomes spans
+axl_status axl_behavior_parse(const axl_json *v, const char *what, axl_behavior *out);
+axl_status axl_split_run(const axl_step *s, axl_tok_work *w);
+axl_status axl_punctuation_parse(const axl_json *v, const char *what, axl_step *s);
+axl_status axl_space_split_parse(const axl_json *v, const char *what, axl_step *s);
+axl_status axl_char_split_parse(const axl_json *v, const char *what, axl_step *s);
+axl_status axl_whitespace_run(const axl_step *s, axl_tok_work *w);
+axl_status axl_bert_split_run(const axl_step *s, axl_tok_work *w);
+axl_status axl_scripts_run(const axl_step *s, axl_tok_work *w);
+axl_status axl_fixed_length_parse(const axl_json *v, const char *what, axl_step *s);
+axl_status axl_fixed_length_run(const axl_step *s, axl_tok_work *w);
+axl_status axl_metaspace_parse(const axl_json *v, const char *what, axl_step *s);
+axl_status axl_metaspace_run(const axl_step *s, axl_tok_work *w);
+
+// Normalizers' parts (tok_normalize.c, tok_forms.c, tok_precompiled.c).
+axl_status axl_replace_parse(const axl_json *v, const char *what, axl_step *s);
+axl_status axl_normalize_form(const axl_step *s, axl_tok_work *w);
+axl_status axl_precompiled_parse(const axl_json *v, const char *what, axl_step *s);
+axl_status axl_precompiled_run(const axl_step *s, axl_tok_work *w);
 axl_status axl_normalize(const axl_tokenizer *t, axl_tok_work *w);
-axl_status axl_post_process(const axl_tokenizer *t, bool add_special, axl_token_buffer *b);
+axl_status axl_post_process(const axl_tokenizer *t, const axl_tok_work *w, bool add_special,
+                            axl_token_buffer *b);
 
 // Special tokens and the chat template of tokenizer_config.json and its neighbours (tok_files.c).
 axl_status axl_tok_read_neighbours(const char *dir, axl_tokenizer *t);

@@ -10,6 +10,8 @@ Writes DIR/tokenizer_goldens.jsonl: one record a tokenizer and text of tests/dat
     ids, ids_special             without and with the post-processor's special tokens
     offsets                      of ids: start, end, start, end ... in code points, end exclusive
     decoded, decoded_skip_special    of ids_special
+To keep the file small a key is left out when its value can be told: text (by id), ids_special that
+equals ids, decoded that equals the text, decoded_skip_special that equals decoded.
 
 The tiny tokenizers in tests/data/tokenizers were trained once with the library's trainers, a few
 hundred tokens each, so that every part of tokenizer.json occurs; some trainers give another
@@ -30,12 +32,16 @@ DATA = HERE.parent / "data" / "tokenizers"
 def record(tok, name, number, text):
     plain = tok.encode(text, add_special_tokens=False)
     special = tok.encode(text, add_special_tokens=True).ids
-    return {
-        "tokenizer": name, "id": number, "text": text, "ids": plain.ids, "ids_special": special,
+    decoded = tok.decode(special, skip_special_tokens=False)
+    skipped = tok.decode(special, skip_special_tokens=True)
+    full = {
+        "tokenizer": name, "id": number, "ids": plain.ids,
         "offsets": [x for pair in plain.offsets for x in pair],
-        "decoded": tok.decode(special, skip_special_tokens=False),
-        "decoded_skip_special": tok.decode(special, skip_special_tokens=True),
+        "ids_special": special if special != plain.ids else None,
+        "decoded": decoded if decoded != text else None,
+        "decoded_skip_special": skipped if skipped != decoded else None,
     }
+    return {key: value for key, value in full.items() if value is not None}
 
 
 def main():

@@ -1,0 +1,99 @@
+// axl-dist validate: what is wrong with a configuration, all of it, without model or data.
+#include "launch/commands.h"
+
+#include "src/config/config.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char usage[] =
+    "usage: axl-dist validate CONFIG.yaml [--json] [--key value ...]\n"
+    "\n"
+    "Reads the file and checks every key and rule. Prints one line a finding,\n"
+    "  file:line:column: error|warning|note: key: what is wrong and how to mend it\n"
+    "and needs neither model nor data. Exit code 0: it can be run; 2: it cannot.\n"
+    "\n"
+    "  --json         print {\"ok\": ..., \"findings\": [...]} instead\n"
+    "  --key value    override a key, as for training; --parent.child value a nested one\n"
+    "\n"
+    "example: axl-dist validate run.yaml --micro_batch_size 4\n";
+
+typedef struct options {
+    const char *path;
+    bool json, help;
+    const char *overrides[256];
+    int n_overrides;
+} options;
+
+static axl_status parse_arguments(int argc, char **argv, options *o)
+{
+    axl_status status = AXL_OK;
+
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0) {
+            o->json = true;
+        } else if (strcmp(argv[i], "--help") == 0) {
+            o->help = true;
+        } else if (o->path == NULL && argv[i][0] != '-') {
+            o->path = argv[i];
+        } else {
+            AXL_REQUIRE(o->n_overrides < 256, AXL_E_CONFIG, "too many overrides");
+            o->overrides[o->n_overrides++] = argv[i];
+        }
+    }
+    AXL_REQUIRE(o->path != NULL || o->help, AXL_E_CONFIG,
+                "no configuration file given; see axl-dist validate --help");
+out:
+    return status;
+}
+
+static axl_status print(const axl_diagnostics *findings, bool ok, const options *o)
+{
+    axl_status status = AXL_OK;
+    axl_str text = {0};
+
+    if (o->json) {
+        AXL_TRY(axl_str_printf(&text, "{\"ok\": %s, \"findings\": ", ok ? "true" : "false"));
+        AXL_TRY(axl_diagnostics_json(findings, &text));
+        AXL_TRY(axl_str_puts(&text, "}\n"));
+    } else {
+        AXL_TRY(axl_diagnostics_text(findings, AXL_NOTE, &text));
+        AXL_TRY(axl_str_printf(&text, "%s: %s", o->path, ok ? "can be run\n" : ""));
+        if (!ok)
+            AXL_TRY(axl_str_printf(&text, "%zu error%s\n", findings->n_errors,
+                                   findings->n_errors == 1 ? "" : "s"));
+    }
+    AXL_REQUIRE(fwrite(text.data, 1, text.len, stdout) == text.len && fflush(stdout) == 0, AXL_E_IO,
+                "cannot write to the terminal");
+out:
+    axl_str_fini(&text);
+    return status;
+}
+
+int axl_cmd_validate(int argc, char **argv)
+{
+    axl_status status = AXL_OK;
+    axl_status loaded = AXL_OK; // of the file: findings are the result, not a failure to print it
+    options o = {0};
+    axl_diagnostics findings = {0};
+    axl_config *config = NULL;
+
+    AXL_TRY(parse_arguments(argc, argv, &o));
+    if (o.help) {
+        (void)fputs(usage, stdout);
+        goto out;
+    }
+    // The machine that validates is not the one that trains: nothing is said about hardware.
+    axl_config_options machine = {
+        .overrides = o.overrides, .n_overrides = o.n_overrides, .has_bf16 = true};
+    loaded = axl_config_load(o.path, &machine, &findings, &config);
+    AXL_REQUIRE(loaded == AXL_OK || findings.n_errors > 0, loaded, "%s", axl_error_message());
+    AXL_TRY(print(&findings, loaded == AXL_OK, &o));
+
+out:
+    if (status != AXL_OK)
+        (void)fprintf(stderr, "axl-dist validate: %s\n", axl_error_message());
+    axl_config_destroy(config);
+    axl_diagnostics_fini(&findings);
+    return axl_status_exit_code(status != AXL_OK ? status : loaded);
+}
