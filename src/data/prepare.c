@@ -78,6 +78,23 @@ out:
     return status;
 }
 
+// The tokenizer may know more tokens than the model has rows for.
+static axl_status check_ids(const worker *w, const int32_t *ids, int64_t n, const char *where)
+{
+    axl_status status = AXL_OK;
+    int64_t limit = w->job->options->vocab_size;
+
+    for (int64_t t = 0; limit > 0 && t < n; t++)
+        AXL_REQUIRE(
+            ids[t] < limit, AXL_E_INPUT,
+            "%s: token %d is beyond the %lld tokens of the model (vocab_size of config.json); "
+            "tokenizer and model do not belong together",
+            where, ids[t], (long long)limit);
+
+out:
+    return status;
+}
+
 // Applies the length rules of datasets.md 8.1 and 8.2 to the samples of one row.
 static axl_status keep_samples(worker *w, const char *where)
 {
@@ -101,6 +118,7 @@ static axl_status keep_samples(worker *w, const char *where)
             w->counts.too_long++;
             continue;
         }
+        AXL_TRY(check_ids(w, w->one.ids + begin, n, where));
         AXL_TRY(axl_samples_put(&w->samples, w->one.ids + begin, w->one.labels + begin,
                                 excess ? o->sequence_len : n, true));
         AXL_TRY(axl_samples_end(&w->samples, info->file, info->line));

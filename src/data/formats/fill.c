@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static axl_status fill_place(axl_str *out, const char *name, size_t n, const axl_place *places,
+static axl_status fill_place(axl_str *out, const char *name, size_t n, const axl_fill_value *places,
                              int n_places)
 {
     axl_status status = AXL_OK;
@@ -23,7 +23,7 @@ out:
     return status;
 }
 
-axl_status axl_fill(axl_str *out, const char *pattern, const axl_place *places, int n_places)
+axl_status axl_fill(axl_str *out, const char *pattern, const axl_fill_value *places, int n_places)
 {
     axl_status status = AXL_OK;
     const char *p = pattern;

@@ -296,9 +296,9 @@ static axl_status instruct_encode(axl_encoder *e, const axl_json *row, axl_sampl
     AXL_TRY(put_pattern(row, t->output, &s->response));
     bool with = s->input.len > 0;
     AXL_TRY(put_pattern(row, with ? t->system : t->system_without, &s->system));
-    axl_place places[] = {{"instruction", s->instruction.data, s->instruction.len},
-                          {"input", s->input.data, s->input.len},
-                          {"system", s->system.data, s->system.len}};
+    axl_fill_value places[] = {{"instruction", s->instruction.data, s->instruction.len},
+                               {"input", s->input.data, s->input.len},
+                               {"system", s->system.data, s->system.len}};
     axl_str_clear(&s->prompt);
     if (s->system.len > 0 || s->style->keep_empty_system)
         AXL_TRY(axl_fill(&s->prompt, s->system_format, places, 3));

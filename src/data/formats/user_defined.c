@@ -21,8 +21,8 @@ static axl_status user_open(axl_encoder *e)
     axl_status status = AXL_OK;
     user_state *s = NULL;
     const axl_user_format *f = e->spec->user_format;
-    static const axl_place turn[] = {{.name = "instruction"}, {.name = "input"}};
-    static const axl_place system[] = {{.name = "system"}};
+    static const axl_fill_value turn[] = {{.name = "instruction"}, {.name = "input"}};
+    static const axl_fill_value system[] = {{.name = "system"}};
 
     AXL_REQUIRE(f != NULL, AXL_E_CONFIG, "give `type` as a map of keys for a format of your own");
     AXL_TRY(axl_calloc(1, sizeof *s, "format", &s));
@@ -75,9 +75,9 @@ static axl_status user_encode(axl_encoder *e, const axl_json *row, axl_samples *
         AXL_TRY(axl_row_column(row, s->f.field_system, true, &s->system));
     else
         AXL_TRY(axl_str_puts(&s->system, s->f.system_prompt));
-    axl_place turn[] = {{"instruction", s->instruction.data, s->instruction.len},
-                        {"input", s->input.data, s->input.len}};
-    axl_place system[] = {{"system", s->system.data, s->system.len}};
+    axl_fill_value turn[] = {{"instruction", s->instruction.data, s->instruction.len},
+                             {"input", s->input.data, s->input.len}};
+    axl_fill_value system[] = {{"system", s->system.data, s->system.len}};
     if (s->system.len > 0)
         AXL_TRY(axl_fill(&s->prompt, s->f.system_format, system, 1));
     AXL_TRY(axl_fill(&s->prompt, s->input.len > 0 ? s->f.format : s->f.no_input_format, turn, 2));

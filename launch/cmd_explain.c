@@ -1,0 +1,70 @@
+// axl-dist explain: one sample token by token, as the model will be trained on it.
+#include "launch/commands.h"
+#include "launch/data_command.h"
+
+#include "src/base/log.h"
+#include "src/data/dump.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char usage[] =
+    "usage: axl-dist explain CONFIG.yaml --row N [--json] [--key value ...]\n"
+    "\n"
+    "Prints one sample of the training data: of each token its position, id, label (-100: not "
+    "trained),\n"
+    "weight in the loss, text, and the document and bin it is packed into in the first epoch.\n"
+    "\n"
+    "  --row N   the sample, counted from 0 in the order of the data, as preprocess --dump writes "
+    "them\n"
+    "  --json    print an object with a list of tokens\n"
+    "\n"
+    "example: axl-dist explain run.yaml --row 0\n";
+
+static axl_status explain(const axl_data_command *d, const char *row, bool json)
+{
+    axl_status status = AXL_OK;
+    char *end = NULL;
+    long long sample = strtoll(row, &end, 10);
+    axl_plan_options options = axl_data_setup_plan(d->config, false);
+    axl_plan *plan = NULL;
+    axl_str text = {0};
+
+    if (axl_comm_rank(d->world) != 0)
+        goto out;
+    AXL_REQUIRE(end != row && *end == '\0', AXL_E_CONFIG, "--row %s is not a number", row);
+    AXL_TRY(axl_plan_create(&d->data.train, &options, &plan));
+    axl_sample_place place = axl_plan_find(plan, sample);
+    AXL_TRY(axl_explain_sample(d->data.set, sample, d->data.tokenizer, &place, json, &text));
+    AXL_REQUIRE(fwrite(text.data, 1, text.len, stdout) == text.len && fflush(stdout) == 0, AXL_E_IO,
+                "cannot write to the terminal");
+
+out:
+    axl_plan_destroy(plan);
+    axl_str_fini(&text);
+    return status;
+}
+
+int axl_cmd_explain(int argc, char **argv)
+{
+    axl_status status = AXL_OK;
+    axl_data_command d = {0};
+    axl_command_line line = {0};
+    bool json = false;
+    const char *row = NULL;
+    const axl_command_option options[] = {{"--json", &json, NULL}, {"--row", NULL, &row}};
+
+    AXL_TRY(axl_command_line_parse(argc, argv, options, 2, &line));
+    if (line.help) {
+        (void)fputs(usage, stdout);
+        goto out;
+    }
+    AXL_REQUIRE(row != NULL, AXL_E_CONFIG, "which sample? give --row N; see --help");
+    axl_log_set_terminal_level(AXL_LOG_WARN);
+    AXL_TRY(axl_data_command_begin(&line, false, &d));
+    AXL_TRY(axl_comm_agree(d.world, explain(&d, row, json)));
+
+out:
+    axl_command_line_fini(&line);
+    return axl_data_command_end(&d, "explain", status);
+}

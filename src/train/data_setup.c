@@ -1,0 +1,413 @@
+// Keys to structs, and who prepares. Nothing here knows a format.
+#include "src/train/data_setup.h"
+
+#include "src/base/log.h"
+#include "src/base/mem.h"
+#include "src/io/file.h"
+#include "src/io/gguf_import.h"
+#include "src/io/json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+// ---- the keys
+
+// The entries of one list as specs, with what their pointers point to.
+typedef struct spec_list {
+    axl_dataset_spec *specs;  // [n], owned
+    axl_user_format *formats; // [n], owned
+    axl_str *places;          // [n], owned
+    int n;
+} spec_list;
+
+static void spec_list_fini(spec_list *l)
+{
+    for (int i = 0; l->places != NULL && i < l->n; i++)
+        axl_str_fini(&l->places[i]);
+    free(l->places);
+    free(l->specs);
+    free(l->formats);
+    *l = (spec_list){0};
+}
+
+static axl_user_format user_format_of(const axl_prompt_config *p)
+{
+    return (axl_user_format){.system_prompt = p->system_prompt,
+                             .field_system = p->field_system,
+                             .field_instruction = p->field_instruction,
+                             .field_input = p->field_input,
+                             .field_output = p->field_output,
+                             .format = p->format,
+                             .no_input_format = p->no_input_format,
+                             .system_format = p->system_format};
+}
+
+// A file or folder has one part; users of the reference name it all the same.
+static void warn_split(const axl_dataset_spec *s)
+{
+    size_t n = s->split != NULL ? strcspn(s->split, "[") : 0;
+
+    if (n > 0 && !(n == 5 && memcmp(s->split, "train", n) == 0))
+        axl_info("%s: split %s: files have one part; it is read as all of %s", s->place, s->split,
+                 s->path);
+}
+
+static axl_status make_spec(const axl_config *c, const axl_dataset_config *d, spec_list *l, int i)
+{
+    axl_status status = AXL_OK;
+    axl_dataset_spec *s = &l->specs[i];
+    const axl_place *at = d->node != NULL ? &d->node->place : NULL;
+
+    AXL_TRY(axl_str_printf(&l->places[i], "%s:%d",
+                           at != NULL && at->file != NULL ? at->file : c->path,
+                           at != NULL ? at->line : 0));
+    s->place = l->places[i].data;
+    AXL_REQUIRE(d->path != NULL, AXL_E_CONFIG, "%s: the data set has no path", s->place);
+    s->path = d->path;
+    s->data_files = d->data_files.items;
+    s->n_data_files = (int)d->data_files.n;
+    s->ds_type = d->ds_type;
+    s->split = d->split;
+    s->shards = d->shards;
+    s->shards_idx = d->shards_idx;
+    s->shard_seed = (uint64_t)c->seed;
+    s->type = d->type.text;
+    if (d->type.text == NULL && d->type.node != NULL) {
+        l->formats[i] = user_format_of(&d->type);
+        s->user_format = &l->formats[i];
+    }
+    s->field = d->field;
+    s->conversation = d->conversation;
+    warn_split(s);
+
+out:
+    return status;
+}
+
+static axl_status spec_list_make(const axl_config *c, const axl_dataset_list *list, spec_list *out)
+{
+    axl_status status = AXL_OK;
+    spec_list l = {.n = (int)list->n};
+
+    AXL_TRY(axl_calloc((size_t)l.n, sizeof *l.specs, "data sets", &l.specs));
+    AXL_TRY(axl_calloc((size_t)l.n, sizeof *l.formats, "data sets", &l.formats));
+    AXL_TRY(axl_calloc((size_t)l.n, sizeof *l.places, "data sets", &l.places));
+    for (int i = 0; i < l.n; i++)
+        AXL_TRY(make_spec(c, &list->items[i], &l, i));
+    *out = l;
+    l = (spec_list){0};
+
+out:
+    spec_list_fini(&l);
+    return status;
+}
+
+static axl_excess excess_of(const char *word)
+{
+    if (word != NULL && strcmp(word, "truncate") == 0)
+        return AXL_EXCESS_TRUNCATE;
+    return word != NULL && strcmp(word, "raise") == 0 ? AXL_EXCESS_RAISE : AXL_EXCESS_DROP;
+}
+
+static bool eval_packing(const axl_config *c)
+{
+    return c->set.eval_sample_packing ? c->eval_sample_packing : c->sample_packing;
+}
+
+// Rows of the vocabulary, from config.json of the model; 0 when it does not say.
+static int64_t vocab_size_of(const char *model_dir)
+{
+    axl_str path = {0};
+    axl_json *config = NULL;
+    int64_t n = 0;
+
+    if (axl_str_printf(&path, "%s/config.json", model_dir) == AXL_OK &&
+        axl_path_exists(path.data) && axl_json_read(path.data, &config) == AXL_OK) {
+        const axl_json *text = axl_json_get(config, "text_config");
+        n = axl_json_int(axl_json_get(config, "vocab_size"),
+                         axl_json_int(axl_json_get(text, "vocab_size"), 0));
+    }
+    axl_json_free(config);
+    axl_str_fini(&path);
+    return n > 0 ? n : 0;
+}
+
+static axl_data_options options_of(const axl_config *c, const char *model_dir, bool eval)
+{
+    return (axl_data_options){.sequence_len = c->sequence_len,
+                              .min_sample_len = c->min_sample_len,
+                              .vocab_size = vocab_size_of(model_dir),
+                              .excess = excess_of(c->excess_length_strategy),
+                              .train_on_inputs = c->train_on_inputs,
+                              .drop_untrained = eval ? eval_packing(c) : c->sample_packing,
+                              .deduplicate = c->dataset_exact_deduplication,
+                              .prepared_path = c->dataset_prepared_path};
+}
+
+axl_plan_options axl_data_setup_plan(const axl_config *c, bool eval)
+{
+    return (axl_plan_options){.sequence_len = c->sequence_len,
+                              .micro_batch_size = eval ? c->eval_batch_size : c->micro_batch_size,
+                              .packing = eval ? eval_packing(c) : c->sample_packing,
+                              .real_batches = c->multipack_real_batches,
+                              .sequential = c->sample_packing_sequentially,
+                              .group_size = c->sample_packing_group_size,
+                              .bin_size = c->sample_packing_bin_size,
+                              .seed = (uint64_t)c->seed,
+                              .shuffle = !eval && !c->curriculum_sampling};
+}
+
+// ---- model directory and tokenizer
+
+static axl_status find_model(const axl_config *c, bool first, char **out)
+{
+    axl_status status = AXL_OK;
+    const char *path = c->base_model;
+    size_t n = strlen(path);
+    axl_str root = {0}, dir = {0};
+
+    if (n < 5 || strcmp(path + n - 5, ".gguf") != 0) {
+        AXL_REQUIRE(
+            axl_path_is_dir(path), AXL_E_INPUT,
+            "base_model %s is not a folder; models are not downloaded: put the Hugging Face "
+            "directory there, or give its path",
+            path);
+        AXL_TRY(axl_strdup(path, out));
+        goto out;
+    }
+    AXL_TRY(axl_str_printf(&root, "%s/models",
+                           c->dataset_prepared_path != NULL ? c->dataset_prepared_path
+                                                            : "last_run_prepared"));
+    AXL_TRY(first ? axl_gguf_import_cached(path, root.data, NULL, &dir)
+                  : axl_gguf_cache_dir(path, root.data, NULL, &dir));
+    *out = dir.data;
+    dir = (axl_str){0};
+
+out:
+    axl_str_fini(&root);
+    axl_str_fini(&dir);
+    return status;
+}
+
+static axl_status load_tokenizer(const axl_config *c, const char *model_dir, axl_tokenizer **out)
+{
+    axl_status status = AXL_OK;
+    axl_tokenizer *t = NULL;
+    static const char *const files[] = {"tokenizer.json", "tokenizer.model", "tekken.json"};
+    const char *dir = c->tokenizer_config != NULL    ? c->tokenizer_config
+                      : c->base_model_config != NULL ? c->base_model_config
+                                                     : model_dir;
+    const axl_special_tokens_config *s = &c->special_tokens;
+    const char *const named[][2] = {{"bos_token", s->bos_token},
+                                    {"eos_token", s->eos_token},
+                                    {"pad_token", s->pad_token},
+                                    {"unk_token", s->unk_token}};
+    axl_str path = {0};
+    bool there = false;
+
+    for (int i = 0; i < 3; i++) {
+        axl_str_clear(&path);
+        AXL_TRY(axl_str_printf(&path, "%s/%s", dir, files[i]));
+        there = there || axl_path_exists(path.data);
+    }
+    if (!there)
+        goto out; // tokenized data need none; a format that does says so
+    AXL_TRY(axl_tokenizer_load(dir, &t));
+    for (int i = 0; i < 4; i++) {
+        if (named[i][1] != NULL)
+            AXL_TRY(axl_tokenizer_set_special(t, named[i][0], named[i][1]));
+    }
+    *out = t;
+    t = NULL;
+
+out:
+    axl_tokenizer_destroy(t);
+    axl_str_fini(&path);
+    return status;
+}
+
+// ---- the sets
+
+static axl_status prepare_list(const axl_config *c, const axl_dataset_list *list, bool eval,
+                               bool refresh, axl_data_setup *d)
+{
+    axl_status status = AXL_OK;
+    spec_list specs = {0};
+    axl_data_options o = options_of(c, d->model_dir, eval);
+
+    AXL_TRY(spec_list_make(c, list, &specs));
+    AXL_TRY(axl_prepare(specs.specs, specs.n, &o, d->tokenizer, refresh, eval ? NULL : &d->made,
+                        eval ? &d->test_set : &d->set));
+
+out:
+    spec_list_fini(&specs);
+    return status;
+}
+
+// The others map what rank 0 made.
+static axl_status open_key(const axl_config *c, uint64_t key, axl_prepared **out)
+{
+    axl_status status = AXL_OK;
+    axl_data_options o = {.prepared_path = c->dataset_prepared_path};
+    axl_str path = {0};
+
+    if (key == 0)
+        goto out;
+    AXL_TRY(axl_prepared_path(&o, key, &path));
+    AXL_TRY_CTX(
+        axl_prepared_open(path.data, key, false, out),
+        "rank 0 prepared the data, this rank cannot see them; dataset_prepared_path must lie on "
+        "a file system that all hosts share");
+
+out:
+    axl_str_fini(&path);
+    return status;
+}
+
+static axl_status prepare_all(const axl_config *c, const axl_data_setup_options *o,
+                              axl_data_setup *d)
+{
+    axl_status status = AXL_OK;
+
+    if (!o->eval_only || c->test_datasets.n == 0)
+        AXL_TRY(prepare_list(c, &c->datasets, false, o->refresh, d));
+    if (c->test_datasets.n > 0)
+        AXL_TRY(prepare_list(c, &c->test_datasets, true, o->refresh, d));
+
+out:
+    return status;
+}
+
+static axl_status split_all(const axl_config *c, axl_data_setup *d)
+{
+    axl_status status = AXL_OK;
+    axl_split_options o = {.seed = (uint64_t)c->seed,
+                           .shuffle = c->shuffle_merged_datasets && !c->curriculum_sampling,
+                           .shuffle_each = c->shuffle_before_merging_datasets,
+                           .n_shards = c->dataset_shard_num,
+                           .shard = c->dataset_shard_idx,
+                           .val_set_size = d->test_set == NULL ? c->val_set_size : 0.0};
+
+    if (d->set != NULL)
+        AXL_TRY(axl_split_make(d->set, &o, &d->train, &d->eval));
+    if (d->test_set != NULL) {
+        axl_sample_list_fini(&d->eval);
+        AXL_TRY(axl_sample_list_all(d->test_set, &d->eval));
+    }
+
+out:
+    return status;
+}
+
+axl_status axl_data_setup_make_with(const axl_config *c, axl_comm *world,
+                                    const axl_data_setup_options *options, axl_data_setup *out)
+{
+    axl_status status = AXL_OK;
+    axl_data_setup d = {0};
+    bool first = axl_comm_rank(world) == 0;
+    uint64_t keys[2] = {0, 0};
+
+    status = first ? find_model(c, true, &d.model_dir) : AXL_OK;
+    if (status == AXL_OK && first)
+        status = load_tokenizer(c, d.model_dir, &d.tokenizer);
+    if (status == AXL_OK && first)
+        status = prepare_all(c, options, &d);
+    AXL_TRY(axl_comm_agree(world, status));
+    keys[0] = d.set != NULL ? d.set->key : 0;
+    keys[1] = d.test_set != NULL ? d.test_set->key : 0;
+    AXL_TRY(axl_comm_bcast_bytes(world, keys, sizeof keys, 0));
+    if (!first) {
+        status = find_model(c, false, &d.model_dir);
+        if (status == AXL_OK)
+            status = load_tokenizer(c, d.model_dir, &d.tokenizer);
+        if (status == AXL_OK)
+            status = open_key(c, keys[0], &d.set);
+        if (status == AXL_OK)
+            status = open_key(c, keys[1], &d.test_set);
+    }
+    if (status == AXL_OK)
+        status = split_all(c, &d);
+    AXL_TRY(axl_comm_agree(world, status));
+    *out = d;
+    d = (axl_data_setup){0};
+
+out:
+    axl_data_setup_fini(&d);
+    return status;
+}
+
+axl_status axl_data_setup_make(const axl_config *c, axl_comm *world, axl_data_setup *out)
+{
+    return axl_data_setup_make_with(c, world, &(axl_data_setup_options){0}, out);
+}
+
+void axl_data_setup_fini(axl_data_setup *d)
+{
+    axl_sample_list_fini(&d->train);
+    axl_sample_list_fini(&d->eval);
+    axl_prepared_close(d->set);
+    axl_prepared_close(d->test_set);
+    axl_tokenizer_destroy(d->tokenizer);
+    free(d->model_dir);
+    *d = (axl_data_setup){0};
+}
+
+// ---- loaders
+
+axl_status axl_data_setup_loader(const axl_data_setup *d, const axl_config *c,
+                                 const axl_comm *batch, axl_loader **out)
+{
+    axl_loader_options o = {.plan = axl_data_setup_plan(c, false),
+                            .dp_rank = axl_comm_rank(batch),
+                            .dp_size = axl_comm_size(batch),
+                            .gradient_accumulation_steps = c->gradient_accumulation_steps,
+                            .num_epochs = c->num_epochs,
+                            .drop_last = c->dataloader_drop_last};
+
+    return axl_loader_create(&d->train, &o, out);
+}
+
+axl_status axl_data_setup_eval_loader(const axl_data_setup *d, const axl_config *c,
+                                      const axl_comm *batch, axl_loader **out)
+{
+    axl_loader_options o = {.plan = axl_data_setup_plan(c, true),
+                            .dp_rank = axl_comm_rank(batch),
+                            .dp_size = axl_comm_size(batch),
+                            .gradient_accumulation_steps = 1,
+                            .num_epochs = 1.0};
+
+    *out = NULL;
+    return d->eval.n > 0 ? axl_loader_create(&d->eval, &o, out) : AXL_OK;
+}
+
+static axl_status report_set(const char *name, const axl_prepared *set)
+{
+    axl_status status = AXL_OK;
+    axl_str text = {0};
+    char *rest = NULL;
+
+    AXL_TRY(axl_prepared_summary(set, &text));
+    axl_info("%s: %s", name, set->path);
+    for (char *line = strtok_r(text.data, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest))
+        axl_info("  %s", line);
+
+out:
+    axl_str_fini(&text);
+    return status;
+}
+
+axl_status axl_data_setup_report(const axl_data_setup *d)
+{
+    axl_status status = AXL_OK;
+
+    if (d->set != NULL)
+        AXL_TRY(report_set("datasets", d->set));
+    if (d->test_set != NULL)
+        AXL_TRY(report_set("test_datasets", d->test_set));
+    axl_info("%lld samples to train, %lld to evaluate", (long long)d->train.n,
+             (long long)d->eval.n);
+
+out:
+    return status;
+}

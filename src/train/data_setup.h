@@ -1,0 +1,50 @@
+// From the data keys of the configuration to tokenizer, prepared sets, sample lists and loaders; shared by the
+// trainer and by the commands that look at data.
+//
+// Rank 0 prepares; the others wait and map the same files, so the folder of prepared sets must be visible to all
+// of them.
+#ifndef AXL_TRAIN_DATA_SETUP_H
+#define AXL_TRAIN_DATA_SETUP_H
+
+#include "comm/comm.h"
+#include "src/config/config.h"
+#include "src/data/loader.h"
+#include "src/data/prepare.h"
+#include "src/text/tokenizer.h"
+
+typedef struct axl_data_setup {
+    char *model_dir;          // owned; base_model, or the folder a .gguf was imported to
+    axl_tokenizer *tokenizer; // owned; NULL when the model directory has none
+    axl_prepared *set;        // owned; datasets
+    axl_prepared *test_set;   // owned; test_datasets; NULL without them
+    axl_sample_list train;    // owned
+    axl_sample_list eval; // owned; of test_set, or the validation part of set; n 0: no evaluation
+    bool made;            // rank 0: set was made now, not found
+} axl_data_setup;
+
+typedef struct axl_data_setup_options {
+    bool refresh;   // make the prepared sets again
+    bool eval_only; // no training set is needed when test_datasets is given
+} axl_data_setup_options;
+
+// Opens the model directory and its tokenizer, prepares or opens the sets, splits them. options may be NULL.
+// Collective on world; on failure every rank has the same status and message.
+axl_status axl_data_setup_make(const axl_config *c, axl_comm *world, axl_data_setup *out);
+axl_status axl_data_setup_make_with(const axl_config *c, axl_comm *world,
+                                    const axl_data_setup_options *options, axl_data_setup *out);
+void axl_data_setup_fini(axl_data_setup *d); // NULL-safe on its members
+
+// How the bins of training (or evaluation) are formed.
+axl_plan_options axl_data_setup_plan(const axl_config *c, bool eval);
+
+// The loader of this rank; every rank of batch takes its own share. Local.
+axl_status axl_data_setup_loader(const axl_data_setup *d, const axl_config *c,
+                                 const axl_comm *batch, axl_loader **out);
+// The same for evaluation: in order, once. *out is NULL when there is nothing to evaluate on.
+axl_status axl_data_setup_eval_loader(const axl_data_setup *d, const axl_config *c,
+                                      const axl_comm *batch, axl_loader **out);
+
+// Logs what the sets hold. Local; for rank 0.
+axl_status axl_data_setup_report(const axl_data_setup *d);
+
+#endif

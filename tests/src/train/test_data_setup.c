@@ -1,0 +1,159 @@
+// RUN: np=1,2,3
+// From a YAML to loaders: every rank has the same data, whoever prepared them.
+#include "src/io/file.h"
+#include "src/io/json.h"
+#include "src/train/data_setup.h"
+#include "tests/check.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+static axl_comm *world;
+static char folder[256];
+
+static void write_text(const char *name, const char *text)
+{
+    char path[512];
+
+    if (axl_comm_rank(world) == 0) {
+        (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+        CHECK_OK(axl_file_write(path, text, strlen(text)));
+    }
+}
+
+// A model directory with the tiny tokenizer, and 40 rows of text.
+static int make_folder(void **state)
+{
+    (void)state;
+    axl_str text = {0};
+    static const char *const files[] = {"tokenizer.json", "tokenizer_config.json"};
+    char path[512];
+
+    (void)snprintf(folder, sizeof folder, "/tmp/axl_setup_XXXXXX");
+    if (axl_comm_rank(world) == 0 && mkdtemp(folder) == NULL)
+        return -1;
+    CHECK_OK(axl_comm_bcast_bytes(world, folder, sizeof folder, 0));
+    for (int i = 0; i < 2; i++) {
+        (void)snprintf(path, sizeof path, "%s/data/tokenizer/%s", AXL_TEST_DATA, files[i]);
+        CHECK_OK(axl_file_read(path, &text));
+        write_text(files[i], text.data);
+        axl_str_clear(&text);
+    }
+    write_text("config.json", "{\"vocab_size\": 700}");
+    for (int i = 0; i < 40; i++)
+        CHECK_OK(axl_str_printf(&text, "{\"instruction\": \"Say %d.\", \"output\": \"%d %d\"}\n", i,
+                                i, i));
+    write_text("rows.jsonl", text.data);
+    write_text("test.jsonl", "{\"instruction\": \"Test.\", \"output\": \"Done.\"}\n");
+    axl_str_fini(&text);
+    CHECK_OK(axl_comm_barrier(world));
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    CHECK_OK(axl_comm_barrier(world));
+    return axl_comm_rank(world) == 0 && axl_path_remove(folder) != AXL_OK ? -1 : 0;
+}
+
+static axl_config *parse(const char *more)
+{
+    axl_diagnostics findings = {0};
+    axl_config_options o = {.has_bf16 = true};
+    axl_config *c = NULL;
+    axl_str text = {0};
+
+    CHECK_OK(axl_str_printf(&text,
+                            "base_model: %s\ndatasets:\n  - path: %s/rows.jsonl\n    type: alpaca\n"
+                            "dataset_prepared_path: %s/prepared\noutput_dir: %s/out\n"
+                            "learning_rate: 1e-4\nmicro_batch_size: 1\n"
+                            "gradient_accumulation_steps: 2\nsequence_len: 256\n%s",
+                            folder, folder, folder, folder, more));
+    CHECK_OK(axl_config_parse(text.data, text.len, "run.yaml", &o, &findings, &c));
+    axl_diagnostics_fini(&findings);
+    axl_str_fini(&text);
+    return c;
+}
+
+static void all_ranks_share_the_prepared_data(void **state)
+{
+    (void)state;
+    axl_config *c = parse("sample_packing: true\nval_set_size: 0.1\nnum_epochs: 1\n");
+    axl_data_setup d = {0};
+    axl_loader *train = NULL, *eval = NULL;
+    axl_step_info info;
+    const axl_batch *b = NULL;
+    int64_t sums[3] = {0}; // tokens by the batches, by the steps, samples
+
+    CHECK_OK(axl_data_setup_make(c, world, &d));
+    assert_int_equal(d.set->n, 40);
+    assert_int_equal(d.train.n, 36);
+    assert_int_equal(d.eval.n, 4);
+    CHECK_OK(axl_data_setup_loader(&d, c, world, &train));
+    CHECK_OK(axl_data_setup_eval_loader(&d, c, world, &eval));
+    for (int64_t n = axl_loader_steps_left(train); n > 0; n--) {
+        CHECK_OK(axl_loader_begin_step(train, &info));
+        for (int64_t m = 0; m < info.n_micro; m++) {
+            CHECK_OK(axl_loader_next(train, &b));
+            sums[0] += b->n_tokens;
+            sums[2] += b->n_seqs;
+        }
+        sums[1] += axl_comm_rank(world) == 0 ? info.n_tokens : 0;
+    }
+    CHECK_OK(axl_comm_all_reduce_i64(world, sums, 3, AXL_REDUCE_SUM));
+    assert_int_equal(sums[0], sums[1]);
+    assert_int_equal(sums[2], 36);
+    assert_true(axl_loader_steps_left(eval) >= 1);
+    axl_loader_destroy(train);
+    axl_loader_destroy(eval);
+    axl_data_setup_fini(&d);
+    axl_config_destroy(c);
+}
+
+static void test_datasets_replace_the_validation_part(void **state)
+{
+    (void)state;
+    char more[1024];
+    axl_data_setup d = {0};
+
+    (void)snprintf(more, sizeof more,
+                   "test_datasets:\n  - path: %s/test.jsonl\n    type: alpaca\n"
+                   "special_tokens:\n  pad_token: <s>\n",
+                   folder);
+    axl_config *c = parse(more);
+    CHECK_OK(axl_data_setup_make(c, world, &d));
+    assert_int_equal(d.train.n, 40);
+    assert_int_equal(d.eval.n, 1);
+    assert_ptr_equal(d.eval.set, d.test_set);
+    assert_string_equal(axl_tokenizer_special(d.tokenizer, "pad_token"), "<s>");
+    axl_data_setup_fini(&d);
+    axl_config_destroy(c);
+}
+
+static void failures_of_rank_0_reach_all(void **state)
+{
+    (void)state;
+    axl_data_setup d = {0};
+    axl_config *c = NULL;
+
+    write_text("rows.jsonl", "{\"instruction\": \"x\", \"output\": \"y\"}\n{}\n");
+    CHECK_OK(axl_comm_barrier(world));
+    c = parse("");
+    CHECK_FAILS(axl_data_setup_make(c, world, &d), AXL_E_INPUT, "rows.jsonl:2");
+    axl_config_destroy(c);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_ranks_share_the_prepared_data),
+        cmocka_unit_test(test_datasets_replace_the_validation_part),
+        cmocka_unit_test(failures_of_rank_0_reach_all),
+    };
+    if (axl_comm_init(&argc, &argv, &world) != AXL_OK)
+        return 1;
+    int failed = cmocka_run_group_tests(tests, make_folder, remove_folder);
+    axl_comm_finalize(world);
+    return failed;
+}
