@@ -100,6 +100,22 @@ typedef struct axl_spans {
 
 enum { AXL_CLASS_OTHER, AXL_CLASS_LETTER, AXL_CLASS_NUMBER, AXL_CLASS_SPACE };
 
+typedef enum axl_uni_question {
+    AXL_UNI_NUMERIC,
+    AXL_UNI_PUNCTUATION,
+    AXL_UNI_LETTER,
+    AXL_UNI_NUMBER,
+    AXL_UNI_WORD,
+    AXL_UNI_MARK,
+    AXL_UNI_NONSPACING,
+    AXL_UNI_CONTROL
+} axl_uni_question;
+
+// Whether the reference's answer about cp differs from utf8proc's (tok_exceptions.c).
+bool axl_uni_flipped(axl_uni_question question, uint32_t cp);
+void axl_uni_flip_classes(uint8_t *table);
+uint32_t axl_uni_young_lower(uint32_t cp); // cp itself when it is not one of them
+
 // Decodes the code point at p, which is known to be valid UTF-8. *n is its length in bytes.
 static inline uint32_t axl_utf8_decode(const char *p, size_t *n)
 {
@@ -131,6 +147,7 @@ size_t axl_utf8_encode(uint32_t cp, char out[4]); // its length
 bool axl_uni_is_space(uint32_t cp); // White_Space
 bool axl_uni_is_numeric(uint32_t cp);
 bool axl_uni_is_mark(uint32_t cp);        // combining marks, category M
+bool axl_uni_is_nonspacing(uint32_t cp);  // of these, category Mn
 bool axl_uni_is_control(uint32_t cp);     // category C without Cn
 bool axl_uni_is_punctuation(uint32_t cp); // category P, or any ASCII character of that sort
 uint32_t axl_uni_lower(uint32_t cp);

@@ -2,7 +2,6 @@
 #include "src/text/tokenizer_private.h"
 
 #include <string.h>
-#include <utf8proc.h>
 
 // ---- Parsing ----
 
@@ -281,8 +280,7 @@ out:
 
 static uint32_t drop_nonspacing(uint32_t cp)
 {
-    return cp >= 0x300 && utf8proc_category((utf8proc_int32_t)cp) == UTF8PROC_CATEGORY_MN ? DROP
-                                                                                          : cp;
+    return cp >= 0x300 && axl_uni_is_nonspacing(cp) ? DROP : cp;
 }
 
 static axl_status run_bert(const axl_step *s, axl_tok_work *w)

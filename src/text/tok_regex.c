@@ -5,6 +5,7 @@
 #include "src/text/tokenizer_private.h"
 
 #include <pcre2.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +17,7 @@
     "\\x{0}-\\x{8}\\x{e}-\\x{1f}!-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}"      \
     "\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{"   \
     "10ffff}"
-#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
+#define WORD "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
 
 typedef struct escape_row {
     char letter;
@@ -36,6 +37,41 @@ static const escape_row *find_escape(char letter)
     return NULL;
 }
 
+// Whether name[0 .. n) is a script. PCRE2 takes \p{Han} for the script extensions of Han, which the
+// reference does not; \p{sc:Han} is the script itself.
+static bool is_script(const char *name, size_t n)
+{
+    char re[64];
+    int error;
+    PCRE2_SIZE at;
+
+    if (n < 3 || n > 40 || memchr(name, ':', n) != NULL || memchr(name, '=', n) != NULL)
+        return false;
+    int k = snprintf(re, sizeof re, "\\p{sc:%.*s}", (int)n, name);
+    pcre2_code *code = pcre2_compile((PCRE2_SPTR)re, (PCRE2_SIZE)k, PCRE2_UTF, &error, &at, NULL);
+    pcre2_code_free(code);
+    return code != NULL;
+}
+
+// \p{Name} with the name of a script; *n is its length, 0 when it is something else.
+static axl_status translate_script(const char *re, size_t left, axl_str *out, size_t *n)
+{
+    axl_status status = AXL_OK;
+    const char *close = left > 3 && re[2] == '{' ? memchr(re, '}', left) : NULL;
+    size_t skip = close != NULL && re[3] == '^' ? 4 : 3;
+
+    *n = 0;
+    if (close == NULL || (re[1] != 'p' && re[1] != 'P') || close <= re + skip ||
+        !is_script(re + skip, (size_t)(close - re) - skip))
+        goto out;
+    AXL_TRY(axl_str_append(out, re, skip));
+    AXL_TRY(axl_str_puts(out, "sc:"));
+    AXL_TRY(axl_str_append(out, re + skip, (size_t)(close - re) - skip + 1));
+    *n = (size_t)(close - re) + 1;
+out:
+    return status;
+}
+
 // Copies one escape sequence re[i] == '\\'; returns its length in *n.
 static axl_status translate_escape(const char *re, size_t left, bool inside, const char *what,
                                    axl_str *out, size_t *n)
@@ -44,6 +80,9 @@ static axl_status translate_escape(const char *re, size_t left, bool inside, con
     const escape_row *row = left > 1 ? find_escape(re[1]) : NULL;
     const char *text = row == NULL ? NULL : inside ? row->inside : row->outside;
 
+    AXL_TRY(translate_script(re, left, out, n));
+    if (*n > 0)
+        goto out;
     *n = left > 1 ? 2 : 1;
     AXL_REQUIRE(row == NULL || text != NULL, AXL_E_UNSUPPORTED,
                 "%s: \\%c inside of [ ] is not supported in a regular expression", what, re[1]);

@@ -1,5 +1,5 @@
-// Questions about code points, answered from utf8proc's tables (Unicode 14, as the Oniguruma of the
-// reference has) where no rule of our own is shorter.
+// Questions about code points, answered from utf8proc's tables where no rule of our own is
+// shorter, and corrected by the table of exceptions.
 #include "src/text/tokenizer_private.h"
 
 #include <utf8proc.h>
@@ -42,18 +42,27 @@ bool axl_uni_is_numeric(uint32_t cp)
     if (cp < 0x80)
         return cp >= '0' && cp <= '9';
     utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)cp);
-    return c >= UTF8PROC_CATEGORY_ND && c <= UTF8PROC_CATEGORY_NO;
+    return (c >= UTF8PROC_CATEGORY_ND && c <= UTF8PROC_CATEGORY_NO) !=
+           axl_uni_flipped(AXL_UNI_NUMERIC, cp);
 }
 
 bool axl_uni_is_mark(uint32_t cp)
 {
     utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)cp);
-    return c >= UTF8PROC_CATEGORY_MN && c <= UTF8PROC_CATEGORY_ME;
+    return (c >= UTF8PROC_CATEGORY_MN && c <= UTF8PROC_CATEGORY_ME) !=
+           axl_uni_flipped(AXL_UNI_MARK, cp);
+}
+
+bool axl_uni_is_nonspacing(uint32_t cp)
+{
+    return (utf8proc_category((utf8proc_int32_t)cp) == UTF8PROC_CATEGORY_MN) !=
+           axl_uni_flipped(AXL_UNI_NONSPACING, cp);
 }
 
 bool axl_uni_is_control(uint32_t cp)
 {
-    return utf8proc_category((utf8proc_int32_t)cp) >= UTF8PROC_CATEGORY_CC;
+    return (utf8proc_category((utf8proc_int32_t)cp) >= UTF8PROC_CATEGORY_CC) !=
+           axl_uni_flipped(AXL_UNI_CONTROL, cp);
 }
 
 bool axl_uni_is_punctuation(uint32_t cp)
@@ -62,17 +71,19 @@ bool axl_uni_is_punctuation(uint32_t cp)
         return (cp >= '!' && cp <= '/') || (cp >= ':' && cp <= '@') || (cp >= '[' && cp <= '`') ||
                (cp >= '{' && cp <= '~');
     utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)cp);
-    return c >= UTF8PROC_CATEGORY_PC && c <= UTF8PROC_CATEGORY_PO;
+    return (c >= UTF8PROC_CATEGORY_PC && c <= UTF8PROC_CATEGORY_PO) !=
+           axl_uni_flipped(AXL_UNI_PUNCTUATION, cp);
 }
 
 uint32_t axl_uni_lower(uint32_t cp)
 {
     if (cp < 0x80)
         return cp >= 'A' && cp <= 'Z' ? cp + 32 : cp;
-    return (uint32_t)utf8proc_tolower((utf8proc_int32_t)cp);
+    uint32_t young = axl_uni_young_lower(cp);
+    return young != cp ? young : (uint32_t)utf8proc_tolower((utf8proc_int32_t)cp);
 }
 
-bool axl_uni_is_word(uint32_t cp)
+static bool is_word_by_category(uint32_t cp)
 {
     switch (utf8proc_category((utf8proc_int32_t)cp)) {
     case UTF8PROC_CATEGORY_LU:
@@ -94,6 +105,14 @@ bool axl_uni_is_word(uint32_t cp)
     }
 }
 
+bool axl_uni_is_word(uint32_t cp)
+{
+    if (cp < 0x80)
+        return (cp >= '0' && cp <= '9') || (cp >= 'A' && cp <= 'Z') || (cp >= 'a' && cp <= 'z') ||
+               cp == '_';
+    return is_word_by_category(cp) != axl_uni_flipped(AXL_UNI_WORD, cp);
+}
+
 void axl_uni_fill_classes(uint8_t *table)
 {
     for (uint32_t cp = 0; cp < AXL_CLASS_TABLE; cp++) {
@@ -106,6 +125,7 @@ void axl_uni_fill_classes(uint8_t *table)
         else if (axl_uni_is_space(cp))
             table[cp] = AXL_CLASS_SPACE;
     }
+    axl_uni_flip_classes(table);
 }
 
 // Printable bytes stand for themselves; the others take the code points from 256 on, in order.
