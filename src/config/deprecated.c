@@ -112,12 +112,69 @@ static void fsdp_versions(axl_config *c)
     }
 }
 
-void axl_config_modernise(axl_config *c, axl_diagnostics *diagnostics)
+// message_field_role: from becomes message_property_mappings: {role: from}. (rule 16)
+static axl_status fold_field(axl_config *c, axl_dataset_config *ds, const char *key,
+                             const char *target, const char *value, axl_diagnostics *diagnostics)
 {
+    axl_status status = AXL_OK;
+    axl_yaml_node *map = NULL, *name = NULL, *node = NULL;
+    axl_place place = {0};
+
+    if (value == NULL)
+        goto out;
+    const axl_yaml_entry *entry = axl_yaml_entry_of(ds->node, key);
+    const axl_yaml_node *old = axl_yaml_get(ds->message_property_mappings, target);
+    if (entry != NULL)
+        place = entry->key->place;
+    axl_diagnostics_add(diagnostics, AXL_WARNING, place, key,
+                        "deprecated; write message_property_mappings: {%s: %s}", target, value);
+    if (old != NULL && strcmp(old->text, value) != 0) {
+        axl_diagnostics_add(diagnostics, AXL_ERROR, place, key,
+                            "message_property_mappings says %s: %s; keep one", target, old->text);
+        goto out;
+    }
+    if (ds->message_property_mappings != NULL)
+        AXL_TRY(axl_yaml_copy(c->scratch, ds->message_property_mappings, &map));
+    else
+        AXL_TRY(axl_yaml_new_map(c->scratch, place, &map));
+    AXL_TRY(axl_yaml_new_scalar(c->scratch, target, strlen(target), place, &name));
+    AXL_TRY(axl_yaml_new_scalar(c->scratch, value, strlen(value), place, &node));
+    node->kind = AXL_YAML_STRING;
+    AXL_TRY(axl_yaml_set(c->scratch, map, name, node));
+    ds->message_property_mappings = map;
+    ds->set.message_property_mappings = AXL_SET_DERIVED;
+out:
+    return status;
+}
+
+static axl_status message_fields(axl_config *c, axl_dataset_list *list,
+                                 axl_diagnostics *diagnostics)
+{
+    axl_status status = AXL_OK;
+
+    for (int64_t i = 0; i < list->n; i++) {
+        axl_dataset_config *ds = &list->items[i];
+        AXL_TRY(
+            fold_field(c, ds, "message_field_role", "role", ds->message_field_role, diagnostics));
+        AXL_TRY(fold_field(c, ds, "message_field_content", "content", ds->message_field_content,
+                           diagnostics));
+    }
+out:
+    return status;
+}
+
+axl_status axl_config_modernise(axl_config *c, axl_diagnostics *diagnostics)
+{
+    axl_status status = AXL_OK;
+
     for (size_t i = 0; i < sizeof renamed / sizeof renamed[0]; i++)
         rename_key(c, axl_block_find(&axl_top_block, renamed[i].old_name),
                    axl_block_find(&axl_top_block, renamed[i].new_name), diagnostics);
     attention_flags(c, diagnostics);
     fsdp_list(c, diagnostics);
     fsdp_versions(c);
+    AXL_TRY(message_fields(c, &c->datasets, diagnostics));
+    AXL_TRY(message_fields(c, &c->test_datasets, diagnostics));
+out:
+    return status;
 }

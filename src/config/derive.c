@@ -140,6 +140,19 @@ static void derive_data(axl_config *c)
         derive_dataset(c, &c->test_datasets.items[i]);
 }
 
+// Reward models carry a small head instead of the vocabulary. (rules 32, 33)
+static void derive_reward(axl_config *c)
+{
+    if (!c->reward_model && !c->process_reward_model)
+        return;
+    if (!c->set.num_labels)
+        DERIVE(c, num_labels, c->reward_model ? 1 : 2);
+    if (!c->set.model_type)
+        DERIVE(c, model_type,
+               c->reward_model ? "AutoModelForSequenceClassification"
+                               : "AutoModelForTokenClassification");
+}
+
 void axl_config_derive(axl_config *c, const axl_config_options *options)
 {
     if (!axl_attn_impl_find(c->attn_implementation == NULL ? "sdpa" : c->attn_implementation,
@@ -154,6 +167,7 @@ void axl_config_derive(axl_config *c, const axl_config_options *options)
     derive_saving(c);
     derive_evaluation(c);
     derive_data(c);
+    derive_reward(c);
 }
 
 // ---- counts that need the length of the run ----

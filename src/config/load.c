@@ -65,7 +65,7 @@ static axl_status build(axl_yaml *yaml, const char *path, const axl_config_optio
     AXL_TRY(copy_path(c, path));
     axl_config_reader r = {c->scratch, diagnostics};
     AXL_TRY(axl_config_read_block(&r, &axl_top_block, c, axl_yaml_root(c->yaml), "", false));
-    axl_config_modernise(c, diagnostics);
+    AXL_TRY(axl_config_modernise(c, diagnostics));
     axl_config_check(c, options, diagnostics);
     if (diagnostics->n_errors == n_errors)
         axl_config_derive(c, options);

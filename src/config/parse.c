@@ -155,7 +155,7 @@ static bool node_to_string(const axl_yaml_node *node, const char **value)
     return node->kind == AXL_YAML_STRING;
 }
 
-// Booleans stand for the words true and false where those are among the choices.
+// *value is the word, or NULL when it is none of them; false when it was reported. Booleans stand for the words true and false where those are among the choices.
 static bool node_to_choice(axl_config_reader *r, const axl_key *key, const char *path,
                            const axl_yaml_node *node, const char **value)
 {
@@ -170,10 +170,9 @@ static bool node_to_choice(axl_config_reader *r, const axl_key *key, const char 
         is_word = true;
     }
     is_word = is_word && axl_choice_find(key->range, text, &supported);
-    if (is_word && (supported || key->support != AXL_SUPPORT_WORKS)) {
-        *value = text;
+    *value = is_word ? text : NULL;
+    if (is_word && (supported || key->support != AXL_SUPPORT_WORKS))
         return true;
-    }
     (void)axl_choice_text(key->range, !supported || key->support != AXL_SUPPORT_WORKS, &words);
     if (is_word) {
         axl_str_clear(&words);
@@ -288,10 +287,11 @@ static axl_status read_scalar(axl_config_reader *r, const axl_key *key, const ch
             memcpy(field, &real, sizeof real);
         break;
     case AXL_T_CHOICE:
-        if (!node_to_choice(r, key, path, node, &text))
+        *good = node_to_choice(r, key, path, node, &text);
+        if (text != NULL) // also a word that is not supported yet: rules may have more to say
+            memcpy(field, &text, sizeof text);
+        if (!*good)
             goto reported;
-        *good = true;
-        memcpy(field, &text, sizeof text);
         break;
     case AXL_T_BOOL_OR_STR:
         *good = node->kind == AXL_YAML_BOOL || node->kind == AXL_YAML_STRING;

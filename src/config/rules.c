@@ -1,29 +1,22 @@
-// The validation rules, a row each: number, severity, key, condition, message.
+// The validation rules: the helpers their conditions use, the table, the walk over it.
 //
-// The numbers are those users find in the documentation. A condition looks at typed keys only; where the
-// message needs values, the condition composes it. Rules about keys that this version does not support
-// yet are not needed: such a key is an error by itself.
+// Each row of rules.def becomes one small function and one entry. A condition looks at typed keys only, so
+// rules do not care how a value was spelled; where a message needs values, a helper composes it.
 #include "src/config/rules.h"
 
+#include "src/config/key.h"
+
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 typedef struct context {
-    axl_config *c;
+    const axl_config *c;
     const axl_config_options *options;
-    axl_diagnostics *diagnostics;
     char detail[512]; // the message, when the condition composes it
     axl_place place;  // when it is not that of the row's key
 } context;
-
-typedef struct rule {
-    int number; // 0: a rule of this program alone
-    axl_severity severity;
-    const char *key;
-    bool (*applies)(context *x);
-    const char *text; // NULL: a silent adjustment, or the condition composes the message
-} rule;
 
 __attribute__((format(printf, 2, 3))) static bool say(context *x, const char *fmt, ...)
 {
@@ -40,270 +33,353 @@ static bool is(const char *value, const char *word)
     return value != NULL && strcmp(value, word) == 0;
 }
 
-// ---- what must be there ----
-
-static bool no_base_model(context *x)
+static bool starts(const char *value, const char *word)
 {
-    return !x->c->set.base_model;
+    return value != NULL && strncmp(value, word, strlen(word)) == 0;
 }
 
-static bool no_learning_rate(context *x)
+// A choice that is on: given and not "false".
+static bool wants(const char *value)
 {
-    return !x->c->set.learning_rate;
+    return value != NULL && strcmp(value, "false") != 0;
 }
 
-static bool no_datasets(context *x)
+// Written by the user, not taken over from a deprecated key.
+static bool is_given(uint8_t origin)
 {
-    return !x->c->set.datasets && !x->c->set.pretraining_dataset;
+    return origin == AXL_SET_FILE || origin == AXL_SET_OVERRIDE;
 }
 
-// ---- datasets ----
-
-static const axl_dataset_list *list_of(const axl_config *c, int which)
+static bool list_has(const axl_str_list *list, const char *word)
 {
-    const axl_dataset_list *lists[] = {&c->datasets, &c->test_datasets, &c->pretraining_dataset};
-
-    return lists[which];
+    for (int64_t i = 0; i < list->n; i++)
+        if (is(list->items[i], word))
+            return true;
+    return false;
 }
 
-typedef bool (*dataset_check)(context *x, axl_dataset_config *ds);
-
-// Applies a check to each data set; the first that applies is reported with its place.
-static bool any_dataset(context *x, dataset_check check)
+// The first item that is none of the words "a|b|c".
+static bool bad_item(context *x, const axl_str_list *list, const char *words)
 {
-    for (int which = 0; which < 3; which++) {
-        const axl_dataset_list *list = list_of(x->c, which);
-        for (int64_t i = 0; i < list->n; i++) {
-            if (!check(x, &list->items[i]))
+    bool supported = true;
+    axl_str text = {0};
+
+    for (int64_t i = 0; i < list->n; i++) {
+        if (axl_choice_find(words, list->items[i], &supported))
+            continue;
+        (void)axl_choice_text(words, true, &text);
+        (void)say(x, "\"%.40s\" is none of its values; use %s", list->items[i],
+                  text.len > 0 ? text.data : "another");
+        axl_str_fini(&text);
+        return true;
+    }
+    return false;
+}
+
+// ---- data sets ----
+
+typedef bool dataset_check(context *x, const axl_dataset_config *ds);
+
+// Applies a check to each data set; the first that it holds for is reported with its place.
+static bool any_dataset(context *x, dataset_check *check)
+{
+    const axl_dataset_list *lists[] = {&x->c->datasets, &x->c->test_datasets,
+                                       &x->c->pretraining_dataset};
+
+    for (size_t which = 0; which < 3; which++) {
+        for (int64_t i = 0; i < lists[which]->n; i++) {
+            const axl_dataset_config *ds = &lists[which]->items[i];
+            if (ds->node == NULL || !check(x, ds))
                 continue;
-            if (list->items[i].node != NULL)
-                x->place = list->items[i].node->place;
+            x->place = ds->node->place;
             return true;
         }
     }
     return false;
 }
 
-static bool dataset_sharegpt(context *x, axl_dataset_config *ds)
-{
-    (void)x;
-    return ds->type.text != NULL && strncmp(ds->type.text, "sharegpt", 8) == 0;
-}
-
-static bool sharegpt(context *x)
-{
-    return any_dataset(x, dataset_sharegpt);
-}
-
-static bool dataset_no_path(context *x, axl_dataset_config *ds)
+static bool no_path(context *x, const axl_dataset_config *ds)
 {
     (void)x;
     return !ds->set.path;
 }
 
-static bool no_path(context *x)
+static bool sharegpt(context *x, const axl_dataset_config *ds)
 {
-    return any_dataset(x, dataset_no_path);
+    (void)x;
+    return starts(ds->type.text, "sharegpt");
 }
 
-static bool test_and_val(context *x)
+static bool has_train_on_split(context *x, const axl_dataset_config *ds)
 {
-    return x->c->set.test_datasets && x->c->val_set_size > 0.0;
+    (void)x;
+    return ds->set.train_on_split;
 }
 
-static bool empty_datasets(context *x)
-{
-    return x->c->set.datasets && x->c->datasets.n == 0;
-}
-
-static bool empty_test_datasets(context *x)
-{
-    return x->c->set.test_datasets && x->c->test_datasets.n == 0;
-}
-
-static bool jinja_without_text(context *x)
-{
-    return is(x->c->chat_template, "jinja") && x->c->chat_template_jinja == NULL;
-}
-
-static bool dataset_jinja_without_text(context *x, axl_dataset_config *ds)
+static bool jinja_without_text(context *x, const axl_dataset_config *ds)
 {
     (void)x;
     return is(ds->chat_template, "jinja") && ds->chat_template_jinja == NULL;
 }
 
-static bool any_jinja_without_text(context *x)
+static bool shard_index(context *x, const axl_dataset_config *ds)
 {
-    return any_dataset(x, dataset_jinja_without_text);
-}
-
-static bool dataset_shard_index(context *x, axl_dataset_config *ds)
-{
-    if (!ds->set.shards || ds->shards_idx < ds->shards)
-        return false;
-    return say(x, "shards_idx %lld is not below shards %lld", (long long)ds->shards_idx,
+    return ds->set.shards && ds->shards_idx >= ds->shards &&
+           say(x, "shards_idx %lld is not below shards %lld", (long long)ds->shards_idx,
                (long long)ds->shards);
 }
 
-static bool shard_index(context *x)
+static bool has_eval_set(const axl_config *c)
 {
-    return any_dataset(x, dataset_shard_index);
+    return c->test_datasets.n > 0 || c->val_set_size > 0.0;
 }
 
-// ---- batch, steps ----
+static bool wants_evaluation(const axl_config *c)
+{
+    return c->set.eval_steps || c->set.evals_per_epoch || c->eval_strategy != NULL;
+}
 
-static bool two_of_three(context *x)
+static bool is_streaming(const axl_config *c)
+{
+    return c->streaming || c->set.pretraining_dataset;
+}
+
+static bool names_magistral(const char *name)
+{
+    return name != NULL && strcasestr(name, "magistral") != NULL;
+}
+
+static bool wants_mistral_common(const axl_config *c)
+{
+    return c->tokenizer_use_mistral_common ||
+           (!c->set.tokenizer_use_mistral_common &&
+            (names_magistral(c->base_model) || names_magistral(c->base_model_config) ||
+             names_magistral(c->tokenizer_config)));
+}
+
+static bool breaks_mistral_common(context *x)
 {
     const axl_config *c = x->c;
+    const char *key = c->added_tokens_overrides != NULL ? "added_tokens_overrides"
+                      : c->special_tokens.given         ? "special_tokens"
+                      : c->tokens.n > 0                 ? "tokens"
+                      : c->chat_template != NULL        ? "chat_template"
+                      : c->processor_kwargs != NULL     ? "processor_kwargs"
+                                                        : NULL;
 
-    return (c->set.micro_batch_size != 0) + (c->set.gradient_accumulation_steps != 0) +
-               (c->set.batch_size != 0) <
-           2;
+    return key != NULL && say(x, "Mistral's own tokenizer does not work with %s", key);
 }
 
-static bool accumulation_and_batch(context *x)
-{
-    return x->c->set.gradient_accumulation_steps && x->c->set.batch_size;
-}
-
-static bool has_batch_size(context *x)
-{
-    return x->c->set.batch_size;
-}
+// ---- training ----
 
 static bool batch_not_multiple(context *x)
 {
-    const axl_config *c = x->c;
+    long long batch = (long long)x->c->batch_size, rows = (long long)x->c->micro_batch_size;
 
-    if (!c->set.batch_size || !c->set.micro_batch_size || c->batch_size % c->micro_batch_size == 0)
+    return x->c->set.batch_size && x->c->set.micro_batch_size && batch % rows != 0 &&
+           say(x, "%lld is no multiple of micro_batch_size %lld; write %lld", batch, rows,
+               (batch / rows + 1) * rows);
+}
+
+// A number of steps: whole, or a fraction below 1.
+static bool is_count(double steps)
+{
+    return steps <= 1.0 || floor(steps) == steps;
+}
+
+static bool not_multiple(double steps, double of)
+{
+    return steps > 0.0 && of > 0.0 && fabs(remainder(steps, of)) > 1e-9;
+}
+
+static bool bad_compile_option(context *x)
+{
+    static const char allowed[] =
+        "coordinate_descent_tuning|coordinate_descent_check_all_directions|shape_padding|"
+        "epilogue_fusion|max_autotune_gemm|fx_graph_cache|assume_aligned_inputs|"
+        "comprehensive_padding|decompose_mem_bound_mm|triton.cudagraphs";
+    const axl_yaml_node *map = x->c->torch_compile_options;
+    bool supported = true;
+
+    for (size_t i = 0; map != NULL && i < map->n_entries; i++)
+        if (!axl_choice_find(allowed, map->entries[i].key->text, &supported))
+            return say(x, "%.60s is not among its options", map->entries[i].key->text);
+    return false;
+}
+
+// ---- adapters and quantization ----
+
+static bool is_quantized(const axl_config *c)
+{
+    return c->load_in_4bit || c->load_in_8bit;
+}
+
+static bool is_lora(const axl_config *c)
+{
+    return is(c->adapter, "lora") || is(c->adapter, "qlora");
+}
+
+static bool has_lora_kernel(const axl_config *c)
+{
+    return c->lora_mlp_kernel || c->lora_qkv_kernel || c->lora_o_kernel;
+}
+
+// Both ends of the model, by the names that families use.
+static bool saves_embeddings(const axl_config *c)
+{
+    static const char *const pairs[][2] = {{"embed_tokens", "lm_head"},
+                                           {"embed_in", "embed_out"},
+                                           {"word_embeddings", "lm_head"},
+                                           {"embeddings", "lm_head"}};
+
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
+        if (list_has(&c->lora_modules_to_save, pairs[i][0]) &&
+            list_has(&c->lora_modules_to_save, pairs[i][1]))
+            return true;
+    return false;
+}
+
+// Faults that every dialect of regular expressions has: unbalanced groups, nothing to repeat. Groups
+// inside a character class do not count.
+static const char *pattern_fault(const char *p)
+{
+    int depth = 0;
+
+    if (strchr("*+?", *p) != NULL && *p != '\0')
+        return "begins with a repetition";
+    for (; *p != '\0'; p++) {
+        if (*p == '\\') {
+            if (*++p == '\0')
+                return "ends with a backslash";
+        } else if (*p == '[') {
+            p += p[1] == '^' ? 2 : 1;
+            p += *p == ']';
+            p += strcspn(p, "]");
+            if (*p == '\0')
+                return "lacks a ]";
+        } else if (*p == '(') {
+            depth++;
+        } else if (*p == ')' && --depth < 0) {
+            return "has a ) too many";
+        }
+    }
+    return depth > 0 ? "lacks a )" : NULL;
+}
+
+static bool bad_pattern(context *x)
+{
+    const axl_str_list *list = &x->c->lora_target_modules;
+
+    for (int64_t i = 0; i < list->n; i++) {
+        const char *fault = pattern_fault(list->items[i]);
+        if (fault != NULL)
+            return say(x, "\"%.60s\" is no regular expression: it %s", list->items[i], fault);
+    }
+    return false;
+}
+
+static bool says_not_reentrant(const axl_config *c)
+{
+    return c->gradient_checkpointing_kwargs.set.use_reentrant &&
+           !c->gradient_checkpointing_kwargs.use_reentrant;
+}
+
+static bool node_names(const axl_yaml_node *node, const char *word)
+{
+    return node != NULL && strstr(node->text, word) != NULL;
+}
+
+static bool untrained_not_trainable(const axl_config *c)
+{
+    const axl_yaml_node *list = c->peft_trainable_token_indices;
+
+    if (list == NULL || list->kind != AXL_YAML_LIST)
         return false;
-    return say(x, "%lld is no multiple of micro_batch_size %lld; write %lld",
-               (long long)c->batch_size, (long long)c->micro_batch_size,
-               (long long)((c->batch_size / c->micro_batch_size + 1) * c->micro_batch_size));
+    for (int64_t i = 0; i < c->fix_untrained_tokens.n; i++) {
+        bool found = false;
+        for (size_t k = 0; k < list->n_entries; k++) {
+            const axl_yaml_node *id = list->entries[k].value;
+            found = found ||
+                    (id->kind == AXL_YAML_INT && id->integer == c->fix_untrained_tokens.items[i]);
+        }
+        if (!found)
+            return true;
+    }
+    return false;
 }
 
-static bool eval_batch_differs(context *x)
+// ---- preference tuning ----
+
+static bool bad_generation_batch(context *x)
 {
     const axl_config *c = x->c;
+    long long n = (long long)c->trl.num_generations;
+    long long batch = c->trl.set.generation_batch_size
+                          ? (long long)c->trl.generation_batch_size
+                          : (long long)(c->micro_batch_size * c->gradient_accumulation_steps);
+    long long ranks = x->options->n_ranks;
 
-    return c->set.eval_batch_size && c->set.micro_batch_size &&
-           c->eval_batch_size != c->micro_batch_size;
-}
-
-static bool two_warmups(context *x)
-{
-    return x->c->warmup_steps > 0 && x->c->warmup_ratio > 0.0;
-}
-
-static bool save_strategy_and_steps(context *x)
-{
-    return x->c->save_strategy != NULL && x->c->set.save_steps && !is(x->c->save_strategy, "steps");
-}
-
-static bool saves_twice(context *x)
-{
-    return x->c->set.saves_per_epoch && x->c->set.save_steps;
-}
-
-static bool eval_strategy_and_steps(context *x)
-{
-    return x->c->eval_strategy != NULL && x->c->set.eval_steps && !is(x->c->eval_strategy, "steps");
-}
-
-static bool evals_twice(context *x)
-{
-    return x->c->set.evals_per_epoch && x->c->set.eval_steps;
-}
-
-static bool evals_per_epoch_strategy(context *x)
-{
-    return x->c->set.evals_per_epoch && x->c->eval_strategy != NULL &&
-           !is(x->c->eval_strategy, "steps");
-}
-
-static bool eval_without_set(context *x)
-{
-    const axl_config *c = x->c;
-
-    return c->set.val_set_size && !(c->val_set_size > 0.0) && c->test_datasets.n == 0 &&
-           (c->set.eval_steps || (c->eval_strategy != NULL && !is(c->eval_strategy, "no")));
-}
-
-static bool eval_never(context *x)
-{
-    const axl_config *c = x->c;
-
-    return (c->test_datasets.n > 0 || c->val_set_size > 0.0) && !c->set.eval_steps &&
-           !c->set.evals_per_epoch && c->eval_strategy == NULL;
-}
-
-static bool steps_not_whole(context *x)
-{
-    const axl_config *c = x->c;
-    bool save = c->save_steps > 1.0 && c->save_steps != (double)(int64_t)c->save_steps;
-    bool eval = c->eval_steps > 1.0 && c->eval_steps != (double)(int64_t)c->eval_steps;
-
-    if (!save && !eval)
+    if (!is(c->rl, "grpo") || !c->trl.set.num_generations || n < 2)
         return false;
-    return say(x, "%s %g is neither a whole number of steps nor a fraction below 1",
-               save ? "save_steps" : "eval_steps", save ? c->save_steps : c->eval_steps);
+    if (batch % n != 0)
+        return say(x,
+                   "%lld completions a step are no multiple of num_generations %lld; write "
+                   "gradient_accumulation_steps: %lld",
+                   batch, n, n);
+    return ranks > 1 && batch < n * ranks &&
+           say(x, "%lld completions a step are too few for num_generations %lld on %lld ranks",
+               batch, n, ranks);
 }
 
-static bool saves_never(context *x)
+static bool is_strided(const axl_config *c)
 {
-    const axl_config *c = x->c;
-
-    return c->set.saves_per_epoch && !c->set.save_steps &&
-           (double)c->saves_per_epoch * c->num_epochs < 1.0;
+    return is(c->rl, "ebft") && c->ebft.given && is(c->ebft.mode, "strided");
 }
 
 // ---- optimizer, precision, memory ----
 
-static bool two_dtypes(context *x)
+static bool gives_adam(const axl_config *c)
+{
+    return c->set.adam_beta1 || c->set.adam_beta2 || c->set.adam_epsilon;
+}
+
+static bool is_flash_or_galore(const axl_config *c)
+{
+    return starts(c->optimizer, "flash_") || starts(c->optimizer, "q_galore");
+}
+
+static bool wants_bf16(const context *x)
 {
     const axl_config *c = x->c;
 
-    return c->float32 && (is(c->bf16, "true") || is(c->bf16, "full") || c->bfloat16);
+    return is(c->bf16, "true") || is(c->bf16, "full") || c->bfloat16 ||
+           (is(c->bf16, "auto") && x->options->has_bf16);
 }
 
-static bool no_bf16_hardware(context *x)
+static bool maybe_half(const axl_config *c)
 {
-    const axl_config *c = x->c;
-    bool wanted = is(c->bf16, "true") || is(c->bf16, "full") || c->bfloat16;
-
-    return wanted && !c->float32 && !x->options->has_bf16 && x->options->n_ranks > 0;
+    return !is(c->bf16, "false") || c->bfloat16 || wants(c->fp16) || c->float16;
 }
 
-static bool selective_alone(context *x)
+static bool checkpoints(const axl_config *c)
 {
-    const axl_config *c = x->c;
-
-    return c->selective_checkpointing.given && !is(c->gradient_checkpointing, "true") &&
-           !c->fsdp_config.activation_checkpointing;
+    return wants(c->gradient_checkpointing) || c->fsdp_config.activation_checkpointing;
 }
 
-static bool selective_saves(context *x)
+// ---- attention ----
+
+static bool uses_flash_lib(const axl_config *c)
 {
-    const axl_str_list *save = &x->c->selective_checkpointing.save;
+    axl_attn_impl impl;
 
-    for (int64_t i = 0; x->c->selective_checkpointing.given && i < save->n; i++)
-        if (!is(save->items[i], "attention"))
-            return say(x, "\"%.40s\" cannot be kept by this version; use [attention]",
-                       save->items[i]);
-    return false;
+    return c->attn_implementation != NULL && axl_attn_impl_find(c->attn_implementation, &impl) &&
+           impl.uses_flash_lib;
 }
-
-static bool min_lr_without_cosine(context *x)
-{
-    return x->c->set.cosine_min_lr_ratio && !is(x->c->lr_scheduler, "cosine");
-}
-
-// ---- packing, attention ----
 
 static bool packing_leaks_upstream(context *x)
 {
-    axl_attn_impl impl;
     const char *name = x->c->attn_implementation;
+    axl_attn_impl impl;
 
     if (!x->c->sample_packing || name == NULL || !axl_attn_impl_find(name, &impl))
         return false;
@@ -313,8 +389,8 @@ static bool packing_leaks_upstream(context *x)
 
 static bool attn_unknown(context *x)
 {
-    axl_attn_impl impl;
     const char *name = x->c->attn_implementation;
+    axl_attn_impl impl;
     axl_str names = {0};
 
     if (name == NULL || axl_attn_impl_find(name, &impl))
@@ -329,113 +405,102 @@ static bool attn_unknown(context *x)
     return true;
 }
 
-static bool attn_one_kernel(context *x)
+static bool changes_numbers(const char *name)
 {
-    const char *name = x->c->attn_implementation;
-
-    if (name == NULL || is(name, "sdpa") || is(name, "flash_attention_2"))
-        return false;
-    if (is(name, "s2") || is(name, "sage") || is(name, "fp8") || strstr(name, "sage") != NULL)
-        return false;
-    axl_attn_impl impl;
-    return axl_attn_impl_find(name, &impl) &&
-           say(x, "%s runs on the one variable-length kernel of this version", name);
+    return is(name, "s2") || is(name, "sage") || is(name, "fp8") || strstr(name, "/sage") != NULL;
 }
 
 static bool attn_numerics(context *x)
 {
     const char *name = x->c->attn_implementation;
 
-    if (name == NULL ||
-        !(is(name, "s2") || is(name, "sage") || is(name, "fp8") || strstr(name, "/sage") != NULL))
-        return false;
-    return say(x,
+    return name != NULL && changes_numbers(name) &&
+           say(x,
                "%s computes other values than plain attention and is not supported by this "
-               "version; use sdpa or flash_attention_2",
+               "version; "
+               "use sdpa or flash_attention_2",
                name);
+}
+
+static bool attn_one_kernel(context *x)
+{
+    const char *name = x->c->attn_implementation;
+    axl_attn_impl impl;
+
+    return name != NULL && !is(name, "sdpa") && !is(name, "flash_attention_2") &&
+           !changes_numbers(name) && axl_attn_impl_find(name, &impl) &&
+           say(x, "%.60s runs on the one variable-length kernel of this version", name);
 }
 
 // ---- distributed ----
 
-static bool fsdp_version_1(context *x)
+static bool no_pinning(const axl_config *c)
 {
-    return x->c->fsdp_config.given && x->c->fsdp_version != 2;
+    return c->fsdp_config.set.cpu_offload_pin_memory && !c->fsdp_config.cpu_offload_pin_memory;
 }
 
-static bool shard_size_world(context *x)
+// The axes must multiply to the number of ranks; dp_shard_size takes the rest when it is absent.
+static bool mesh_mismatch(context *x)
 {
     const axl_config *c = x->c;
+    long long ranks = x->options->n_ranks;
+    long long fixed = (long long)(c->dp_replicate_size * c->expert_parallel_size *
+                                  c->context_parallel_size * c->tensor_parallel_size);
 
-    if (!c->set.dp_shard_size || x->options->n_ranks == 0 ||
-        c->dp_shard_size == x->options->n_ranks)
+    if (ranks == 0)
         return false;
-    return say(x, "%lld is not the number of ranks, %d; leave it out or start %lld ranks",
-               (long long)c->dp_shard_size, x->options->n_ranks, (long long)c->dp_shard_size);
+    if (ranks % fixed != 0)
+        return say(x, "the other sizes multiply to %lld, which does not divide %lld ranks", fixed,
+                   ranks);
+    return c->set.dp_shard_size && (long long)c->dp_shard_size * fixed != ranks &&
+           say(x,
+               "%lld times the other sizes (%lld) is not the number of ranks, %lld; leave it out "
+               "or write %lld",
+               (long long)c->dp_shard_size, fixed, ranks, ranks / fixed);
 }
 
-static bool two_resumes(context *x)
-{
-    return x->c->resume_from_checkpoint != NULL && x->c->auto_resume_from_checkpoints;
-}
+// ---- the table ----
+
+#define JOIN(a, b) a##b
+#define NAME(line) JOIN(rule_of_line_, line)
+#define KEY(line)  JOIN(key_of_line_, line)
+
+#define AXL_RULE(number, severity, key, condition, message)                                        \
+    static bool NAME(__LINE__)(context * x)                                                        \
+    {                                                                                              \
+        const axl_config *c = x->c;                                                                \
+        (void)c;                                                                                   \
+        return (condition);                                                                        \
+    }                                                                                              \
+    static const char *KEY(__LINE__)(const axl_config *c)                                          \
+    {                                                                                              \
+        (void)c;                                                                                   \
+        return (key);                                                                              \
+    }
+#define AXL_RULE_ELSEWHERE(number, reason)
+// clang-format off
+#include "src/config/rules.def"
+// clang-format on
+#undef AXL_RULE
+#undef AXL_RULE_ELSEWHERE
+
+typedef struct rule {
+    int number; // 0: a rule of this program alone
+    axl_severity severity;
+    const char *(*key)(const axl_config *c);
+    bool (*applies)(context *x);
+    const char *text; // NULL: the condition composes it
+} rule;
 
 static const rule rules[] = {
-    {0, AXL_ERROR, "base_model", no_base_model,
-     "missing; it names a Hugging Face model directory or a .gguf file"},
-    {0, AXL_ERROR, "learning_rate", no_learning_rate,
-     "missing; 2.0e-5 is usual for a full fine-tune"},
-    {1, AXL_ERROR, "datasets", no_datasets,
-     "missing; it lists the training data: - path: data.jsonl"},
-    {0, AXL_ERROR, "datasets", no_path, "this entry has no path"},
-    {2, AXL_ERROR, "datasets", sharegpt,
-     "type sharegpt was removed; write type: chat_template, field_messages: conversations, "
-     "message_property_mappings: {role: from, content: value}"},
-    {6, AXL_ERROR, "test_datasets", test_and_val, "not together with val_set_size; keep one"},
-    {9, AXL_ERROR, "datasets", empty_datasets, "the list is empty"},
-    {9, AXL_ERROR, "test_datasets", empty_test_datasets, "the list is empty"},
-    {13, AXL_ERROR, "chat_template", jinja_without_text, "jinja needs chat_template_jinja"},
-    {13, AXL_ERROR, "datasets", any_jinja_without_text,
-     "chat_template: jinja needs chat_template_jinja in the same entry"},
-    {0, AXL_ERROR, "datasets", shard_index, NULL},
-    {22, AXL_NOTE, "sample_packing", packing_leaks_upstream, NULL},
-    {34, AXL_ERROR, "micro_batch_size", two_of_three,
-     "two of micro_batch_size, gradient_accumulation_steps and batch_size must be given"},
-    {35, AXL_ERROR, "batch_size", accumulation_and_batch,
-     "not together with gradient_accumulation_steps; keep one"},
-    {36, AXL_WARNING, "batch_size", has_batch_size,
-     "discouraged: it counts rows of one rank; write gradient_accumulation_steps"},
-    {0, AXL_ERROR, "batch_size", batch_not_multiple, NULL},
-    {37, AXL_WARNING, "eval_batch_size", eval_batch_differs,
-     "differs from micro_batch_size; evaluation needs its own memory"},
-    {38, AXL_ERROR, "warmup_ratio", two_warmups, "not together with warmup_steps; keep one"},
-    {39, AXL_ERROR, "save_steps", save_strategy_and_steps, "needs save_strategy: steps"},
-    {39, AXL_ERROR, "saves_per_epoch", saves_twice, "not together with save_steps; keep one"},
-    {42, AXL_ERROR, "eval_steps", eval_strategy_and_steps, "needs eval_strategy: steps"},
-    {42, AXL_ERROR, "evals_per_epoch", evals_twice, "not together with eval_steps; keep one"},
-    {42, AXL_ERROR, "evals_per_epoch", evals_per_epoch_strategy, "needs eval_strategy: steps"},
-    {43, AXL_ERROR, "val_set_size", eval_without_set,
-     "is 0 and there are no test_datasets: there is nothing to evaluate on"},
-    {0, AXL_NOTE, "val_set_size", eval_never,
-     "there is an evaluation set, but no eval_steps, evals_per_epoch or eval_strategy: it is not "
-     "used"},
-    {0, AXL_ERROR, "save_steps", steps_not_whole, NULL},
-    {0, AXL_WARNING, "saves_per_epoch", saves_never,
-     "less than one save in the whole run: only the end is saved"},
-    {0, AXL_ERROR, "float32", two_dtypes, "not together with bf16; keep one"},
-    {94, AXL_WARNING, "bf16", no_bf16_hardware,
-     "this processor has no bf16 instructions: it will be slow"},
-    {98, AXL_ERROR, "selective_checkpointing", selective_alone,
-     "needs gradient_checkpointing: true"},
-    {0, AXL_ERROR, "selective_checkpointing", selective_saves, NULL},
-    {0, AXL_WARNING, "cosine_min_lr_ratio", min_lr_without_cosine,
-     "has no effect without lr_scheduler: cosine"},
-    {102, AXL_ERROR, "attn_implementation", attn_unknown, NULL},
-    {0, AXL_ERROR, "attn_implementation", attn_numerics, NULL},
-    {0, AXL_NOTE, "attn_implementation", attn_one_kernel, NULL},
-    {111, AXL_WARNING, "fsdp_config", fsdp_version_1,
-     "FSDP1 is deprecated and runs as FSDP2 here; write fsdp_version: 2"},
-    {122, AXL_ERROR, "dp_shard_size", shard_size_world, NULL},
-    {0, AXL_WARNING, "auto_resume_from_checkpoints", two_resumes,
-     "resume_from_checkpoint is given too: that one counts"},
+#define AXL_RULE(number, severity, key, condition, message)                                        \
+    {number, AXL_##severity, KEY(__LINE__), NAME(__LINE__), message},
+#define AXL_RULE_ELSEWHERE(number, reason)
+// clang-format off
+#include "src/config/rules.def"
+// clang-format on
+#undef AXL_RULE
+#undef AXL_RULE_ELSEWHERE
 };
 
 axl_place axl_config_place(const axl_config *c, const char *key)
@@ -447,18 +512,19 @@ axl_place axl_config_place(const axl_config *c, const char *key)
     return (axl_place){.file = c->path};
 }
 
-void axl_config_check(axl_config *c, const axl_config_options *options,
+void axl_config_check(const axl_config *c, const axl_config_options *options,
                       axl_diagnostics *diagnostics)
 {
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
         const rule *row = &rules[i];
-        context x = {.c = c, .options = options, .diagnostics = diagnostics};
-        if (!row->applies(&x) || (row->text == NULL && x.detail[0] == '\0'))
+        context x = {.c = c, .options = options};
+        if (!row->applies(&x))
             continue;
         size_t n = diagnostics->n;
+        const char *key = row->key(c);
         axl_diagnostics_add(diagnostics, row->severity,
-                            x.place.file != NULL ? x.place : axl_config_place(c, row->key),
-                            row->key, "%s", x.detail[0] != '\0' ? x.detail : row->text);
+                            x.place.file != NULL ? x.place : axl_config_place(c, key), key, "%s",
+                            row->text != NULL ? row->text : x.detail);
         if (diagnostics->n > n)
             diagnostics->items[n].rule = row->number;
     }

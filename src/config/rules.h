@@ -4,8 +4,8 @@
 
 #include "src/config/config.h"
 
-// Runs every rule in order. Findings go to `diagnostics`; rules that adjust a key change c.
-void axl_config_check(axl_config *c, const axl_config_options *options,
+// Runs every rule in order. Findings go to `diagnostics`.
+void axl_config_check(const axl_config *c, const axl_config_options *options,
                       axl_diagnostics *diagnostics);
 
 // Fills c->derived and the keys whose default depends on others. After axl_config_check, without errors.
@@ -16,8 +16,7 @@ axl_place axl_config_place(const axl_config *c, const char *key);
 
 // ---- attn_impl.c ----
 
-// The row of a canonical name, or the conservative row of org/name; NULL for anything else.
-// *known is false for a path that is passed through.
+// The row of a canonical name, or the conservative row of org/name; false for anything else.
 bool axl_attn_impl_find(const char *name, axl_attn_impl *out);
 // The canonical spelling of a short alias ("flash", "fa2", ...), or NULL.
 const char *axl_attn_impl_alias(const char *name);
@@ -26,7 +25,7 @@ axl_status axl_attn_impl_names(axl_str *out);
 
 // ---- deprecated.c ----
 
-// Maps deprecated keys onto their successors, one warning each.
-void axl_config_modernise(axl_config *c, axl_diagnostics *diagnostics);
+// Maps deprecated keys onto their successors, one warning each. Fails with AXL_E_MEMORY only.
+axl_status axl_config_modernise(axl_config *c, axl_diagnostics *diagnostics);
 
 #endif

@@ -1,0 +1,341 @@
+// RUN: np=1
+// Every validation rule: one line of YAML on top of a good file (or a whole file) that it must find, with
+// its number and a part of its message. A count makes sure that no row of the table is left out.
+#include "src/config/config.h"
+#include "tests/check.h"
+
+#include <stdlib.h>
+
+#define MODEL "base_model: m\nlearning_rate: 1e-4\n"
+#define DATA  "datasets: [{path: d.jsonl, type: completion}]\n"
+#define BATCH "micro_batch_size: 2\ngradient_accumulation_steps: 4\n"
+
+typedef struct line {
+    int rule;
+    const char *yaml; // added to MODEL, DATA and BATCH
+    const char *text;
+    int n_ranks;      // 0: not known; -1: one rank with bf16 instructions
+    const char *file; // instead of MODEL, DATA and BATCH
+} line;
+
+#define SAYS(number, added, part)                                                                  \
+    {                                                                                              \
+        .rule = (number), .yaml = (added), .text = (part)                                          \
+    }
+#define SAYS_ON(ranks, number, added, part)                                                        \
+    {                                                                                              \
+        .rule = (number), .yaml = (added), .text = (part), .n_ranks = (ranks)                      \
+    }
+#define SAYS_ALONE(number, whole, part)                                                            \
+    {                                                                                              \
+        .rule = (number), .yaml = "", .text = (part), .file = (whole)                              \
+    }
+
+static const line lines[] = {
+    SAYS_ALONE(0, "learning_rate: 1e-4\n" DATA BATCH, "base_model: missing"),
+    SAYS_ALONE(0, "base_model: m\n" DATA BATCH, "learning_rate: missing"),
+    SAYS_ALONE(1, MODEL BATCH, "datasets: missing"),
+    SAYS_ALONE(0, MODEL BATCH "datasets: [{type: completion}]\n", "this entry has no path"),
+    SAYS_ALONE(2, MODEL BATCH "datasets: [{path: a, type: 'sharegpt:chat'}]\n",
+               "sharegpt was removed"),
+    SAYS(4, "max_steps: 3\npretraining_dataset: {path: x}\n", "say so with streaming"),
+    SAYS(5, "push_dataset_to_hub: a/b\n", "needs hf_use_auth_token"),
+    SAYS(6, "test_datasets: [{path: t}]\nval_set_size: 0.1\n", "not together with val_set_size"),
+    SAYS(7, "do_bench_eval: true\neval_steps: 3\n", "neither test_datasets nor val_set_size"),
+    SAYS_ALONE(9, MODEL BATCH "datasets: []\n", "datasets: the list is empty"),
+    SAYS(9, "test_datasets: []\n", "test_datasets: the list is empty"),
+    SAYS(9, "pretraining_dataset: []\nmax_steps: 1\n", "pretraining_dataset: the list is empty"),
+    SAYS_ALONE(10, MODEL BATCH "datasets: [{path: a, train_on_split: x}]\n", "write split"),
+    SAYS(11, "dataset_exact_deduplication: true\nstreaming: true\nmax_steps: 3\n",
+         "cannot be dedup"),
+    SAYS(11, "dataset_exact_deduplication: true\nskip_prepare_dataset: true\n", "skip_prepare"),
+    SAYS(13, "chat_template: jinja\n", "jinja needs chat_template_jinja"),
+    SAYS_ALONE(13, MODEL BATCH "datasets: [{path: a, chat_template: jinja}]\n",
+               "in the same entry"),
+    SAYS(17, "tokenizer_use_mistral_common: true\ntokens: [a]\n", "does not work with tokens"),
+    SAYS_ALONE(0, MODEL BATCH "datasets: [{path: a, shards: 2, shards_idx: 2}]\n",
+               "shards_idx 2 is not below shards 2"),
+    SAYS(18, "sample_packing: true\neval_table_size: 3\n", "needs eval_sample_packing: false"),
+    SAYS(22, "sample_packing: true\nattn_implementation: org/name\n", "does not isolate"),
+    SAYS(24, "sample_packing: true\npad_to_sequence_len: false\n", "no token is padding"),
+    SAYS(27, "sample_packing: true\nrl: dpo\n", "not together with rl"),
+    SAYS(28, "sample_packing: true\nbatch_flattening: true\n", "not together with sample_packing"),
+    SAYS_ALONE(28, MODEL DATA "micro_batch_size: 1\nbatch_size: 4\nbatch_flattening: true\n",
+               "nothing to flatten"),
+    SAYS(30, "batch_flattening: true\ntrl: {use_liger_loss: true}\n", "not meant for"),
+    SAYS_ALONE(34, MODEL DATA "micro_batch_size: 2\n", "two of micro_batch_size"),
+    SAYS(35, "batch_size: 8\n", "not together with gradient_accumulation_steps"),
+    SAYS_ALONE(36, MODEL DATA "micro_batch_size: 2\nbatch_size: 8\n", "discouraged"),
+    SAYS_ALONE(0, MODEL DATA "micro_batch_size: 2\nbatch_size: 7\n",
+               "7 is no multiple of micro_batch_size 2; write 8"),
+    SAYS(37, "eval_batch_size: 1\n", "differs from micro_batch_size"),
+    SAYS(38, "warmup_steps: 3\nwarmup_ratio: 0.1\n", "not together with warmup_steps"),
+    SAYS(39, "save_steps: 3\nsave_strategy: epoch\n", "needs save_strategy: steps"),
+    SAYS(39, "save_steps: 3\nsaves_per_epoch: 1\n", "not together with save_steps"),
+    SAYS(40, "save_strategy: best\n", "best needs metric_for_best_model"),
+    SAYS(41, "hub_model_id: a/b\nsave_strategy: \"no\"\n", "would be pushed only"),
+    SAYS(42, "eval_steps: 3\neval_strategy: epoch\n", "needs eval_strategy: steps"),
+    SAYS(42, "eval_steps: 3\nevals_per_epoch: 2\n", "not together with eval_steps"),
+    SAYS(42, "evals_per_epoch: 2\neval_strategy: epoch\n", "needs eval_strategy: steps"),
+    SAYS(43, "val_set_size: 0\neval_steps: 3\n", "nothing to evaluate on"),
+    SAYS(0, "val_set_size: 0.1\n", "not used while training"),
+    SAYS(0, "eval_steps: 3\n", "neither test_datasets nor val_set_size to evaluate on"),
+    SAYS(0, "val_set_size: 0.1\nevals_per_epoch: 1\n", "one evaluation or less"),
+    SAYS(0, "save_steps: 2.5\n", "neither a whole number"),
+    SAYS(0, "val_set_size: 0.1\neval_steps: 2.5\n", "neither a whole number"),
+    SAYS(0, "saves_per_epoch: 1\nnum_epochs: 0.5\n", "less than one save"),
+    SAYS(44, "do_bench_eval: true\nval_set_size: 0.1\n", "needs evals_per_epoch or eval_steps"),
+    SAYS(45, "noisy_embedding_alpha: 5\nneftune_noise_alpha: 5\n", "not together with neftune"),
+    SAYS(47, "do_causal_lm_eval: true\neval_sample_packing: true\n",
+         "not together with eval_sample"),
+    SAYS(47, "eval_causal_lm_metrics: [bleu]\n", "\"bleu\" is none of its values"),
+    SAYS(48, "pretrain_multipack_buffer_size: 5\nstreaming_multipack_buffer_size: 5\n",
+         "its new name"),
+    SAYS(49, "fp16: true\nbf16: false\nsample_packing: true\n", "unstable"),
+    SAYS(51, "include_tokens_per_second: true\npretraining_dataset: [{path: x}]\n", "not together"),
+    SAYS(52, "streaming: true\n", "a stream has no end"),
+    SAYS(53, "streaming: true\nval_set_size: 0.1\n", "nothing can be held out"),
+    SAYS(54, "group_by_length: true\npretraining_dataset: [{path: x}]\n", "cannot be sorted"),
+    SAYS_ALONE(
+        56, MODEL BATCH "streaming: true\nsample_packing: true\ndatasets: [{path: a}, {path: b}]\n",
+        "packs one data set only"),
+    SAYS(57, "gpu_memory_limit: 20\nmax_memory: {0: 1}\n", "not together with max_memory"),
+    SAYS(58, "torch_compile_options: {shape_padding: true}\n", "needs torch_compile"),
+    SAYS(58, "torch_compile: true\ntorch_compile_options: {x: true}\n", "x is not among"),
+    SAYS(58,
+         "sample_packing: true\ntorch_compile: true\ntorch_compile_options: {triton.cudagraphs: "
+         "1}\n",
+         "does not fit packed rows"),
+    SAYS(60, "load_in_8bit: true\n", "need an adapter"),
+    SAYS(62, "adapter: qlora\nload_in_8bit: true\n", "which is 4-bit"),
+    SAYS(62, "adapter: qlora\ngptq: true\n", "not together with adapter: qlora"),
+    SAYS(62, "adapter: qlora\n", "needs load_in_4bit"),
+    SAYS(62, "adapter: qlora\nmerge_lora: true\nload_in_4bit: true\n", "merging needs"),
+    SAYS(63, "lora_target_parameters: [a]\nlora_dropout: 0.1\n", "must be 0"),
+    SAYS(64, "adapter: lora\ntokens: [a]\nlora_modules_to_save: [lm_head]\n",
+         "both embedding modules"),
+    SAYS(65, "lora_target_modules: ['q_proj', '(a']\n",
+         "\"(a\" is no regular expression: it lacks a )"),
+    SAYS(66, "lr_groups: [{name: a, modules: [b], lr: 1}]\nloraplus_lr_ratio: 16\n",
+         "not together"),
+    SAYS(67, "adapter: lora\npeft_layers_to_transform: 1\nunfrozen_parameters: [a]\n",
+         "not together"),
+    SAYS(67, "peft_layers_pattern: layers\n", "needs peft_layers_to_transform"),
+    SAYS(68, "adapter: lora\nflash_attn_fuse_mlp: true\n", "not together with LoRA"),
+    SAYS(68, "adapter: lora\nuse_onebitllms: true\n", "not together with LoRA"),
+    SAYS(69, "adapter: lora\nload_in_8bit: true\nlora_mlp_kernel: true\n", "do not take 8-bit"),
+    SAYS(69, "adapter: lora\ntrust_remote_code: true\nlora_o_kernel: true\n", "fused LoRA kernels"),
+    SAYS_ON(2, 69, "lora_o_kernel: true\nfsdp_config: {version: 1}\n", "need fsdp_version: 2"),
+    SAYS(70,
+         "adapter: qlora\ngradient_checkpointing_kwargs: {use_reentrant: false}\ndeepspeed: "
+         "zero3.json\n",
+         "zero3 with qlora"),
+    SAYS(71, "quantize_moe_experts: true\nlora_target_linear: true\n",
+         "not together with lora_target"),
+    SAYS(71, "quantize_moe_experts: true\n", "needs adapter"),
+    SAYS(71, "quantize_moe_experts: true\nadapter: lora\n", "needs load_in_4bit"),
+    SAYS(72, "fix_untrained_tokens: [1, 2]\npeft_trainable_token_indices: [1]\n", "lacks"),
+    SAYS(73, "gptq: true\nmodel_revision: a\n", "not together with model_revision"),
+    SAYS(73, "model_quantization_config: Mxfp4Config\nload_in_4bit: true\n", "not together"),
+    SAYS(73,
+         "model_quantization_config: Mxfp4Config\nfsdp_config: {cpu_ram_efficient_loading: true}\n",
+         "does not work with cpu_ram"),
+    SAYS(74, "qat: {group_size: 32}\nload_in_4bit: true\n", "not together with load_in_4bit"),
+    SAYS(74, "qat: {group_size: 32}\npeft: {loftq_config: {loftq_bits: 4}}\n",
+         "not together with peft"),
+    SAYS(75, "relora: true\n", "needs jagged_restart_steps"),
+    SAYS(75, "relora: true\n", "needs adapter"),
+    SAYS(75, "relora: true\nlr_scheduler: one_cycle\n", "one_cycle"),
+    SAYS(75, "relora: true\nflash_attn_fuse_mlp: true\n", "flash_attn_fuse_mlp"),
+    SAYS(75, "relora: true\ndeepspeed: z.json\n", "deepspeed"),
+    SAYS(76, "rl: kto\nsample_packing: true\n", "kto cannot be packed"),
+    SAYS(76, "rl: kto\n", "must be false for kto"),
+    SAYS(77, "rl: grpo\ntrl: {use_liger_loss: true}\ncontext_parallel_size: 2\n", "use_liger_loss"),
+    SAYS_ON(2, 78,
+            "rl: dpo\nadapter: qlora\ngradient_checkpointing_kwargs: {use_reentrant: true}\n",
+            "qlora on several ranks"),
+    SAYS(79, "rl: gdpo\ntrl: {multi_objective_aggregation: sum_then_normalize}\n", "gdpo needs"),
+    SAYS(80, "rl: dpo\ndpo_loss_weights: [1]\n", "needs dpo_loss_type"),
+    SAYS(80, "rl: dpo\ndpo_loss_weights: [1]\ndpo_loss_type: [a, b]\n", "as long as"),
+    SAYS(80, "dpo_loss_type: [a]\n", "needs rl: dpo"),
+    SAYS(80, "rl: ipo\n", "deprecated; write rl: dpo"),
+    SAYS(81, "rl: grpo\ntrl: {num_generations: 1}\n", "at least 2"),
+    SAYS(81, "rl: grpo\ntrl: {num_generations: 3}\n", "no multiple of num_generations 3"),
+    SAYS(82, "beta: 1\ntrl: {beta: 2}\n", "differs from trl.beta"),
+    SAYS(83, "rl: simpo\nwarmup_ratio: 0.1\n", "write warmup_steps"),
+    SAYS(85, "trl: {use_vllm: true}\n", "vllm_mode is missing"),
+    SAYS(86, "early_stopping_patience: 3\n", "needs save_steps and eval_steps"),
+    SAYS(86, "early_stopping_patience: 3\nsave_steps: 10\neval_steps: 4\nval_set_size: 0.1\n",
+         "multiple"),
+    SAYS(87, "rl: ebft\n", "ebft needs an ebft block"),
+    SAYS(87, "rl: ebft\nebft: {mode: strided}\ntorch_compile: true\ngradient_checkpointing: true\n",
+         "together"),
+    SAYS(87, "rl: ebft\nebft: {mode: strided}\ntorch_compile: true\n", "much memory"),
+    SAYS(87,
+         "rl: ebft\nebft: {mode: strided}\nattn_implementation: flex_attention\n"
+         "activation_offloading: true\n",
+         "strided ebft on flex"),
+    SAYS(88, "optimizer: sgd\nadam_beta1: 0.8\n", "takes no adam_beta1"),
+    SAYS(89, "optimizer: muon\ndeepspeed: a\n", "does not work with deepspeed"),
+    SAYS(89, "optimizer: muon\nfsdp_config: {version: 1}\n", "needs fsdp_version: 2"),
+    SAYS(89, "optimizer: q_galore_adamw8bit\nadapter: lora\n", "does not work with an adapter"),
+    SAYS(89, "optimizer: q_galore_adamw8bit\nfsdp_version: 2\nfsdp_config: {version: 2}\n",
+         "use_orig"),
+    SAYS(89, "optimizer: q_galore_adamw8bit\nbf16: false\n", "half precision"),
+    SAYS(92, "cut_cross_entropy: true\nchunked_cross_entropy: true\n", "only one of"),
+    SAYS(92, "cut_cross_entropy: true\nbf16: false\n", "needs bf16 or fp16"),
+    SAYS(93, "fp8: true\n", "slow upstream without torch_compile"),
+    SAYS(93, "fp8: true\nfsdp_config: {activation_checkpointing: true}\n",
+         "activation_checkpointing"),
+    SAYS(93, "fp8_enable_fsdp_float8_all_gather: true\n", "needs fsdp_version: 2"),
+    SAYS_ON(1, 94, "bf16: true\n", "no bf16 instructions"),
+    SAYS_ON(-1, 94, "bf16: false\n", "are not used"),
+    SAYS(96, "fp32_norms: true\n", "needs fsdp_config"),
+    SAYS(96, "fp32_norms: true\nfsdp_config: {version: 1}\n", "needs fsdp_version: 2"),
+    SAYS(96, "fp32_norm_classes: [RMSNorm]\n", "has no effect without"),
+    SAYS(97, "activation_offloading: true\n", "needs gradient_checkpointing"),
+    SAYS(98, "selective_checkpointing: true\n", "needs gradient_checkpointing: true"),
+    SAYS(98,
+         "selective_checkpointing: true\ngradient_checkpointing_kwargs: {use_reentrant: true}\n",
+         "not together with use_reentrant"),
+    SAYS(98, "selective_checkpointing: true\nactivation_offloading: true\n", "hidden_states"),
+    SAYS(98, "adapter: lora\nselective_checkpointing: {save: [matmul]}\n", "matmul outputs"),
+    SAYS(98, "torch_compile: true\nselective_checkpointing: true\n", "was not meant for"),
+    SAYS(0, "selective_checkpointing: {save: [mlp]}\n",
+         "\"mlp\" is none of its values; use attention"),
+    SAYS(99,
+         "activation_offloading: hidden_states\nunfrozen_parameters: [a]\n"
+         "gradient_checkpointing_kwargs: {use_reentrant: true}\n",
+         "does not work with unfrozen"),
+    SAYS(99, "activation_offloading: hidden_states\nadapter: lora\n", "saves little"),
+    SAYS(101, "flash_optimum: true\nbf16: true\n", "not together with bf16"),
+    SAYS(0, "float32: true\nbf16: true\n", "not together with bf16"),
+    SAYS(0, "lr_scheduler: linear\ncosine_min_lr_ratio: 0.1\n", "has no effect without"),
+    SAYS(102, "attn_implementation: fa2\n", "\"fa2\" is a short form; write flash_attention_2"),
+    SAYS(0, "attn_implementation: sage\n", "computes other values"),
+    SAYS(0, "attn_implementation: eager\n", "runs on the one variable-length kernel"),
+    SAYS(103, "gemma4_hybrid_attn_impl: true\nattn_implementation: sdpa\n",
+         "needs attn_implementation"),
+    SAYS(104, "scaling_softmax: true\n", "needs attn_implementation: flex_attention"),
+    SAYS(105, "attn_implementation: sage\n", "packed or padded"),
+    SAYS(105, "attn_implementation: sage\n", "loss go to 0"),
+    SAYS(108, "sdpa_varlen: true\n", "has no effect without sample_packing"),
+    SAYS(109, "attn_implementation: s2\nsample_packing: true\n", "s2 cannot be packed"),
+    SAYS(110, "deepspeed: a\nfsdp_config: {version: 2}\n", "not together with fsdp"),
+    SAYS(111, "fsdp_config: {reshard_after_forward: true}\n", "FSDP1 is deprecated"),
+    SAYS(114, "fsdp_config: {cpu_offload_pin_memory: false}\n", "needs fsdp_version: 2"),
+    SAYS(114, "fsdp_config: {cpu_offload_pin_memory: false}\n", "needs offload_params"),
+    SAYS(115, "fsdp_config: {auto_wrap_policy: SIZE_BASED_WRAP}\n", "needs min_num_params"),
+    SAYS(120, "tensor_parallel_size: 2\nliger_rms_norm: true\n",
+         "not together with tensor_parallel"),
+    SAYS(120, "tensor_parallel_size: 2\nliger_fused_linear_cross_entropy: true\n",
+         "tensor_parallel"),
+    SAYS(121, "deepcompile: true\n", "needs deepspeed"),
+    SAYS_ON(4, 122, "dp_shard_size: 3\n", "is not the number of ranks, 4; leave it out or write 4"),
+    SAYS(126, "liger_swiglu: true\nliger_glu_activation: true\n", "its new name"),
+    SAYS(126, "liger_glu_activation: true\ntiled_mlp: true\ntiled_mlp_use_original_mlp: false\n",
+         "tiled"),
+    SAYS(126, "liger_use_token_scaling: true\n", "needs liger_fused"),
+    SAYS(127, "use_scattermoe: true\nuse_sonicmoe: true\n", "not together with use_scattermoe"),
+    SAYS(127, "use_scattermoe: true\nexpert_backend: sonicmoe\n", "contradicts"),
+    SAYS(128, "nvfp4_merge_aware: true\n", "needs use_sonicmoe"),
+    SAYS(128, "nvfp4_merge_aware_start_step: 3\n", "needs nvfp4_merge_aware"),
+    SAYS(129, "adapter: mora\n", "mora needs a mora block"),
+    SAYS(129, "adapter: mora\nload_in_4bit: true\n", "full-precision"),
+    SAYS(129, "use_swanlab: true\n", "needs swanlab_project"),
+    SAYS(129, "spectrum_top_fraction: 0.4\nfsdp_config: {version: 2}\n", "use_orig_params"),
+    SAYS(130, "diffusion: {min_mask_ratio: 0.95}\n", "above max_mask_ratio"),
+    SAYS(0, "resume_from_checkpoint: c\nauto_resume_from_checkpoints: true\n", "that one counts"),
+};
+
+#define N_LINES (sizeof lines / sizeof lines[0])
+
+static bool finds(const line *l)
+{
+    axl_diagnostics d = {0};
+    axl_config *c = NULL;
+    axl_str text = {0};
+    char found[2048];
+    bool good = false;
+    axl_config_options options = {.n_ranks = l->n_ranks < 0 ? 1 : l->n_ranks,
+                                  .has_bf16 = l->n_ranks < 0};
+
+    CHECK_OK(axl_str_puts(&text, l->file != NULL ? l->file : MODEL DATA BATCH));
+    CHECK_OK(axl_str_puts(&text, l->yaml));
+    (void)axl_config_parse(text.data, text.len, "run.yaml", &options, &d, &c);
+    for (size_t i = 0; i < d.n && !good; i++) {
+        (void)snprintf(found, sizeof found, "%s: %s", d.items[i].key == NULL ? "" : d.items[i].key,
+                       d.items[i].text);
+        good = d.items[i].rule == l->rule && strstr(found, l->text) != NULL;
+    }
+    axl_config_destroy(c);
+    axl_diagnostics_fini(&d);
+    axl_str_fini(&text);
+    return good;
+}
+
+static void every_line_is_found(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_LINES; i++)
+        if (!finds(&lines[i]))
+            fail_msg("rule %d does not say \"%s\" about:\n%s%s", lines[i].rule, lines[i].text,
+                     lines[i].file == NULL ? "" : lines[i].file, lines[i].yaml);
+}
+
+static void a_good_file_has_no_findings(void **state)
+{
+    static const line good = {0, "", "", 0, NULL};
+    (void)state;
+
+    if (finds(&good))
+        fail_msg("a good file has a finding");
+}
+
+static void every_rule_has_a_line(void **state)
+{
+    static const int rows[] = {
+#define AXL_RULE(number, severity, key, condition, message) number,
+#define AXL_RULE_ELSEWHERE(number, reason)
+// clang-format off
+#include "src/config/rules.def"
+// clang-format on
+#undef AXL_RULE
+#undef AXL_RULE_ELSEWHERE
+    };
+    static const int elsewhere[] = {
+#define AXL_RULE(number, severity, key, condition, message)
+#define AXL_RULE_ELSEWHERE(number, reason) number,
+// clang-format off
+#include "src/config/rules.def"
+// clang-format on
+#undef AXL_RULE
+#undef AXL_RULE_ELSEWHERE
+    };
+    int n_rows[131] = {0}, n_lines[131] = {0}, n_elsewhere[131] = {0};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        n_rows[rows[i]]++;
+    for (size_t i = 0; i < sizeof elsewhere / sizeof elsewhere[0]; i++)
+        n_elsewhere[elsewhere[i]]++;
+    for (size_t i = 0; i < N_LINES; i++)
+        n_lines[lines[i].rule]++;
+    for (int k = 0; k <= 130; k++) {
+        if (k > 0 && (n_rows[k] > 0) + n_elsewhere[k] != 1)
+            fail_msg("rule %d has %d rows and %d reasons", k, n_rows[k], n_elsewhere[k]);
+        if (n_lines[k] < n_rows[k])
+            fail_msg("rule %d has %d rows but %d lines here", k, n_rows[k], n_lines[k]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_line_is_found),
+        cmocka_unit_test(a_good_file_has_no_findings),
+        cmocka_unit_test(every_rule_has_a_line),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
