@@ -3,7 +3,9 @@
 // Everything is rebuilt from the one file: config.json and generation_config.json from the metadata,
 // the weights under their Hugging Face names (rows of q and k put back into their order where the GGUF
 // converter changed it), tokenizer.json with its companions, and the chat template. Values are those of
-// the file, dequantised, bit for bit.
+// the file, dequantised, bit for bit. Tokenizers: byte-level BPE whose pre-tokenizer is known, and
+// sentencepiece BPE, in the form that puts a space in front of every stretch of text (the file does not
+// tell it from the newer form, which puts one only at the start).
 #ifndef AXL_IO_GGUF_IMPORT_H
 #define AXL_IO_GGUF_IMPORT_H
 

@@ -33,6 +33,20 @@ axl_status axl_gguf_read_model(const axl_gguf *g, axl_gguf_model *model);
 axl_status axl_gguf_write_config(const axl_gguf *g, const axl_gguf_model *model, axl_dtype dtype,
                                  const char *dir);
 
+typedef struct axl_gguf_text {
+    const char *text; // mapped, without terminator
+    size_t n;         // bytes
+} axl_gguf_text;
+
+// Appends the merges of a sentencepiece vocabulary, one a line, as members of a JSON array. Such a
+// vocabulary has scores in place of merges; its merges are all splits of a piece into two others.
+//   tokens   [n]
+//   types    tokenizer.ggml.token_type, or NULL: all are normal
+//   scores   [n]; the best is merged first
+axl_status axl_gguf_put_spm_merges(const axl_gguf_text *tokens, int64_t n,
+                                   const axl_gguf_value *types, const axl_gguf_value *scores,
+                                   axl_str *out);
+
 // Writes tokenizer.json, tokenizer_config.json, special_tokens_map.json and chat_template.jinja.
 axl_status axl_gguf_write_tokenizer(const axl_gguf *g, const char *dir);
 

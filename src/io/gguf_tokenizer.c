@@ -51,27 +51,48 @@ static const pre_tokenizer pre_tokenizers[] = {
 #define N_PRE_TOKENIZERS (sizeof pre_tokenizers / sizeof *pre_tokenizers)
 
 // The special tokens that have a name, and the keys of their ids.
-static const char *const roles[][2] = {
-    {"bos_token", "tokenizer.ggml.bos_token_id"},
-    {"eos_token", "tokenizer.ggml.eos_token_id"},
-    {"pad_token", "tokenizer.ggml.padding_token_id"},
-    {"unk_token", "tokenizer.ggml.unknown_token_id"},
+enum { ROLE_BOS, ROLE_EOS, ROLE_PAD, ROLE_UNK, N_ROLES };
+
+static const char *const roles[N_ROLES][2] = {
+    [ROLE_BOS] = {"bos_token", "tokenizer.ggml.bos_token_id"},
+    [ROLE_EOS] = {"eos_token", "tokenizer.ggml.eos_token_id"},
+    [ROLE_PAD] = {"pad_token", "tokenizer.ggml.padding_token_id"},
+    [ROLE_UNK] = {"unk_token", "tokenizer.ggml.unknown_token_id"},
 };
 
-#define N_ROLES (sizeof roles / sizeof *roles)
+// What differs between the two models of tokenizers.
+typedef struct form {
+    const char *name;     // tokenizer.ggml.model
+    const char *list_key; // what decides the order of merging
+    bool pieces;          // a sentencepiece vocabulary: spaces are U+2581, unknown bytes are <0xNN>
+    bool add_bos;         // when the metadata does not say
+    const char *decoder;
+} form;
 
-typedef struct text_ref {
-    const char *text; // mapped, without terminator
-    size_t n;
-} text_ref;
+static const form forms[] = {
+    {.name = "gpt2",
+     .list_key = "tokenizer.ggml.merges",
+     .decoder = "{\"type\": \"ByteLevel\", \"add_prefix_space\": true, \"trim_offsets\": true, "
+                "\"use_regex\": true}"},
+    {.name = "llama",
+     .list_key = "tokenizer.ggml.scores",
+     .pieces = true,
+     .add_bos = true,
+     .decoder =
+         "{\"type\": \"Sequence\", \"decoders\": [\n    {\"type\": \"Replace\", \"pattern\": "
+         "{\"String\": \"\u2581\"}, \"content\": \" \"},\n    {\"type\": \"ByteFallback\"},\n"
+         "    {\"type\": \"Fuse\"},\n    {\"type\": \"Strip\", \"content\": \" \", \"start\": "
+         "1, \"stop\": 0}]}"},
+};
 
 typedef struct vocabulary {
     const axl_gguf *g;
-    const pre_tokenizer *pre;
-    text_ref *tokens; // [n], owned
+    const form *form;
+    const pre_tokenizer *pre; // NULL for pieces
+    axl_gguf_text *tokens;    // [n], owned
     int64_t n;
-    const axl_gguf_value *types, *merges; // types may be NULL
-    int64_t role[N_ROLES];                // ids, or -1
+    const axl_gguf_value *types, *order; // types may be NULL; order: merges or scores
+    int64_t role[N_ROLES];               // ids, or -1
     bool add_bos, add_eos;
 } vocabulary;
 
@@ -106,7 +127,7 @@ static axl_status read_tokens(const axl_gguf_value *list, vocabulary *v)
     axl_status status = AXL_OK;
     const char *path = axl_gguf_path(v->g);
     size_t at = 0;
-    text_ref t;
+    axl_gguf_text t;
 
     AXL_REQUIRE(list != NULL && list->item_kind == AXL_GGUF_STRING && list->count > 0 &&
                     list->count <= INT32_MAX,
@@ -121,8 +142,33 @@ static axl_status read_tokens(const axl_gguf_value *list, vocabulary *v)
                 "%s: tokenizer.ggml.token_type has %llu entries, there are %llu tokens", path,
                 (unsigned long long)(v->types != NULL ? v->types->count : 0),
                 (unsigned long long)list->count);
-    AXL_REQUIRE(v->merges != NULL && v->merges->item_kind == AXL_GGUF_STRING, AXL_E_INPUT,
-                "%s: the metadata lacks tokenizer.ggml.merges; a BPE tokenizer needs them", path);
+    bool fits = v->order != NULL && (v->form->pieces ? v->order->item_kind == AXL_GGUF_F32 &&
+                                                           v->order->count == list->count
+                                                     : v->order->item_kind == AXL_GGUF_STRING);
+    AXL_REQUIRE(fits, AXL_E_INPUT,
+                "%s: the metadata lacks %s, without which a tokenizer cannot merge", path,
+                v->form->list_key);
+out:
+    return status;
+}
+
+static axl_status find_form(const axl_gguf *g, const form **out)
+{
+    axl_status status = AXL_OK;
+    const char *text = "";
+    size_t at = 0, n = 0;
+
+    (void)axl_gguf_next_string(axl_gguf_find(g, "tokenizer.ggml.model"), &at, &text, &n);
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        if (strlen(forms[i].name) != n || memcmp(forms[i].name, text, n) != 0)
+            continue;
+        *out = &forms[i];
+        goto out;
+    }
+    AXL_FAIL(AXL_E_UNSUPPORTED,
+             "%s: tokenizer.ggml.model is \"%.*s\"; gpt2 (byte-level BPE) and llama "
+             "(sentencepiece BPE) can be imported",
+             axl_gguf_path(g), (int)(n < 64 ? n : 64), text);
 out:
     return status;
 }
@@ -130,27 +176,27 @@ out:
 static axl_status read_vocabulary(const axl_gguf *g, vocabulary *v)
 {
     axl_status status = AXL_OK;
-    const char *model = "", *path = axl_gguf_path(g);
-    size_t at = 0, n = 0;
 
     v->g = g;
-    (void)axl_gguf_next_string(axl_gguf_find(g, "tokenizer.ggml.model"), &at, &model, &n);
-    AXL_REQUIRE(n == 4 && memcmp(model, "gpt2", 4) == 0, AXL_E_UNSUPPORTED,
-                "%s: tokenizer.ggml.model is \"%.*s\"; only gpt2 (byte-level BPE) can be imported",
-                path, (int)(n < 64 ? n : 64), model);
-    AXL_TRY(find_pre(g, &v->pre));
+    AXL_TRY(find_form(g, &v->form));
+    if (!v->form->pieces)
+        AXL_TRY(find_pre(g, &v->pre));
     v->types = axl_gguf_find(g, "tokenizer.ggml.token_type");
-    v->merges = axl_gguf_find(g, "tokenizer.ggml.merges");
+    v->order = axl_gguf_find(g, v->form->list_key);
     AXL_TRY(read_tokens(axl_gguf_find(g, "tokenizer.ggml.tokens"), v));
     for (size_t i = 0; i < N_ROLES; i++) {
         v->role[i] = axl_gguf_int(axl_gguf_find(g, roles[i][1]), 0, -1);
-        AXL_REQUIRE(v->role[i] < v->n, AXL_E_INPUT, "%s: %s is %lld, there are %lld tokens", path,
-                    roles[i][1], (long long)v->role[i], (long long)v->n);
+        AXL_REQUIRE(v->role[i] < v->n, AXL_E_INPUT, "%s: %s is %lld, there are %lld tokens",
+                    axl_gguf_path(g), roles[i][1], (long long)v->role[i], (long long)v->n);
     }
-    v->add_bos = axl_gguf_bool(axl_gguf_find(g, "tokenizer.ggml.add_bos_token"), v->pre->add_bos) &&
-                 v->role[0] >= 0;
-    v->add_eos =
-        axl_gguf_bool(axl_gguf_find(g, "tokenizer.ggml.add_eos_token"), false) && v->role[1] >= 0;
+    for (int64_t id = 0; id < v->n && v->form->pieces && v->role[ROLE_UNK] < 0; id++)
+        if (type_of(v, id) == TOKEN_UNKNOWN)
+            v->role[ROLE_UNK] = id;
+    bool add_bos = v->form->add_bos || (v->pre != NULL && v->pre->add_bos);
+    v->add_bos = axl_gguf_bool(axl_gguf_find(g, "tokenizer.ggml.add_bos_token"), add_bos) &&
+                 v->role[ROLE_BOS] >= 0;
+    v->add_eos = axl_gguf_bool(axl_gguf_find(g, "tokenizer.ggml.add_eos_token"), false) &&
+                 v->role[ROLE_EOS] >= 0;
 out:
     return status;
 }
@@ -189,10 +235,31 @@ out:
     return status;
 }
 
-static axl_status put_pre_tokenizer(const pre_tokenizer *pre, axl_str *out)
+// Pieces are split nowhere: spaces become U+2581, one is put in front unless the metadata says no.
+static axl_status put_piece_normalizer(const vocabulary *v, axl_str *out)
 {
     axl_status status = AXL_OK;
+    bool prefix = axl_gguf_bool(axl_gguf_find(v->g, "tokenizer.ggml.add_space_prefix"), true);
 
+    AXL_TRY(axl_str_printf(
+        out,
+        "  \"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [\n    %s{\"type\": "
+        "\"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"\u2581\"}]},\n"
+        "  \"pre_tokenizer\": null,\n",
+        prefix ? "{\"type\": \"Prepend\", \"prepend\": \"\u2581\"},\n    " : ""));
+out:
+    return status;
+}
+
+static axl_status put_pre_tokenizer(const vocabulary *v, axl_str *out)
+{
+    axl_status status = AXL_OK;
+    const pre_tokenizer *pre = v->pre;
+
+    if (pre == NULL) {
+        AXL_TRY(put_piece_normalizer(v, out));
+        goto out;
+    }
     AXL_TRY(axl_str_printf(out, "  \"normalizer\": %s,\n  \"pre_tokenizer\": ",
                            pre->nfc ? "{\"type\": \"NFC\"}" : "null"));
     if (pre->digits)
@@ -231,14 +298,14 @@ static axl_status put_template_sequence(const vocabulary *v, const char *which, 
     axl_status status = AXL_OK;
 
     if (v->add_bos) {
-        AXL_TRY(put_template_token(v, 0, type_id, out));
+        AXL_TRY(put_template_token(v, ROLE_BOS, type_id, out));
         AXL_TRY(axl_str_puts(out, ", "));
     }
     AXL_TRY(
         axl_str_printf(out, "{\"Sequence\": {\"id\": \"%s\", \"type_id\": %d}}", which, type_id));
     if (v->add_eos) {
         AXL_TRY(axl_str_puts(out, ", "));
-        AXL_TRY(put_template_token(v, 1, type_id, out));
+        AXL_TRY(put_template_token(v, ROLE_EOS, type_id, out));
     }
 out:
     return status;
@@ -262,8 +329,9 @@ static axl_status put_post_processor(const vocabulary *v, axl_str *out)
     AXL_TRY(axl_str_puts(out, ", "));
     AXL_TRY(put_template_sequence(v, "B", 1, out));
     AXL_TRY(axl_str_puts(out, "], \"special_tokens\": {"));
-    for (size_t i = 0; i < 2; i++) {
-        if (!(i == 0 ? v->add_bos : v->add_eos) || (!first && v->role[0] == v->role[1]))
+    for (size_t i = ROLE_BOS; i <= ROLE_EOS; i++) {
+        if (!(i == ROLE_BOS ? v->add_bos : v->add_eos) ||
+            (!first && v->role[ROLE_BOS] == v->role[ROLE_EOS]))
             continue;
         AXL_TRY(axl_str_puts(out, first ? "" : ", "));
         AXL_TRY(put_token(v, v->role[i], out));
@@ -286,7 +354,9 @@ static axl_status put_merges(const vocabulary *v, axl_str *out)
     size_t at = 0, n, k = 0;
 
     AXL_TRY(axl_str_puts(out, "    \"merges\": ["));
-    while (axl_gguf_next_string(v->merges, &at, &text, &n)) {
+    if (v->form->pieces)
+        AXL_TRY(axl_gguf_put_spm_merges(v->tokens, v->n, v->types, v->order, out));
+    while (axl_gguf_next_string(v->order, &at, &text, &n)) {
         const char *space = n > 1 ? memchr(text + 1, ' ', n - 1) : NULL;
         AXL_REQUIRE(space != NULL && space < text + n - 1 && axl_utf8_invalid_at(text, n) == n,
                     AXL_E_INPUT, "%s: merge %zu of tokenizer.ggml.merges is not two tokens",
@@ -308,13 +378,21 @@ static axl_status put_model(const vocabulary *v, axl_str *out)
     axl_status status = AXL_OK;
     bool first = true;
 
+    bool pieces = v->form->pieces;
+    AXL_TRY(axl_str_puts(
+        out,
+        "  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": "));
+    if (pieces && v->role[ROLE_UNK] >= 0)
+        AXL_TRY(put_token(v, v->role[ROLE_UNK], out));
+    else
+        AXL_TRY(axl_str_puts(out, "null"));
     AXL_TRY(axl_str_printf(
         out,
-        "  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": null,\n"
-        "    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n"
-        "    \"fuse_unk\": false,\n    \"byte_fallback\": false,\n    \"ignore_merges\": %s,\n"
+        ",\n    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n"
+        "    \"fuse_unk\": %s,\n    \"byte_fallback\": %s,\n    \"ignore_merges\": %s,\n"
         "    \"vocab\": {",
-        v->pre->ignore_merges ? "true" : "false"));
+        pieces ? "true" : "false", pieces ? "true" : "false",
+        !pieces && v->pre->ignore_merges ? "true" : "false"));
     for (int64_t id = 0; id < v->n; id++) {
         if (type_of(v, id) == TOKEN_UNUSED || v->tokens[id].n == 0) // fillers up to a round size
             continue;
@@ -337,11 +415,9 @@ static axl_status put_tokenizer(const vocabulary *v, axl_str *out)
     AXL_TRY(axl_str_puts(
         out, "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n"));
     AXL_TRY(put_added(v, out));
-    AXL_TRY(put_pre_tokenizer(v->pre, out));
+    AXL_TRY(put_pre_tokenizer(v, out));
     AXL_TRY(put_post_processor(v, out));
-    AXL_TRY(axl_str_puts(out,
-                         "  \"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": true, "
-                         "\"trim_offsets\": true, \"use_regex\": true},\n"));
+    AXL_TRY(axl_str_printf(out, "  \"decoder\": %s,\n", v->form->decoder));
     AXL_TRY(put_model(v, out));
 out:
     return status;

@@ -13,6 +13,8 @@ import sys
 import gguf
 import numpy as np
 
+from make_gguf import write_spm
+
 
 def safetensors(header, data=b""):
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
@@ -67,6 +69,7 @@ def write_gguf(out):
     (out / "count").write_bytes(head + struct.pack("<IIQ", 9, 10, 2 ** 61))
     (out / "none").write_bytes(b"GGUF" + struct.pack("<IQQ", 2, 0, 0))
 
+    write_spm(out / "pieces")
     # the smallest model that imports: one layer, one head
     w = gguf.GGUFWriter(out / "model", "llama")
     w.add_block_count(1)

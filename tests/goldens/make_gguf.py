@@ -4,7 +4,8 @@
 quants.gguf holds, for every storage type T that is supported, a tensor "T" of random blocks and a
 tensor "expect.T" with what gguf.quants.dequantize makes of it, and metadata of every kind.
 tiny_llama.gguf and tiny_qwen2.gguf are whole models of two layers with a byte-level tokenizer;
-their quantised weights are made by the package too.
+their quantised weights are made by the package too. tiny_spm.gguf has a sentencepiece vocabulary
+and no layer.
 
 Needs: pip install numpy gguf
 Example: python tests/goldens/make_gguf.py tests/data/io
@@ -150,12 +151,38 @@ def write_model(path, arch, rng, tied):
     w.close()
 
 
+def write_spm(path):
+    pieces = [("<unk>", 0, 2), ("<s>", 0, 3), ("</s>", 0, 3), ("<0x41>", 0, 6), ("\u2581", -9, 1),
+              ("a", -9, 1), ("b", -9, 1), ("c", -9, 1), ("bc", -1, 1), ("ab", -1, 1),
+              ("abc", -2, 1), ("\u2581a", -1, 1), ("\u2581ab", -3, 1), ("<user>", 0, 4)]
+    w = gguf.GGUFWriter(path, "llama")
+    w.add_block_count(1)
+    w.add_context_length(8)
+    w.add_embedding_length(4)
+    w.add_feed_forward_length(4)
+    w.add_head_count(2)
+    w.add_layer_norm_rms_eps(1e-5)
+    w.add_tokenizer_model("llama")
+    w.add_token_list([text for text, _, _ in pieces])
+    w.add_token_scores([float(score) for _, score, _ in pieces])
+    w.add_token_types([kind for _, _, kind in pieces])
+    w.add_bos_token_id(1)
+    w.add_eos_token_id(2)
+    w.add_tensor("token_embd.weight", np.ones((len(pieces), 4), np.float16))
+    w.add_tensor("output_norm.weight", np.ones(4, np.float32))
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+
+
 def main():
     out = pathlib.Path(sys.argv[1])
     out.mkdir(parents=True, exist_ok=True)
     write_quants(out / "quants.gguf", np.random.default_rng(2))
     write_model(out / "tiny_llama.gguf", "llama", np.random.default_rng(3), True)
     write_model(out / "tiny_qwen2.gguf", "qwen2", np.random.default_rng(4), False)
+    write_spm(out / "tiny_spm.gguf")
 
 
 if __name__ == "__main__":

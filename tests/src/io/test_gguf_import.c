@@ -166,6 +166,31 @@ static void the_tokenizer_is_rebuilt(void **state)
     axl_str_fini(&chat);
 }
 
+// A sentencepiece vocabulary has scores; the merges are found again, ties in a fixed order.
+static void pieces_get_their_merges_back(void **state)
+{
+    (void)state;
+    static const char *const merges[][2] = {{"b", "c"},      {"a", "b"},  {"\u2581", "a"},
+                                            {"ab", "c"},     {"a", "bc"}, {"\u2581a", "b"},
+                                            {"\u2581", "ab"}};
+    axl_json *t = NULL;
+    CHECK_OK(axl_gguf_import(AXL_TEST_DATA "/io/tiny_spm.gguf", SCRATCH, NULL));
+    CHECK_OK(axl_json_read(SCRATCH "/tokenizer.json", &t));
+    axl_json *model = axl_json_get(t, "model"), *list = axl_json_get(model, "merges");
+    assert_int_equal(axl_json_count(list), 7);
+    for (size_t i = 0; i < 7; i++)
+        for (size_t k = 0; k < 2; k++)
+            assert_string_equal(axl_json_string(axl_json_at(axl_json_at(list, i), k), ""),
+                                merges[i][k]);
+    assert_true(axl_json_bool(axl_json_get(model, "byte_fallback"), false));
+    assert_string_equal(axl_json_string(axl_json_get(model, "unk_token"), ""), "<unk>");
+    assert_int_equal(axl_json_count(axl_json_get(t, "added_tokens")), 4);
+    axl_json *normalizers = axl_json_get(axl_json_get(t, "normalizer"), "normalizers");
+    assert_int_equal(axl_json_count(normalizers), 2);
+    assert_int_equal(axl_json_count(axl_json_get(axl_json_get(t, "post_processor"), "single")), 2);
+    axl_json_free(t);
+}
+
 // Writes LLAMA with `from` (its first occurrence) replaced by `to` of the same length.
 static void put_changed(const char *from, const char *to)
 {
@@ -192,6 +217,7 @@ static void what_cannot_be_imported_is_named(void **state)
         {"gpt2", "t5xx", AXL_E_UNSUPPORTED, "tokenizer.ggml.model is \"t5xx\""},
         {"tokenizer.ggml.merges", "tokenizer.ggml.merged", AXL_E_INPUT,
          "lacks tokenizer.ggml.merges"},
+        {"gpt2", "bert", AXL_E_UNSUPPORTED, "tokenizer.ggml.model is \"bert\""},
         {"tokenizer.ggml.tokens", "tokenizer.ggml.tokenz", AXL_E_INPUT,
          "lacks tokenizer.ggml.tokens"},
         {"llama.block_count", "llama.block_cownt", AXL_E_INPUT, "lacks llama.block_count"},
@@ -244,6 +270,7 @@ int main(void)
         cmocka_unit_test_teardown(qwen2_keeps_its_rows_and_its_head, clean),
         cmocka_unit_test_teardown(a_dtype_can_be_asked_for, clean),
         cmocka_unit_test_teardown(the_tokenizer_is_rebuilt, clean),
+        cmocka_unit_test_teardown(pieces_get_their_merges_back, clean),
         cmocka_unit_test_teardown(what_cannot_be_imported_is_named, clean),
         cmocka_unit_test_teardown(the_cache_is_filled_once, clean),
     };
