@@ -12,16 +12,17 @@
 
 #define PIECE_ELEMENTS 65536 // read at a time
 
-static const char usage[] =
-    "usage: axl-dist inspect PATH [OTHER] [--no-stats]\n"
-    "\n"
-    "Prints what is in a .safetensors or .gguf file, a model directory or a tokenizer: settings,\n"
-    "and for each tensor its name, dtype, shape, minimum, maximum, mean, standard deviation and\n"
-    "the number of NaN. With OTHER it prints where the two differ.\n"
-    "\n"
-    "  --no-stats   names, dtypes and shapes only; no tensor is read\n"
-    "\n"
-    "example: axl-dist inspect models/SmolLM2-135M outputs/devil\n";
+static const char usage[] = "usage: axl-dist inspect PATH [OTHER] [--no-stats]\n"
+                            "\n"
+                            "Prints what is in a .safetensors or .gguf file, a model directory, a "
+                            "checkpoint or a tokenizer:\n"
+                            "settings, and for each tensor its name, dtype, shape, minimum, "
+                            "maximum, mean, standard deviation and\n"
+                            "the number of NaN. With OTHER it prints where the two differ.\n"
+                            "\n"
+                            "  --no-stats   names, dtypes and shapes only; no tensor is read\n"
+                            "\n"
+                            "example: axl-dist inspect models/SmolLM2-135M outputs/devil\n";
 
 typedef struct arguments {
     const char *path, *other;

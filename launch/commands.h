@@ -6,6 +6,7 @@
 int axl_cmd_config_schema(int argc, char **argv);
 int axl_cmd_explain(int argc, char **argv);
 int axl_cmd_import(int argc, char **argv);
+int axl_cmd_merge(int argc, char **argv);
 int axl_cmd_preprocess(int argc, char **argv);
 int axl_cmd_render(int argc, char **argv);
 int axl_cmd_inspect(int argc, char **argv);

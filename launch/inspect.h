@@ -4,6 +4,7 @@
 #ifndef AXL_LAUNCH_INSPECT_H
 #define AXL_LAUNCH_INSPECT_H
 
+#include "src/base/dtype.h"
 #include "src/base/status.h"
 #include "src/base/str.h"
 #include "src/io/safetensors.h"
@@ -40,6 +41,11 @@ typedef struct axl_inspect_kind {
 
 extern const axl_inspect_kind *const axl_inspect_kinds[];
 extern const int axl_n_inspect_kinds;
+
+extern const axl_inspect_kind axl_inspect_checkpoint; // inspect_checkpoint.c
+
+// Element i of an array of any dtype.
+double axl_inspect_element(const unsigned char *data, axl_dtype dtype, int64_t i);
 
 // Opens a path as the first kind that knows it. AXL_E_INPUT when none does.
 axl_status axl_inspected_open(const char *path, axl_inspected *out);

@@ -1,4 +1,5 @@
-// The kinds of things that `axl-dist inspect` opens: GGUF, safetensors, model directories, tokenizers.
+// The kinds of things that `axl-dist inspect` opens: GGUF, safetensors, model directories, tokenizers;
+// checkpoints have a file of their own.
 #include "launch/inspect.h"
 
 #include "src/base/mem.h"
@@ -46,8 +47,7 @@ static double small_float(unsigned char x, int e, int m, bool has_infinity)
     return x & 0x80 ? -v : v;
 }
 
-// Element i of an array of any dtype.
-static double element_at(const unsigned char *data, axl_dtype dtype, int64_t i)
+double axl_inspect_element(const unsigned char *data, axl_dtype dtype, int64_t i)
 {
     const unsigned char *p = data + (size_t)i * axl_dtype_size(dtype);
     float f = 0.0f;
@@ -99,7 +99,7 @@ static void describe(const axl_tensor_entry *e, axl_inspected_tensor *out)
 static void read_entry(const axl_tensor_entry *e, int64_t first, int64_t n, double *dst)
 {
     for (int64_t i = 0; i < n; i++)
-        dst[i] = element_at(e->data, e->spec.dtype, first + i);
+        dst[i] = axl_inspect_element(e->data, e->spec.dtype, first + i);
 }
 
 // --- safetensors
@@ -350,8 +350,8 @@ static void hfdir_close(void *handle)
 static const axl_inspect_kind hfdir_kind = {"model directory", hfdir_is, hfdir_open, hfdir_read,
                                             hfdir_close};
 
-const axl_inspect_kind *const axl_inspect_kinds[] = {&safetensors_kind, &gguf_kind, &hfdir_kind,
-                                                     &tokenizer_kind};
+const axl_inspect_kind *const axl_inspect_kinds[] = {
+    &safetensors_kind, &gguf_kind, &axl_inspect_checkpoint, &hfdir_kind, &tokenizer_kind};
 const int axl_n_inspect_kinds = sizeof axl_inspect_kinds / sizeof *axl_inspect_kinds;
 
 static int compare_name(const void *a, const void *b)

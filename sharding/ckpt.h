@@ -105,13 +105,6 @@ int axl_ckpt_n_files(const axl_ckpt *k);
 const char *axl_ckpt_file_name(const axl_ckpt *k, int i);
 axl_status axl_ckpt_read_file(axl_ckpt *k, const char *name, axl_str *out);
 
-// Reads every row of a floating tensor once, and says what is in it.
-typedef struct axl_ckpt_stats {
-    double min, max, mean, rms;  // of the finite elements
-    int64_t n_not_finite, count; // count: all elements
-} axl_ckpt_stats;
-axl_status axl_ckpt_entry_stats(axl_ckpt *k, const axl_ckpt_entry *e, axl_ckpt_stats *out);
-
 // The path of the newest complete checkpoint-N of output_dir (the highest N; one that does not open is
 // passed over with a warning), owned by the caller; NULL when there is none.
 axl_status axl_ckpt_latest(const char *output_dir, char **out);

@@ -1,5 +1,5 @@
-// From a step checkpoint to a Hugging Face directory, and a look at its numbers. The hard part is that
-// no tensor is ever held: rows are read, cast and written in blocks, and the ranks share them.
+// From a step checkpoint to a Hugging Face directory. The hard part is that no tensor is ever held: rows
+// are read, cast and written in blocks, and the ranks share them.
 #include "sharding/ckpt_impl.h"
 
 #include "src/base/mem.h"
@@ -7,8 +7,6 @@
 #include "src/io/hfdir.h"
 #include "src/io/json.h"
 
-#include <float.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,59 +40,6 @@ static int64_t block_rows(const axl_ckpt_entry *e)
     const int64_t n = row_bytes > 0 ? BLOCK_BYTES / row_bytes : 1;
     return n > 0 ? n : 1;
 }
-
-// ---- statistics
-
-static void add_stats(axl_ckpt_stats *s, const float *x, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++) {
-        const double v = (double)x[i];
-        if (!isfinite(v)) {
-            s->n_not_finite++;
-            continue;
-        }
-        s->min = v < s->min ? v : s->min;
-        s->max = v > s->max ? v : s->max;
-        s->mean += v;
-        s->rms += v * v;
-    }
-    s->count += n;
-}
-
-axl_status axl_ckpt_entry_stats(axl_ckpt *k, const axl_ckpt_entry *e, axl_ckpt_stats *out)
-{
-    axl_status status = AXL_OK;
-    axl_ckpt_stats s = {.min = DBL_MAX, .max = -DBL_MAX};
-    const int64_t step = block_rows(e), row = row_elements(e);
-    void *raw = NULL;
-    float *values = NULL;
-
-    AXL_REQUIRE(is_float(e->dtype), AXL_E_UNSUPPORTED, "%s/%s is %s: no statistics", e->group,
-                e->name, axl_dtype_name(e->dtype));
-    AXL_TRY(axl_calloc((size_t)(step * row), axl_dtype_size(e->dtype), "rows", &raw));
-    AXL_TRY(axl_calloc((size_t)(step * row), sizeof *values, "rows", &values));
-    for (int64_t at = 0; at < e->dims[0]; at += step) {
-        const int64_t n = e->dims[0] - at < step ? e->dims[0] - at : step;
-        AXL_TRY(axl_ckpt_read_rows(k, e->group, e->name, at, n, raw));
-        (void)axl_convert_to_f32(raw, e->dtype, values, (size_t)(n * row));
-        add_stats(&s, values, n * row);
-    }
-    const int64_t finite = s.count - s.n_not_finite;
-    if (finite > 0) {
-        s.mean /= (double)finite;
-        s.rms = sqrt(s.rms / (double)finite);
-    } else {
-        s.min = s.max = s.mean = s.rms = 0.0;
-    }
-    *out = s;
-
-out:
-    free(raw);
-    free(values);
-    return status;
-}
-
-// ---- merging
 
 typedef struct merging {
     axl_comm *comm;

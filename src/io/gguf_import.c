@@ -223,25 +223,6 @@ out:
     return status;
 }
 
-static axl_status refuse_existing(const char *dir)
-{
-    axl_status status = AXL_OK;
-    axl_str path = {0};
-    static const char *const names[] = {"config.json", "model.safetensors",
-                                        "model.safetensors.index.json"};
-
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        axl_str_clear(&path);
-        AXL_TRY(axl_str_printf(&path, "%s/%s", dir, names[i]));
-        AXL_REQUIRE(!axl_path_exists(path.data), AXL_E_INPUT,
-                    "%s: is there already and would be overwritten; choose another directory",
-                    path.data);
-    }
-out:
-    axl_str_fini(&path);
-    return status;
-}
-
 axl_status axl_gguf_import(const char *path, const char *out_dir,
                            const axl_gguf_import_options *options)
 {
@@ -252,7 +233,7 @@ axl_status axl_gguf_import(const char *path, const char *out_dir,
 
     AXL_TRY(axl_gguf_open(path, &g));
     AXL_TRY(axl_gguf_read_model(g, &m));
-    AXL_TRY(refuse_existing(out_dir));
+    AXL_TRY(axl_hfdir_check_free(out_dir));
     AXL_TRY(axl_dir_make(out_dir));
     AXL_TRY(axl_gguf_write_tokenizer(g, out_dir));
     AXL_TRY(write_weights(g, &m, out_dir, options != NULL ? options->dtype : AXL_GGUF_KEEP_DTYPE,

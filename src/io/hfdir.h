@@ -41,6 +41,9 @@ axl_status axl_hfdir_read_rows(const axl_hfdir *d, const axl_tensor_spec *want, 
 
 #define AXL_HFDIR_SHARD_BYTES 50000000000u // transformers 5 starts a new file at 50 GB
 
+// Fails with AXL_E_INPUT, naming the file, when dir holds a model already that writing would replace.
+axl_status axl_hfdir_check_free(const char *dir);
+
 // The files of a directory to be written.
 typedef struct axl_hfdir_plan {
     axl_safetensors_plan *files; // [n_files], owned

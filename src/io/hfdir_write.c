@@ -356,3 +356,22 @@ void axl_hfdir_writer_destroy(axl_hfdir_writer *w)
     free(w->dir);
     free(w);
 }
+
+axl_status axl_hfdir_check_free(const char *dir)
+{
+    axl_status status = AXL_OK;
+    axl_str path = {0};
+    static const char *const names[] = {"config.json", "model.safetensors",
+                                        "model.safetensors.index.json"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        axl_str_clear(&path);
+        AXL_TRY(axl_str_printf(&path, "%s/%s", dir, names[i]));
+        AXL_REQUIRE(!axl_path_exists(path.data), AXL_E_INPUT,
+                    "%s: is there already and would be overwritten; choose another directory",
+                    path.data);
+    }
+out:
+    axl_str_fini(&path);
+    return status;
+}

@@ -1,6 +1,8 @@
 // RUN: np=1
-// The commands import and inspect, as a user types them: exit codes and what they print.
+// The commands import, inspect and merge, as a user types them: exit codes and what they print.
+#include "comm/comm.h"
 #include "launch/commands.h"
+#include "sharding/ckpt.h"
 #include "src/io/file.h"
 #include "src/io/hfdir.h"
 #include "tests/check.h"
@@ -123,12 +125,49 @@ static void statistics_are_right(void **state)
         "inspect", SCRATCH "/x.safetensors");
 }
 
+// A checkpoint of one tensor and a config.json, as the trainer would leave it.
+static void save_checkpoint(void)
+{
+    static const float x[] = {1, 2, 3, 4.5f};
+    static const char config[] = "{\"model_type\": \"llama\", \"dtype\": \"bfloat16\"}";
+    const axl_ckpt_tensor tensor = {"model", "a.weight", AXL_F32, 2, {2, 2}, 0, 2, x};
+    const axl_ckpt_file file = {"config.json", config, sizeof config - 1};
+    const axl_ckpt_options o = {.dir = SCRATCH,
+                                .step = 5,
+                                .tensors = &tensor,
+                                .n_tensors = 1,
+                                .meta_json = "{}",
+                                .files = &file,
+                                .n_files = 1};
+    axl_comm *world = NULL;
+    CHECK_OK(axl_comm_init(NULL, NULL, &world));
+    CHECK_OK(axl_ckpt_write(world, &o, NULL));
+    axl_comm_finalize(world);
+}
+
+static void checkpoints_are_inspected_and_merged(void **state)
+{
+    (void)state;
+    save_checkpoint();
+    RUN(axl_cmd_inspect, 0, "model/a.weight F32     [2, 2]", "inspect", SCRATCH "/checkpoint-5");
+    RUN(axl_cmd_inspect, 0, "embedded: config.json", "inspect", SCRATCH "/checkpoint-5");
+    RUN(axl_cmd_merge, 0, "example:", "merge", "--help");
+    RUN(axl_cmd_merge, 2, "--help", "merge", SCRATCH "/checkpoint-5");
+    RUN(axl_cmd_merge, 2, "index.h5", "merge", "no/such", "-o", SCRATCH "2");
+    RUN(axl_cmd_merge, 2, "bfloat16", "merge", SCRATCH, "-o", SCRATCH "2", "--dtype=bf17");
+    RUN(axl_cmd_merge, 0, "checkpoint-5: merged", "merge", SCRATCH, "-o", SCRATCH "2");
+    RUN(axl_cmd_merge, 2, "would be overwritten", "merge", SCRATCH, "-o", SCRATCH "2");
+    RUN(axl_cmd_inspect, 0, "a.weight BF16    [2, 2]                        1          4.5",
+        "inspect", SCRATCH "2");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(bad_usage_exits_2, clean),
         cmocka_unit_test_teardown(imported_models_are_inspected, clean),
         cmocka_unit_test_teardown(statistics_are_right, clean),
+        cmocka_unit_test_teardown(checkpoints_are_inspected_and_merged, clean),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
