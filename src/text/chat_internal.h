@@ -1,0 +1,64 @@
+// Shared by chat*.c only.
+#ifndef AXL_TEXT_CHAT_INTERNAL_H
+#define AXL_TEXT_CHAT_INTERNAL_H
+
+#include "src/text/chat.h"
+#include "src/text/jinja.h"
+
+// Which characters of a text are trained: mask[begin .. begin + n) of the scratch, 1 byte each.
+typedef struct chat_mask {
+    bool given; // a list of parts or spans stands in the data, maybe an empty one
+    size_t begin, n;
+} chat_mask;
+
+enum { CHAT_CONTENT, CHAT_THINKING, CHAT_N_FIELDS };
+
+typedef struct chat_turn {
+    axl_json *message; // borrowed from scratch->messages
+    bool trained;
+    chat_mask mask[CHAT_N_FIELDS];
+} chat_turn;
+
+struct axl_chat_encoder {
+    axl_chat_options o; // with defaults filled in
+    const axl_tokenizer *tokenizer;
+    axl_jinja *jinja; // owned
+    int32_t *eot;     // [n_eot] ids, owned
+    int n_eot;
+    int32_t eos; // -1: none
+    bool mistral;
+};
+
+struct axl_chat_scratch {
+    axl_json *messages; // owned
+    axl_json *tools;    // owned; NULL: none
+    chat_turn *turns;   // [n_turns], owned
+    size_t n_turns, turns_capacity;
+    unsigned char *mask; // owned
+    size_t n_mask, mask_capacity;
+    axl_str text, dummy;          // the conversation; with one turn replaced
+    axl_token_buffer ids, window; // of text; of the part of dummy that differs
+    int32_t *labels;              // [ids.n], owned
+    size_t labels_capacity;
+};
+
+// chat_messages.c: the row to s->messages, s->tools, s->turns.
+axl_status axl_chat_read_row(const axl_chat_encoder *c, axl_chat_scratch *s, const axl_json *row);
+
+// chat_spans.c
+typedef struct chat_span {
+    int64_t a, b; // tokens [a, b) of s->ids; a = -1: not found
+} chat_span;
+
+// The tokens that depend on turn i: its content and whatever else its message holds.
+axl_status axl_chat_find_turn(const axl_chat_encoder *c, axl_chat_scratch *s, size_t i,
+                              chat_span *out);
+// Labels the tokens of one field of turn i whose characters are all trained.
+axl_status axl_chat_label_field(const axl_chat_encoder *c, axl_chat_scratch *s, size_t i,
+                                int field);
+
+// chat.c: renders messages with the encoder's variables into out.
+axl_status axl_chat_render_into(const axl_chat_encoder *c, axl_json *messages, axl_json *tools,
+                                bool add_generation_prompt, axl_str *out);
+
+#endif

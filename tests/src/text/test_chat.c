@@ -1,0 +1,197 @@
+// RUN: np=1
+// Labels of chat_template rows against the records of data/chat: token for token, with a tokenizer cut
+// down to what these rows need. Other records and tokenizers can be given: test_chat RECORDS DIR.
+#include "src/io/file.h"
+#include "src/text/chat.h"
+#include "tests/check.h"
+
+#include <stdlib.h>
+
+static const char *records_path = AXL_TEST_DATA "/chat/records.jsonl";
+static const char *tokenizers_dir = AXL_TEST_DATA "/chat";
+
+#define MAX_PAIRS 16
+
+// The entry's keys as a caller would read them from the configuration.
+typedef struct entry {
+    axl_chat_options o;
+    axl_chat_pair mappings[MAX_PAIRS], roles[MAX_PAIRS];
+    const char *train[MAX_PAIRS], *eot[MAX_PAIRS];
+} entry;
+
+static const char *word(const axl_json *v, const char *key)
+{
+    return axl_json_string(axl_json_get(v, key), NULL);
+}
+
+static axl_chat_train train_option(const axl_json *v, const char *key)
+{
+    static const char *const names[] = {"", "turn", "all", "last", "none"};
+    const char *name = word(v, key);
+
+    for (int i = 1; name != NULL && i < 5; i++)
+        if (strcmp(names[i], name) == 0)
+            return (axl_chat_train)i;
+    return AXL_CHAT_TRAIN_DEFAULT;
+}
+
+static const char *const *read_list(const axl_json *list, const char **out, int *n)
+{
+    if (!axl_json_is(list, AXL_JSON_ARRAY))
+        return NULL;
+    for (*n = 0; *n < (int)axl_json_count(list); (*n)++)
+        out[*n] = axl_json_string(axl_json_at(list, (size_t)*n), "");
+    return out;
+}
+
+static void read_maps(const axl_json *d, entry *e)
+{
+    axl_json *map = axl_json_get(d, "message_property_mappings"), *v;
+    const char *key;
+    void *it = NULL;
+
+    while (map != NULL && axl_json_next(map, &it, &key, &v))
+        e->mappings[e->o.n_mappings++] = (axl_chat_pair){key, axl_json_string(v, "")};
+    if (word(d, "message_field_role") != NULL) {
+        e->mappings[e->o.n_mappings++] = (axl_chat_pair){"role", word(d, "message_field_role")};
+        e->mappings[e->o.n_mappings++] =
+            (axl_chat_pair){"content", word(d, "message_field_content")};
+    }
+    e->o.mappings = e->o.n_mappings > 0 ? e->mappings : NULL;
+    map = axl_json_get(d, "roles");
+    it = NULL;
+    while (map != NULL && axl_json_next(map, &it, &key, &v))
+        for (size_t i = 0; i < axl_json_count(v); i++)
+            e->roles[e->o.n_roles++] = (axl_chat_pair){axl_json_string(axl_json_at(v, i), ""), key};
+    e->o.roles = e->o.n_roles > 0 ? e->roles : NULL;
+}
+
+static void read_entry(const axl_json *record, entry *e)
+{
+    const axl_json *cfg = axl_json_get(record, "cfg"), *d = axl_json_get(record, "dataset");
+    bool own = word(d, "chat_template") != NULL || word(d, "chat_template_jinja") != NULL;
+
+    memset(e, 0, sizeof *e);
+    e->o.chat_template = word(own ? d : cfg, "chat_template");
+    e->o.chat_template_jinja = word(own ? d : cfg, "chat_template_jinja");
+    e->o.template_kwargs = axl_json_get(cfg, "chat_template_kwargs");
+    e->o.tokenizer_name = word(record, "tokenizer");
+    e->o.field_messages = word(d, "field_messages");
+    e->o.field_tools = word(d, "field_tools");
+    e->o.field_thinking = word(d, "field_thinking");
+    e->o.field_training = word(d, "message_field_training");
+    e->o.field_training_detail = word(d, "message_field_training_detail");
+    read_maps(d, e);
+    e->o.roles_to_train =
+        read_list(axl_json_get(d, "roles_to_train"), e->train, &e->o.n_roles_to_train);
+    e->o.eot_tokens = read_list(axl_json_get(cfg, "eot_tokens"), e->eot, &e->o.n_eot_tokens);
+    e->o.train_on_eos = train_option(d, "train_on_eos");
+    e->o.train_on_eot = train_option(d, "train_on_eot");
+    e->o.train_on_inputs = axl_json_bool(axl_json_get(cfg, "train_on_inputs"), false);
+    e->o.drop_system_message = axl_json_bool(axl_json_get(d, "drop_system_message"), false);
+    e->o.split_thinking = axl_json_bool(axl_json_get(d, "split_thinking"), false);
+}
+
+static bool same(const axl_json *want, const int32_t *got, size_t n)
+{
+    if (want == NULL)
+        return true;
+    if (axl_json_count(want) != n)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (axl_json_int(axl_json_at(want, i), -1) != got[i])
+            return false;
+    return true;
+}
+
+static void print_ids(const char *what, const int32_t *ids, size_t n)
+{
+    printf("  %s", what);
+    for (size_t i = 0; i < n; i++)
+        printf(" %d", ids[i]);
+    printf("\n");
+}
+
+static axl_status encode(const axl_json *record, axl_tokenizer *t, axl_chat_scratch *s,
+                         axl_chat_sample *out)
+{
+    axl_status status = AXL_OK;
+    axl_json *special = axl_json_get(axl_json_get(record, "cfg"), "special_tokens"), *v;
+    axl_chat_encoder *c = NULL;
+    const char *key;
+    void *it = NULL;
+    entry e;
+
+    while (special != NULL && axl_json_next(special, &it, &key, &v))
+        AXL_TRY(axl_tokenizer_set_special(t, key, axl_json_string(v, "")));
+    read_entry(record, &e);
+    AXL_TRY(axl_chat_encoder_create(&e.o, t, &c));
+    AXL_TRY(axl_chat_encode(c, s, axl_json_get(record, "row"), out));
+out:
+    axl_chat_encoder_destroy(c);
+    return status;
+}
+
+static int check_record(const axl_json *record, axl_chat_scratch *s)
+{
+    axl_tokenizer *t = NULL;
+    axl_chat_sample got = {0};
+    char dir[600];
+    axl_status status;
+    bool fine;
+
+    (void)snprintf(dir, sizeof dir, "%s/%s", tokenizers_dir, word(record, "tokenizer"));
+    if (axl_tokenizer_load(dir, &t) != AXL_OK) {
+        print_message("%s: not run: %s\n", word(record, "id"), axl_error_message());
+        return 1;
+    }
+    status = encode(record, t, s, &got);
+    if (axl_json_get(record, "error") != NULL)
+        fine = status == AXL_E_INPUT || status == AXL_E_CONFIG;
+    else
+        fine = status == AXL_OK && same(axl_json_get(record, "ids"), got.ids, got.n) &&
+               same(axl_json_get(record, "labels"), got.labels, got.n);
+    if (!fine) {
+        printf("%s: %s\n", word(record, "id"), status == AXL_OK ? "differs" : axl_error_message());
+        print_ids("ids   ", got.ids, got.n);
+        print_ids("labels", got.labels, got.n);
+    }
+    axl_tokenizer_destroy(t);
+    return !fine;
+}
+
+static void rows_give_the_ids_and_labels_of_the_records(void **state)
+{
+    axl_chat_scratch *s = NULL;
+    axl_str text = {0};
+    int wrong = 0, n = 0;
+
+    (void)state;
+    CHECK_OK(axl_file_read(records_path, &text));
+    CHECK_OK(axl_chat_scratch_create(&s));
+    for (char *line = text.data, *end; (end = strchr(line, '\n')) != NULL; line = end + 1, n++) {
+        axl_json *record = NULL;
+
+        CHECK_OK(axl_json_parse(line, (size_t)(end - line), "records.jsonl", &record));
+        wrong += check_record(record, s);
+        axl_json_free(record);
+    }
+    axl_chat_scratch_destroy(s);
+    axl_str_fini(&text);
+    print_message("%d records, %d wrong\n", n, wrong);
+    assert_true(n > 0);
+    assert_int_equal(wrong, 0);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_give_the_ids_and_labels_of_the_records),
+    };
+
+    if (argc == 3) {
+        records_path = argv[1];
+        tokenizers_dir = argv[2];
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
