@@ -6,7 +6,7 @@
 
 // What a processor must have for a level is in features.h; a level includes those before it.
 typedef enum axl_cpu_level {
-    AXL_CPU_BASE, // any x86-64: the reference kernels with the library's gemm
+    AXL_CPU_BASE, // any x86-64: the reference kernels
     AXL_CPU_AVX2,
     AXL_CPU_AVX512,
     AXL_CPU_AVX512_BF16,

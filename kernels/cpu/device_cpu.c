@@ -17,8 +17,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define HUGE_PAGE  ((size_t)2 << 20)
-#define MAX_QUEUES 16
+#define HUGE_PAGE          ((size_t)2 << 20)
+#define MAX_QUEUES         16
+#define WORKSPACE_A_THREAD ((size_t)1 << 20) // tiles of attention; untouched pages cost nothing
 
 // The queue of a stream other than compute. All fields are guarded by cpu_state.mutex.
 typedef struct cpu_queue {
@@ -379,7 +380,7 @@ axl_status axl_cpu_device_create(const axl_kernels *kernels, int n_threads, axl_
     d->kernels = kernels;
     d->n_threads = n_threads > 0 ? n_threads : omp_get_max_threads();
     d->priv = state;
-    d->workspace_bytes = AXL_WORKSPACE_BYTES;
+    d->workspace_bytes = AXL_WORKSPACE_BYTES + (size_t)d->n_threads * WORKSPACE_A_THREAD;
     AXL_TRY(cpu_alloc(d, d->workspace_bytes, "the kernels' workspace", &d->workspace));
     AXL_TRY(axl_calloc(1, sizeof *d->compute, "a stream", &d->compute));
     *d->compute = (axl_stream){.device = d, .name = "compute"};

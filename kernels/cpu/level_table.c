@@ -1,0 +1,14 @@
+// One level's table: a copy of ref with what this level does better.
+#include "kernels/cpu/levels.h"
+
+axl_status AXL_CPU(rope_table)(axl_stream *s, const axl_rope_table_args *a)
+{
+    return axl_kernels_ref.rope_table(
+        s, a); // a few thousand cosines a step, as the C library rounds them
+}
+
+const axl_kernels AXL_CPU(kernels) = {.name = AXL_CPU_LEVEL_NAME,
+#define AXL_CPU_ROW(entry, args) .entry = AXL_CPU(entry),
+                                      AXL_KERNEL_LIST(AXL_CPU_ROW)
+#undef AXL_CPU_ROW
+};

@@ -1,0 +1,174 @@
+// Attention: packed sequences of odd lengths (one token, none), windows, softcap, grouped heads, head widths
+// 8 to 128, chunks whose positions differ (as in a ring), strides, adding.
+#include "tests/kernels/harness.h"
+
+#define ATTN_MAX_SEQS 12
+
+typedef struct attn_case {
+    kt_head head;
+    int32_t len_q[ATTN_MAX_SEQS], len_k[ATTN_MAX_SEQS]; // len_k all 0: as len_q
+    int32_t n_seqs, n_heads, n_kv_heads, head_dim, v_head_dim;
+    int32_t window;
+    int32_t pos_q, pos_k; // of the first row; both 0: no array is given
+    axl_mask mask;
+    float softcap;
+    int pad; // extra elements between tokens
+    bool accumulate;
+    bool grad_f32; // dq, dk, dv are f32 whatever the dtype
+} attn_case;
+
+#define CAUSAL          .mask = AXL_MASK_CAUSAL
+#define HEADS(h, hk, d) .n_heads = h, .n_kv_heads = hk, .head_dim = d, .v_head_dim = d
+
+static const attn_case attn_cases[] = {
+    {{"tiny", KT_GRAD}, {5, 1, 3}, {0}, 3, HEADS(2, 1, 8), CAUSAL},
+    {{"one_token", 0}, {1}, {0}, 1, HEADS(3, 1, 64), CAUSAL},
+    {{"many_short", 0}, {1, 2, 1, 0, 7, 1, 33, 16, 1}, {0}, 9, HEADS(6, 2, 16), CAUSAL},
+    {{"grouped_64", KT_GRAD}, {70, 130}, {0}, 2, HEADS(3, 1, 64), CAUSAL},
+    {{"grouped_two_kv", 0}, {200, 61, 3}, {0}, 3, HEADS(9, 3, 64), CAUSAL, .pad = 8},
+    {{"no_group_12", KT_GRAD}, {40, 9}, {0}, 2, HEADS(2, 2, 12), CAUSAL},
+    {{"wide_group_24", 0}, {57, 64}, {0}, 2, HEADS(7, 1, 24), CAUSAL, .accumulate = true},
+    {{"head_80", 0}, {150}, {0}, 1, HEADS(2, 1, 80), CAUSAL},
+    {{"head_96", 0}, {33, 100}, {0}, 2, HEADS(2, 2, 96), CAUSAL, .grad_f32 = true},
+    {{"head_128", 0},
+     {257},
+     {0},
+     1,
+     HEADS(2, 1, 128),
+     CAUSAL,
+     .pad = 4,
+     .accumulate = true,
+     .grad_f32 = true},
+    {{"narrow_values", KT_GRAD},
+     {20, 31},
+     {0},
+     2,
+     .n_heads = 2,
+     .n_kv_heads = 1,
+     .head_dim = 40,
+     .v_head_dim = 24,
+     CAUSAL},
+    {{"full_mask", KT_GRAD}, {30, 50}, {0}, 2, HEADS(4, 2, 32)},
+    {{"window", KT_GRAD}, {90, 20}, {0}, 2, HEADS(2, 1, 16), CAUSAL, .window = 13},
+    {{"window_one", 0}, {40}, {0}, 1, HEADS(2, 1, 16), CAUSAL, .window = 1},
+    {{"window_long", 0}, {700}, {0}, 1, HEADS(3, 1, 16), CAUSAL, .window = 130},
+    {{"window_full", 0}, {64, 200}, {0}, 2, HEADS(2, 2, 16), .window = 30},
+    {{"softcap", KT_GRAD}, {45, 80}, {0}, 2, HEADS(2, 1, 16), CAUSAL, .softcap = 2.0f},
+    {{"decode", 0}, {1, 1, 1}, {300, 1, 129}, 3, HEADS(6, 2, 64), .pos_q = 299, .pos_k = 0},
+    {{"ring_earlier", 0}, {50, 20}, {60, 20}, 2, HEADS(2, 1, 32), CAUSAL, .pos_q = 60, .pos_k = 0},
+    {{"ring_later", 0}, {50, 20}, {60, 40}, 2, HEADS(2, 1, 32), CAUSAL, .pos_q = 10, .pos_k = 30},
+    {{"ring_unseen", 0}, {50, 20}, {60, 20}, 2, HEADS(2, 1, 32), CAUSAL, .pos_q = 0, .pos_k = 100},
+    {{"more_keys", 0}, {10, 150}, {400, 290}, 2, HEADS(4, 1, 32), CAUSAL, .pos_q = 250},
+    {{"more_queries", 0}, {500, 30}, {20, 130}, 2, HEADS(1, 1, 32), .pos_q = 1},
+    {{"docs_1024", KT_BENCH},
+     {100, 240, 330, 150, 204},
+     {0},
+     5,
+     HEADS(9, 3, 64),
+     CAUSAL,
+     .grad_f32 = false},
+    {{"one_1024", KT_BENCH}, {1024}, {0}, 1, HEADS(9, 3, 64), CAUSAL},
+    {{"docs_2048", KT_BENCH},
+     {100, 240, 330, 150, 204, 500, 120, 404},
+     {0},
+     8,
+     HEADS(9, 3, 64),
+     CAUSAL},
+    {{"one_2048", KT_BENCH}, {2048}, {0}, 1, HEADS(9, 3, 64), CAUSAL},
+    {{"decode_1024", KT_BENCH}, {1}, {1024}, 1, HEADS(9, 3, 64), CAUSAL, .pos_q = 1023},
+};
+
+// How many (query, key) pairs see each other.
+static double visible_pairs(const attn_case *g)
+{
+    double n = 0;
+
+    for (int i = 0; i < g->n_seqs; i++)
+        for (int32_t t = 0; t < g->len_q[i]; t++) {
+            int64_t len_k = g->len_k[0] > 0 ? g->len_k[i] : g->len_q[i];
+            int64_t last = g->mask == AXL_MASK_CAUSAL ? t + g->pos_q - g->pos_k + 1 : len_k;
+            n += (double)(last < len_k ? last : len_k);
+        }
+    return n;
+}
+
+static void attn_run(kt_run *r, const void *c)
+{
+    const attn_case *g = c;
+    static int32_t cu_q[ATTN_MAX_SEQS + 1], cu_k[ATTN_MAX_SEQS + 1], pos_q[ATTN_MAX_SEQS],
+        pos_k[ATTN_MAX_SEQS];
+    int32_t longest = 0;
+
+    for (int i = 0; i < g->n_seqs; i++) {
+        cu_q[i + 1] = cu_q[i] + g->len_q[i];
+        cu_k[i + 1] = cu_k[i] + (g->len_k[0] > 0 ? g->len_k[i] : g->len_q[i]);
+        pos_q[i] = g->pos_q;
+        pos_k[i] = g->pos_k;
+        longest = cu_k[i + 1] - cu_k[i] > longest ? cu_k[i + 1] - cu_k[i] : longest;
+        longest = g->len_q[i] > longest ? g->len_q[i] : longest;
+    }
+    const int64_t n_q = cu_q[g->n_seqs], n_k = cu_k[g->n_seqs], h = g->n_heads, hk = g->n_kv_heads;
+    const int64_t wq = h * g->head_dim, wk = hk * g->head_dim, wv = hk * g->v_head_dim,
+                  wo = h * g->v_head_dim;
+    const bool placed = g->pos_q != 0 || g->pos_k != 0;
+    const int64_t sum = 8 * (longest * (h / hk) + g->head_dim);
+    const double flops = visible_pairs(g) * (double)h * 2.0;
+    axl_attn_bwd_args b = {.fwd = {.ldq = wq + g->pad,
+                                   .ldk = wk + g->pad,
+                                   .ldv = wv + g->pad,
+                                   .ldo = wo + g->pad,
+                                   .cu_seqlens_q = cu_q,
+                                   .cu_seqlens_k = cu_k,
+                                   .pos_q = placed ? pos_q : NULL,
+                                   .pos_k = placed ? pos_k : NULL,
+                                   .n_seqs = g->n_seqs,
+                                   .max_seqlen_q = longest,
+                                   .max_seqlen_k = longest,
+                                   .n_heads = g->n_heads,
+                                   .n_kv_heads = g->n_kv_heads,
+                                   .head_dim = g->head_dim,
+                                   .v_head_dim = g->v_head_dim,
+                                   .scale = 1.0f / sqrtf((float)g->head_dim),
+                                   .softcap = g->softcap,
+                                   .window = g->window,
+                                   .mask = g->mask,
+                                   .dtype = r->dtype},
+                           .dtype_grad = g->grad_f32 ? kt_stat(r) : r->dtype,
+                           .accumulate_dq = g->accumulate,
+                           .accumulate_dkv = g->accumulate};
+    axl_attn_args *a = &b.fwd;
+    axl_attn_delta_args d = {.n_tokens = n_q,
+                             .ldo = a->ldo,
+                             .n_heads = g->n_heads,
+                             .v_head_dim = g->v_head_dim,
+                             .dtype = r->dtype};
+
+    a->q = kt_in(r, "q", n_q, wq, a->ldq, r->dtype, 1.5);
+    a->k = kt_in(r, "k", n_k, wk, a->ldk, r->dtype, 1.5);
+    a->v = kt_in(r, "v", n_k, wv, a->ldv, r->dtype, 1.0);
+    a->out = kt_out(r, "out", n_q, wo, a->ldo, r->dtype, sum);
+    a->lse = kt_out(r, "lse", h, n_q, n_q, kt_stat(r), sum);
+    KT_CALL(r, attn_fwd, a, flops * (double)(g->head_dim + g->v_head_dim), 0);
+    d.out = a->out;
+    b.dout = d.dout = kt_in(r, "dout", n_q, wo, a->ldo, r->dtype, 1.0);
+    b.delta = d.delta = kt_out(r, "delta", h, n_q, n_q, kt_stat(r), sum);
+    kt_rounds(r, 2); // out is read
+    kt_terms(r, 1.0);
+    KT_CALL(r, attn_delta, &d, 0, 2.0 * (double)(n_q * wo) * (double)axl_dtype_size(r->dtype));
+    b.dq = kt_sum(r, g->accumulate, "dq", n_q, wq, a->ldq, b.dtype_grad, sum);
+    kt_rounds(r, 4); // out and delta cancel dp
+    kt_terms(r, 1.5);
+    b.dk = kt_sum(r, g->accumulate, "dk", n_k, wk, a->ldk, b.dtype_grad, sum);
+    kt_rounds(r, 4);
+    kt_terms(r, 1.5);
+    b.dv = kt_sum(r, g->accumulate, "dv", n_k, wv, a->ldv, b.dtype_grad, sum);
+    KT_CALL(r, attn_bwd, &b, flops * (double)(3 * g->head_dim + 2 * g->v_head_dim), 0);
+}
+
+static const kt_kernel attn_kernel = {.name = "attn",
+                                      .run = attn_run,
+                                      .cases = attn_cases,
+                                      .case_bytes = sizeof attn_cases[0],
+                                      .n_cases = sizeof attn_cases / sizeof attn_cases[0],
+                                      .sums = {{"out", "dout"}},
+                                      .grads = {{"q", "dq"}, {"k", "dk"}, {"v", "dv"}}};

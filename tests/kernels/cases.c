@@ -1,0 +1,20 @@
+// Every case list.
+#include "tests/kernels/harness.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "tests/kernels/attention_cases.h"
+#include "tests/kernels/ce_cases.h"
+#include "tests/kernels/elementwise_cases.h"
+#include "tests/kernels/embed_cases.h"
+#include "tests/kernels/gemm_cases.h"
+#include "tests/kernels/glu_cases.h"
+#include "tests/kernels/norm_cases.h"
+#include "tests/kernels/rope_cases.h"
+
+const kt_kernel *const kt_kernels[] = {
+    &gemm_kernel, &attn_kernel, &norm_kernel, &rope_kernel, &glu_kernel,   &embed_kernel,
+    &ce_kernel,   &add_kernel,  &cast_kernel, &bias_kernel, &sumsq_kernel, &adamw_kernel,
+};
+const int kt_n_kernels = (int)(sizeof kt_kernels / sizeof kt_kernels[0]);
