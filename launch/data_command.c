@@ -8,6 +8,36 @@
 #include <stdlib.h>
 #include <string.h>
 
+// Takes argv[*i] when it is one of the options, and its value behind it.
+static axl_status take_option(int argc, char **argv, int *i, const axl_command_option *options,
+                              int n_options)
+{
+    axl_status status = AXL_OK;
+    const axl_command_option *found = NULL;
+
+    for (int o = 0; o < n_options; o++)
+        found = strcmp(argv[*i], options[o].name) == 0 ? &options[o] : found;
+    AXL_ASSERT(found != NULL);
+    if (found->flag != NULL) {
+        *found->flag = true;
+        goto out;
+    }
+    AXL_REQUIRE(*i + 1 < argc, AXL_E_CONFIG, "%s needs a value; see --help", argv[*i]);
+    *found->value = argv[++*i];
+
+out:
+    return status;
+}
+
+static bool is_option(const char *word, const axl_command_option *options, int n_options)
+{
+    for (int o = 0; o < n_options; o++) {
+        if (strcmp(word, options[o].name) == 0)
+            return true;
+    }
+    return false;
+}
+
 axl_status axl_command_line_parse(int argc, char **argv, const axl_command_option *options,
                                   int n_options, axl_command_line *out)
 {
@@ -16,14 +46,8 @@ axl_status axl_command_line_parse(int argc, char **argv, const axl_command_optio
 
     AXL_TRY(axl_calloc((size_t)argc + 1, sizeof *l.rest, "arguments", &l.rest));
     for (int i = 1; i < argc; i++) {
-        const axl_command_option *found = NULL;
-        for (int o = 0; o < n_options; o++)
-            found = strcmp(argv[i], options[o].name) == 0 ? &options[o] : found;
-        if (found != NULL && found->flag != NULL) {
-            *found->flag = true;
-        } else if (found != NULL) {
-            AXL_REQUIRE(i + 1 < argc, AXL_E_CONFIG, "%s needs a value; see --help", argv[i]);
-            *found->value = argv[++i];
+        if (is_option(argv[i], options, n_options)) {
+            AXL_TRY(take_option(argc, argv, &i, options, n_options));
         } else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             l.help = true;
         } else if (l.path == NULL && argv[i][0] != '-') {

@@ -36,7 +36,7 @@ typedef struct axl_dataset_spec {
     const char *conversation;           // alpaca_chat: the style; NULL: chat
     const char *place;                  // "run.yaml:12": where the entry stands, for messages
     const char *chat_key; // text of all that decides the chat template and its masks; NULL: none
-    const void *chat;     // const axl_chat_options *, for type chat_template
+    const struct axl_chat_encoder *chat; // type chat_template: its encoder (src/text/chat.h)
 } axl_dataset_spec;
 
 // What to do with a row longer than sequence_len.

@@ -16,12 +16,18 @@ static const axl_format *const formats[] = {
 #undef AXL_FORMAT
 };
 
-#define N_FORMATS (sizeof formats / sizeof *formats)
+enum {
+#define AXL_FORMAT(name) FORMAT_##name,
+#include "src/data/formats.def"
+#undef AXL_FORMAT
+    N_FORMATS
+};
+
 #define MAX_TYPES 128
 
 static const axl_format *find_type(const char *base)
 {
-    for (size_t f = 0; f < N_FORMATS; f++) {
+    for (int f = 0; f < N_FORMATS; f++) {
         for (const char *const *type = formats[f]->types; *type != NULL; type++) {
             if (strcmp(*type, base) == 0)
                 return formats[f];
@@ -35,7 +41,7 @@ static axl_status unknown_type(const axl_dataset_spec *spec, const char *base)
     const char *names[MAX_TYPES];
     size_t n = 0;
 
-    for (size_t f = 0; f < N_FORMATS; f++) {
+    for (int f = 0; f < N_FORMATS; f++) {
         for (const char *const *type = formats[f]->types; *type != NULL && n < MAX_TYPES; type++)
             names[n++] = *type;
     }
@@ -51,20 +57,19 @@ static axl_status find_format(axl_encoder *e)
     axl_status status = AXL_OK;
     const axl_dataset_spec *spec = e->spec;
     const char *name = spec->user_format != NULL ? "user_defined" : "pretokenized";
-    char *colon = NULL, *base = NULL;
+    char *colon = NULL;
 
     if (spec->user_format != NULL || spec->type == NULL || spec->type[0] == '\0') {
-        AXL_TRY(axl_strdup(name, &base));
-        e->base = base;
+        AXL_TRY(axl_strdup(name, &e->type_copy));
     } else {
-        AXL_TRY(axl_strdup(spec->type, &base));
-        e->base = base;
-        colon = strchr(base, ':');
+        AXL_TRY(axl_strdup(spec->type, &e->type_copy));
+        colon = strchr(e->type_copy, ':');
         if (colon != NULL) {
             *colon = '\0';
             e->style = colon + 1;
         }
     }
+    e->base = e->type_copy;
     AXL_REQUIRE(e->style == NULL || strncmp(e->style, "load_", 5) != 0, AXL_E_CONFIG,
                 "%s: data set type %s: a loader is chosen with a dot: %s.%s", spec->place,
                 spec->type, e->base, e->style);
@@ -112,7 +117,7 @@ void axl_encoder_close(axl_encoder *e)
     axl_token_buffer_fini(&e->tokens);
     axl_str_fini(&e->text);
     axl_str_fini(&e->text2);
-    free((void *)(uintptr_t)e->base);
+    free(e->type_copy);
     free(e);
 }
 

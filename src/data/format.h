@@ -17,8 +17,10 @@ typedef struct axl_encoder {
     const axl_dataset_spec *spec;    // borrowed
     const axl_data_options *options; // borrowed
     const axl_tokenizer *tokenizer;  // borrowed; NULL only for tokenized data
-    const char *base, *style; // owned: `type` split at its first ':'; style NULL when there is none
+    char *type_copy;                 // owned; `type`, its first colon replaced by NUL
+    const char *base, *style; // in type_copy: what stood before and behind it; style NULL when none
     int32_t bos, eos;         // -1: the tokenizer has none
+    int64_t n_lost;           // turns of conversations whose tokens were not found
     void *state;              // owned by the format
     axl_token_buffer tokens;  // scratch
     axl_str text, text2;      // scratch

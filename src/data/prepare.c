@@ -160,6 +160,7 @@ static axl_status encode_row(worker *w, int i)
     axl_str where = {0};
 
     AXL_TRY(take_encoder(w, file->entry));
+    w->encoder->n_lost = 0;
     AXL_TRY(axl_str_printf(&where, "%s:%lld", file->path, (long long)b->line[i]));
     axl_samples_clear(&w->one);
     status = axl_row_parse(file->kind, b->text.data + b->at[i], b->n[i], where.data, &row);
@@ -173,6 +174,7 @@ static axl_status encode_row(worker *w, int i)
         goto out;
     }
     AXL_TRY(status);
+    w->counts.lost_turns += w->encoder->n_lost;
     AXL_TRY(keep_samples(w, where.data));
 
 out:
@@ -214,6 +216,7 @@ static axl_status merge_samples(job *j, const worker *w)
     j->counts.too_long += w->counts.too_long;
     j->counts.truncated += w->counts.truncated;
     j->counts.untrained += w->counts.untrained;
+    j->counts.lost_turns += w->counts.lost_turns;
 
 out:
     return status;

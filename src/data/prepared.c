@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define MAGIC   0x3173646c7861ull // "axlds1"
-#define VERSION 1
+#define VERSION 2
 
 typedef struct prepared_header {
     uint64_t magic, version, key;
@@ -22,7 +22,7 @@ typedef struct prepared_header {
     axl_prepare_counts counts;
     uint64_t payload_hash, header_hash; // header_hash: of all before it
 } prepared_header;
-_Static_assert(sizeof(prepared_header) == 18 * 8, "the header has no holes");
+_Static_assert(sizeof(prepared_header) == 19 * sizeof(int64_t), "the header has no holes");
 _Static_assert(sizeof(axl_sample_info) == 24, "the infos have no holes");
 
 axl_status axl_prepared_path(const axl_data_options *options, uint64_t key, axl_str *out)
@@ -277,7 +277,8 @@ axl_status axl_prepared_summary(const axl_prepared *p, axl_str *out)
                  {c->too_long, "samples dropped: longer than sequence_len"},
                  {c->truncated, "samples cut to sequence_len"},
                  {c->untrained, "samples dropped: no token is trained"},
-                 {c->duplicates, "samples dropped: duplicates"}};
+                 {c->duplicates, "samples dropped: duplicates"},
+                 {c->lost_turns, "turns not trained: their tokens were not found in the text"}};
 
     AXL_TRY(axl_str_printf(
         out, "%lld rows gave %lld samples, %lld tokens, %lld trained (%.1f %%)\n",

@@ -19,6 +19,7 @@ typedef struct axl_prepare_counts {
     int64_t truncated;  // cut to sequence_len
     int64_t untrained;  // dropped, without a target
     int64_t duplicates; // dropped
+    int64_t lost_turns; // turns that should be trained, but whose tokens were not found in the text
 } axl_prepare_counts;
 
 typedef struct axl_prepared_file {

@@ -6,6 +6,7 @@
 #include "src/io/file.h"
 #include "src/io/gguf_import.h"
 #include "src/io/json.h"
+#include "src/train/chat_setup.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@ typedef struct spec_list {
     axl_dataset_spec *specs;  // [n], owned
     axl_user_format *formats; // [n], owned
     axl_str *places;          // [n], owned
+    axl_chat_setup *chats;    // [n], owned; empty where the type is another
     int n;
 } spec_list;
 
@@ -24,7 +26,10 @@ static void spec_list_fini(spec_list *l)
 {
     for (int i = 0; l->places != NULL && i < l->n; i++)
         axl_str_fini(&l->places[i]);
+    for (int i = 0; l->chats != NULL && i < l->n; i++)
+        axl_chat_setup_fini(&l->chats[i]);
     free(l->places);
+    free(l->chats);
     free(l->specs);
     free(l->formats);
     *l = (spec_list){0};
@@ -52,7 +57,8 @@ static void warn_split(const axl_dataset_spec *s)
                  s->path);
 }
 
-static axl_status make_spec(const axl_config *c, const axl_dataset_config *d, spec_list *l, int i)
+static axl_status make_spec(const axl_config *c, const axl_dataset_config *d,
+                            const axl_tokenizer *tokenizer, spec_list *l, int i)
 {
     axl_status status = AXL_OK;
     axl_dataset_spec *s = &l->specs[i];
@@ -78,13 +84,19 @@ static axl_status make_spec(const axl_config *c, const axl_dataset_config *d, sp
     }
     s->field = d->field;
     s->conversation = d->conversation;
+    if (s->type != NULL && strcmp(s->type, "chat_template") == 0 && tokenizer != NULL) {
+        AXL_TRY_CTX(axl_chat_setup_init(&l->chats[i], c, d, tokenizer), "%s", s->place);
+        s->chat = l->chats[i].encoder;
+        s->chat_key = l->chats[i].key.data;
+    }
     warn_split(s);
 
 out:
     return status;
 }
 
-static axl_status spec_list_make(const axl_config *c, const axl_dataset_list *list, spec_list *out)
+static axl_status spec_list_make(const axl_config *c, const axl_dataset_list *list,
+                                 const axl_tokenizer *tokenizer, spec_list *out)
 {
     axl_status status = AXL_OK;
     spec_list l = {.n = (int)list->n};
@@ -92,8 +104,9 @@ static axl_status spec_list_make(const axl_config *c, const axl_dataset_list *li
     AXL_TRY(axl_calloc((size_t)l.n, sizeof *l.specs, "data sets", &l.specs));
     AXL_TRY(axl_calloc((size_t)l.n, sizeof *l.formats, "data sets", &l.formats));
     AXL_TRY(axl_calloc((size_t)l.n, sizeof *l.places, "data sets", &l.places));
+    AXL_TRY(axl_calloc((size_t)l.n, sizeof *l.chats, "data sets", &l.chats));
     for (int i = 0; i < l.n; i++)
-        AXL_TRY(make_spec(c, &list->items[i], &l, i));
+        AXL_TRY(make_spec(c, &list->items[i], tokenizer, &l, i));
     *out = l;
     l = (spec_list){0};
 
@@ -235,7 +248,7 @@ static axl_status prepare_list(const axl_config *c, const axl_dataset_list *list
     spec_list specs = {0};
     axl_data_options o = options_of(c, d->model_dir, eval);
 
-    AXL_TRY(spec_list_make(c, list, &specs));
+    AXL_TRY(spec_list_make(c, list, d->tokenizer, &specs));
     AXL_TRY(axl_prepare(specs.specs, specs.n, &o, d->tokenizer, refresh, eval ? NULL : &d->made,
                         eval ? &d->test_set : &d->set));
 

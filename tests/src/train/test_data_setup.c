@@ -57,7 +57,7 @@ static int remove_folder(void **state)
     return axl_comm_rank(world) == 0 && axl_path_remove(folder) != AXL_OK ? -1 : 0;
 }
 
-static axl_config *parse(const char *more)
+static axl_config *parse_entry(const char *entry, const char *more)
 {
     axl_diagnostics findings = {0};
     axl_config_options o = {.has_bf16 = true};
@@ -65,15 +65,20 @@ static axl_config *parse(const char *more)
     axl_str text = {0};
 
     CHECK_OK(axl_str_printf(&text,
-                            "base_model: %s\ndatasets:\n  - path: %s/rows.jsonl\n    type: alpaca\n"
+                            "base_model: %s\ndatasets:\n  - path: %s/%s\n"
                             "dataset_prepared_path: %s/prepared\noutput_dir: %s/out\n"
                             "learning_rate: 1e-4\nmicro_batch_size: 1\n"
                             "gradient_accumulation_steps: 2\nsequence_len: 256\n%s",
-                            folder, folder, folder, folder, more));
+                            folder, folder, entry, folder, folder, more));
     CHECK_OK(axl_config_parse(text.data, text.len, "run.yaml", &o, &findings, &c));
     axl_diagnostics_fini(&findings);
     axl_str_fini(&text);
     return c;
+}
+
+static axl_config *parse(const char *more)
+{
+    return parse_entry("rows.jsonl\n    type: alpaca", more);
 }
 
 static void all_ranks_share_the_prepared_data(void **state)
@@ -131,6 +136,72 @@ static void test_datasets_replace_the_validation_part(void **state)
     axl_config_destroy(c);
 }
 
+static uint64_t chat_key(const char *entry)
+{
+    axl_config *c = parse_entry(entry, "");
+    axl_data_setup d = {0};
+
+    CHECK_OK(axl_data_setup_make(c, world, &d));
+    uint64_t key = d.set->key;
+    axl_data_setup_fini(&d);
+    axl_config_destroy(c);
+    return key;
+}
+
+static void conversations_are_masked_by_their_template(void **state)
+{
+    (void)state;
+    axl_data_setup d = {0};
+    axl_str text = {0};
+
+    write_text("chat.jsonl", "{\"conversations\": [{\"from\": \"human\", \"value\": \"Hi\"}, "
+                             "{\"from\": \"gpt\", \"value\": \"Hello there\"}]}\n");
+    CHECK_OK(axl_comm_barrier(world));
+    axl_config *c = parse_entry("chat.jsonl\n    type: chat_template\n    chat_template: chatml\n"
+                                "    field_messages: conversations\n"
+                                "    message_property_mappings: {role: from, content: value}",
+                                "");
+    CHECK_OK(axl_data_setup_make(c, world, &d));
+    assert_int_equal(d.set->n, 1);
+    CHECK_OK(axl_tokenizer_decode(d.tokenizer, d.set->ids, (size_t)d.set->n_tokens, false, &text));
+    assert_string_equal(text.data, "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+                                   "Hello there<|im_end|>\n");
+    axl_str_clear(&text);
+    for (int64_t t = 0; t < d.set->n_tokens; t++) {
+        if (d.set->labels[t] != AXL_IGNORE)
+            CHECK_OK(axl_tokenizer_decode(d.tokenizer, &d.set->labels[t], 1, false, &text));
+    }
+    assert_string_equal(text.data, "Hello there<|im_end|>");
+    axl_str_fini(&text);
+    axl_data_setup_fini(&d);
+    axl_config_destroy(c);
+}
+
+static void an_edited_template_gives_other_data(void **state)
+{
+    (void)state;
+    char entry[1024];
+    uint64_t keys[4];
+
+    write_text("turns.jsonl", "{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}, "
+                              "{\"role\": \"assistant\", \"content\": \"Hello\"}]}\n");
+    write_text("t.jinja", "{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}");
+    CHECK_OK(axl_comm_barrier(world));
+    (void)snprintf(entry, sizeof entry,
+                   "turns.jsonl\n    type: chat_template\n"
+                   "    chat_template_jinja: %s/t.jinja",
+                   folder);
+    keys[0] = chat_key(entry);
+    keys[1] = chat_key(entry);
+    CHECK_OK(axl_comm_barrier(world));
+    write_text("t.jinja", "{% for m in messages %}{{ m.content }}<|im_end|>\n{% endfor %}");
+    CHECK_OK(axl_comm_barrier(world));
+    keys[2] = chat_key(entry);
+    keys[3] = chat_key("turns.jsonl\n    type: chat_template\n    chat_template: chatml\n"
+                       "    train_on_eos: none");
+    assert_true(keys[0] == keys[1] && keys[1] != keys[2] && keys[2] != keys[3]);
+}
+
 static void failures_of_rank_0_reach_all(void **state)
 {
     (void)state;
@@ -149,6 +220,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_ranks_share_the_prepared_data),
         cmocka_unit_test(test_datasets_replace_the_validation_part),
+        cmocka_unit_test(conversations_are_masked_by_their_template),
+        cmocka_unit_test(an_edited_template_gives_other_data),
         cmocka_unit_test(failures_of_rank_0_reach_all),
     };
     if (axl_comm_init(&argc, &argv, &world) != AXL_OK)

@@ -1,0 +1,158 @@
+// RUN: np=1
+// preprocess and explain as a user calls them: files, standard output and exit codes.
+#include "launch/commands.h"
+#include "src/io/file.h"
+#include "src/io/json.h"
+#include "tests/check.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+static char folder[64];
+
+static char *in_folder(const char *name, char path[256])
+{
+    (void)snprintf(path, 256, "%s/%s", folder, name);
+    return path;
+}
+
+static void put(const char *name, const char *text)
+{
+    char path[256];
+
+    CHECK_OK(axl_file_write(in_folder(name, path), text, strlen(text)));
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"tokenizer.json", "tokenizer_config.json"};
+    axl_str text = {0};
+
+    (void)snprintf(folder, sizeof folder, "/tmp/axl_cli_XXXXXX");
+    if (mkdtemp(folder) == NULL)
+        return -1;
+    for (int i = 0; i < 2; i++) {
+        axl_str_clear(&text);
+        CHECK_OK(axl_str_printf(&text, "%s/data/tokenizer/%s", AXL_TEST_DATA, files[i]));
+        char *path = strdup(text.data);
+        axl_str_clear(&text);
+        CHECK_OK(axl_file_read(path, &text));
+        put(files[i], text.data);
+        free(path);
+    }
+    put("config.json", "{\"vocab_size\": 1000}");
+    put("rows.jsonl",
+        "{\"instruction\": \"Say one.\", \"output\": \"One.\"}\n\n"
+        "{\"instruction\": \"Say two.\", \"input\": \"loudly\", \"output\": \"Two!\"}\n");
+    axl_str_clear(&text);
+    CHECK_OK(
+        axl_str_printf(&text,
+                       "base_model: %s\ndatasets:\n  - path: %s/rows.jsonl\n    type: alpaca\n"
+                       "dataset_prepared_path: %s/prepared\noutput_dir: %s/out\n"
+                       "learning_rate: 1e-4\nmicro_batch_size: 1\n"
+                       "gradient_accumulation_steps: 1\nsequence_len: 512\nsample_packing: true\n",
+                       folder, folder, folder, folder));
+    put("run.yaml", text.data);
+    axl_str_fini(&text);
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    return axl_path_remove(folder) == AXL_OK ? 0 : -1;
+}
+
+// Runs a command with standard output in a file; returns its exit code.
+static int run(int (*command)(int, char **), int argc, char **argv, axl_str *output)
+{
+    char path[256];
+    int terminal = dup(STDOUT_FILENO);
+
+    (void)fflush(stdout);
+    assert_non_null(freopen(in_folder("stdout", path), "w", stdout));
+    int code = command(argc, argv);
+    (void)fflush(stdout);
+    assert_true(dup2(terminal, STDOUT_FILENO) >= 0);
+    (void)close(terminal);
+    axl_str_clear(output);
+    CHECK_OK(axl_file_read(path, output));
+    return code;
+}
+
+static void preprocess_writes_a_line_a_sample(void **state)
+{
+    (void)state;
+    char config[256], dump[256], name[] = "preprocess", flag[] = "--dump", debug[] = "--debug";
+    char *argv[] = {name, in_folder("run.yaml", config), flag, in_folder("dump.jsonl", dump),
+                    debug};
+    axl_str out = {0}, lines = {0};
+    axl_json *row = NULL;
+
+    assert_int_equal(run(axl_cmd_preprocess, 5, argv, &out), 0);
+    assert_non_null(strstr(out.data, "2 rows gave 2 samples"));
+    assert_non_null(strstr(out.data, "1 steps on 1 rank"));
+    assert_non_null(strstr(out.data, "rows.jsonl:3: "));
+    CHECK_OK(axl_file_read(dump, &lines));
+    char *second = strchr(lines.data, '\n') + 1;
+    CHECK_OK(axl_json_parse(second, strlen(second) - 1, "dump", &row));
+    int64_t n = axl_json_int(axl_json_get(row, "length"), -1);
+    assert_int_equal(n, axl_json_count(axl_json_get(row, "input_ids")));
+    assert_int_equal(n, axl_json_count(axl_json_get(row, "labels")));
+    const char *source = axl_json_string(axl_json_get(row, "source"), "");
+    assert_string_equal(source + strlen(source) - strlen("rows.jsonl:3"), "rows.jsonl:3");
+    axl_json_free(row);
+    axl_str_fini(&out);
+    axl_str_fini(&lines);
+}
+
+static void explain_shows_one_sample(void **state)
+{
+    (void)state;
+    char config[256], name[] = "explain", row[] = "--row", n[] = "1", json[] = "--json";
+    char *argv[] = {name, in_folder("run.yaml", config), row, n, json};
+    axl_str out = {0};
+    axl_json *sample = NULL;
+    int64_t weight = 0;
+
+    assert_int_equal(run(axl_cmd_explain, 5, argv, &out), 0);
+    CHECK_OK(axl_json_parse(out.data, out.len, "explain", &sample));
+    const axl_json *tokens = axl_json_get(sample, "tokens");
+    for (size_t i = 0; i < axl_json_count(tokens); i++)
+        weight += axl_json_int(axl_json_get(axl_json_at(tokens, i), "weight"), 0);
+    assert_int_equal(weight, axl_json_int(axl_json_get(sample, "trained"), -1));
+    assert_true(weight > 0);
+    assert_int_equal(axl_json_int(axl_json_get(sample, "bin"), -1), 0);
+    axl_json_free(sample);
+    axl_str_fini(&out);
+}
+
+static void mistakes_have_exit_code_2(void **state)
+{
+    (void)state;
+    char config[256], name[] = "explain", row[] = "--row", n[] = "7", word[] = "many";
+    char path[] = "--datasets.0.path", missing[] = "nowhere.jsonl";
+    char *far[] = {name, in_folder("run.yaml", config), row, n};
+    char *no_number[] = {name, config, row, word};
+    char *no_row[] = {name, config};
+    char *no_data[] = {name, config, row, n, path, missing};
+    axl_str out = {0};
+
+    assert_int_equal(run(axl_cmd_explain, 4, far, &out), 2);
+    assert_int_equal(run(axl_cmd_explain, 4, no_number, &out), 2);
+    assert_int_equal(run(axl_cmd_explain, 2, no_row, &out), 2);
+    assert_int_equal(run(axl_cmd_explain, 6, no_data, &out), 2);
+    assert_int_equal(run(axl_cmd_preprocess, 1, no_row, &out), 2);
+    axl_str_fini(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(preprocess_writes_a_line_a_sample),
+        cmocka_unit_test(explain_shows_one_sample),
+        cmocka_unit_test(mistakes_have_exit_code_2),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
