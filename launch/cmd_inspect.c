@@ -203,6 +203,7 @@ static axl_status compare_tensors(const axl_inspected *a, const axl_inspected *b
         (void)printf("%s: shape %s, other %s\n", ta->name, left.data, right.data);
         goto out;
     }
+    int64_t elements = ta->rows * ta->cols;
     bool same_dtype = strcmp(ta->dtype, tb->dtype) == 0;
     if (!same_dtype)
         (void)printf("%s: dtype %s, other %s\n", ta->name, ta->dtype, tb->dtype);
@@ -211,8 +212,8 @@ static axl_status compare_tensors(const axl_inspected *a, const axl_inspected *b
     if (d.n_different > 0)
         (void)printf("%s: %lld of %lld elements differ, at most by %.5g; norm of the difference "
                      "%.5g of %.5g\n",
-                     ta->name, (long long)d.n_different, (long long)(ta->rows * ta->cols),
-                     d.largest, sqrt(d.sum_squares), sqrt(d.base_squares));
+                     ta->name, (long long)d.n_different, (long long)elements, d.largest,
+                     sqrt(d.sum_squares), sqrt(d.base_squares));
     *equal = same_dtype && d.n_different == 0;
 out:
     axl_str_fini(&left);

@@ -352,7 +352,7 @@ static const axl_inspect_kind hfdir_kind = {"model directory", hfdir_is, hfdir_o
 
 const axl_inspect_kind *const axl_inspect_kinds[] = {
     &safetensors_kind, &gguf_kind, &axl_inspect_checkpoint, &hfdir_kind, &tokenizer_kind};
-const int axl_n_inspect_kinds = sizeof axl_inspect_kinds / sizeof *axl_inspect_kinds;
+const int axl_n_inspect_kinds = sizeof axl_inspect_kinds / sizeof(void *);
 
 static int compare_name(const void *a, const void *b)
 {

@@ -166,8 +166,8 @@ out:
     return status;
 }
 
-// Reads one tensor's description; *offset is from the start of the data section.
-static axl_status read_tensor(cursor *c, axl_gguf_tensor *t, uint64_t *offset)
+// Reads one tensor's description; its data are found later.
+static axl_status read_tensor(cursor *c, axl_gguf_tensor *t)
 {
     axl_status status = AXL_OK;
     uint64_t n_dims = 0, type = 0, dim = 0;
@@ -187,7 +187,7 @@ static axl_status read_tensor(cursor *c, axl_gguf_tensor *t, uint64_t *offset)
                     AXL_E_INPUT, "%s: tensor %s: its shape is too large", c->path, t->name);
     }
     AXL_TRY(take_int(c, 4, &type));
-    AXL_TRY(take_int(c, 8, offset));
+    AXL_TRY(take_int(c, 8, &t->offset));
     t->quant = axl_gguf_quant_of((uint32_t)type);
     AXL_REQUIRE(
         t->quant != NULL, AXL_E_UNSUPPORTED,
@@ -225,17 +225,13 @@ out:
 static axl_status read_tensors(axl_gguf *g, cursor *c, uint64_t n)
 {
     axl_status status = AXL_OK;
-    uint64_t *offsets = NULL; // [n]
-    size_t offsets_capacity = 0;
 
     for (uint64_t i = 0; i < n; i++) {
         AXL_TRY(axl_grow(&g->tensors, &g->tensors_capacity, (size_t)i + 1, sizeof *g->tensors,
                          "GGUF tensors"));
-        AXL_TRY(
-            axl_grow(&offsets, &offsets_capacity, (size_t)i + 1, sizeof *offsets, "GGUF tensors"));
         g->tensors[i] = (axl_gguf_tensor){0};
         g->n_tensors = (int64_t)i + 1;
-        AXL_TRY(read_tensor(c, &g->tensors[i], &offsets[i]));
+        AXL_TRY(read_tensor(c, &g->tensors[i]));
     }
     // the index by name does not exist yet, so the key is looked for one by one
     uint64_t alignment = 32;
@@ -247,16 +243,15 @@ static axl_status read_tensors(axl_gguf *g, cursor *c, uint64_t n)
     uint64_t start = (c->at + alignment - 1) & ~(alignment - 1);
     for (int64_t i = 0; i < g->n_tensors; i++) {
         axl_gguf_tensor *t = &g->tensors[i];
-        bool fits = start <= c->size && offsets[i] <= c->size - start &&
-                    t->bytes <= c->size - start - offsets[i];
+        bool fits = start <= c->size && t->offset <= c->size - start &&
+                    t->bytes <= c->size - start - t->offset;
         AXL_REQUIRE(fits, AXL_E_INPUT,
                     "%s: tensor %s: its %zu bytes at %llu do not fit in the file of %zu; it is "
                     "truncated, copy it again",
-                    c->path, t->name, t->bytes, (unsigned long long)(start + offsets[i]), c->size);
-        t->data = c->data + start + offsets[i];
+                    c->path, t->name, t->bytes, (unsigned long long)(start + t->offset), c->size);
+        t->data = c->data + start + t->offset;
     }
 out:
-    free(offsets);
     return status;
 }
 
@@ -424,7 +419,6 @@ int64_t axl_gguf_int(const axl_gguf_value *v, uint64_t i, int64_t otherwise)
     case AXL_GGUF_I32:
         return (int32_t)x;
     case AXL_GGUF_I64:
-        return (int64_t)x;
     case AXL_GGUF_U8:
     case AXL_GGUF_U16:
     case AXL_GGUF_U32:

@@ -47,6 +47,7 @@ typedef struct axl_gguf_tensor {
     int n_dims;
     int64_t
         dims[AXL_MAX_DIMS];    // slowest first, as in safetensors (the file has them the other way)
+    uint64_t offset;           // from the start of the data section, as the file says
     int64_t rows, cols;        // cols is the last dimension, rows all others together
     const unsigned char *data; // mapped, not aligned
     size_t bytes;

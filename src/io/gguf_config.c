@@ -156,6 +156,7 @@ axl_status axl_gguf_read_model(const axl_gguf *g, axl_gguf_model *model)
     const axl_gguf_tensor *embedding = axl_gguf_find_tensor(g, "token_embd.weight");
 
     AXL_TRY(find_arch(g, &m.arch));
+    AXL_ASSERT(m.arch != NULL);
     const char *arch = m.arch->name;
     AXL_TRY(read_count(g, arch, "block_count", 0, &m.n_layers));
     AXL_TRY(read_count(g, arch, "context_length", 0, &m.context));
@@ -163,6 +164,7 @@ axl_status axl_gguf_read_model(const axl_gguf *g, axl_gguf_model *model)
     AXL_TRY(read_count(g, arch, "feed_forward_length", 0, &m.hidden));
     AXL_TRY(read_count(g, arch, "attention.head_count", 0, &m.n_heads));
     AXL_TRY(read_count(g, arch, "attention.head_count_kv", m.n_heads, &m.n_kv_heads));
+    AXL_ASSERT(m.n_heads > 0 && m.n_kv_heads > 0);
     int64_t even = m.width / m.n_heads > 0 ? m.width / m.n_heads : 1;
     AXL_TRY(read_count(g, arch, "attention.key_length", even, &m.head_dim));
     AXL_TRY(read_count(g, arch, "attention.value_length", m.head_dim, &value_dim));

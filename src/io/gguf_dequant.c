@@ -133,7 +133,7 @@ static void blocks_q4_k(const unsigned char *src, int64_t n, float *dst)
     for (int64_t b = 0; b < n; b++, src += 144) {
         float d = half_at(src), dmin = half_at(src + 2);
         for (int j = 0; j < 8; j++, dst += 32) {
-            const unsigned char *q = src + 16 + 32 * (j / 2);
+            const unsigned char *q = src + 16 + (ptrdiff_t)32 * (j / 2);
             int scale, min;
             scale_min(src + 4, j, &scale, &min);
             float ds = d * (float)scale, dm = dmin * (float)min;
@@ -150,7 +150,7 @@ static void blocks_q5_k(const unsigned char *src, int64_t n, float *dst)
         float d = half_at(src), dmin = half_at(src + 2);
         const unsigned char *high = src + 16;
         for (int j = 0; j < 8; j++, dst += 32) {
-            const unsigned char *q = src + 48 + 32 * (j / 2);
+            const unsigned char *q = src + 48 + (ptrdiff_t)32 * (j / 2);
             int scale, min;
             scale_min(src + 4, j, &scale, &min);
             float ds = d * (float)scale, dm = dmin * (float)min;
@@ -169,9 +169,9 @@ static void blocks_q6_k(const unsigned char *src, int64_t n, float *dst)
     for (int64_t b = 0; b < n; b++, src += 210) {
         float d = half_at(src + 208);
         for (int g = 0; g < 8; g++, dst += 32) {
-            const unsigned char *low = src + 64 * (g / 4) + 32 * (g & 1);
-            const unsigned char *high = src + 128 + 32 * (g / 4);
-            const unsigned char *scales = src + 192 + 2 * g;
+            const unsigned char *low = src + (ptrdiff_t)64 * (g / 4) + (ptrdiff_t)32 * (g & 1);
+            const unsigned char *high = src + 128 + (ptrdiff_t)32 * (g / 4);
+            const unsigned char *scales = src + 192 + (ptrdiff_t)2 * g;
             float s[2] = {d * (float)(int8_t)scales[0], d * (float)(int8_t)scales[1]};
             for (int i = 0; i < 32; i++) {
                 int v = ((low[i] >> (g & 2 ? 4 : 0)) & 15) | ((high[i] >> (2 * (g & 3))) & 3) << 4;

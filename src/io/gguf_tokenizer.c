@@ -18,8 +18,8 @@ enum { TOKEN_NORMAL = 1, TOKEN_UNKNOWN, TOKEN_CONTROL, TOKEN_USER, TOKEN_UNUSED 
 // How text is split before byte-level BPE.
 typedef struct pre_tokenizer {
     const char *name;    // tokenizer.ggml.pre
-    bool digits;         // each digit by itself, then GPT-2's own split
     const char *pattern; // a Split in place of GPT-2's; NULL: none
+    bool digits;         // each digit by itself, then GPT-2's own split
     bool nfc;            // text is normalised first
     bool ignore_merges;  // a whole word that is a token is taken without merging
     bool add_bos;        // when the metadata does not say
@@ -179,6 +179,7 @@ static axl_status read_vocabulary(const axl_gguf *g, vocabulary *v)
 
     v->g = g;
     AXL_TRY(find_form(g, &v->form));
+    AXL_ASSERT(v->form != NULL);
     if (!v->form->pieces)
         AXL_TRY(find_pre(g, &v->pre));
     v->types = axl_gguf_find(g, "tokenizer.ggml.token_type");
@@ -203,6 +204,7 @@ out:
 
 static axl_status put_token(const vocabulary *v, int64_t id, axl_str *out)
 {
+    AXL_ASSERT(id >= 0 && id < v->n && v->tokens != NULL);
     return axl_str_put_json(out, v->tokens[id].text, v->tokens[id].n);
 }
 
@@ -392,7 +394,7 @@ static axl_status put_model(const vocabulary *v, axl_str *out)
         "    \"fuse_unk\": %s,\n    \"byte_fallback\": %s,\n    \"ignore_merges\": %s,\n"
         "    \"vocab\": {",
         pieces ? "true" : "false", pieces ? "true" : "false",
-        !pieces && v->pre->ignore_merges ? "true" : "false"));
+        v->pre != NULL && v->pre->ignore_merges ? "true" : "false"));
     for (int64_t id = 0; id < v->n; id++) {
         if (type_of(v, id) == TOKEN_UNUSED || v->tokens[id].n == 0) // fillers up to a round size
             continue;

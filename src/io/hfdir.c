@@ -351,6 +351,7 @@ axl_status axl_hfdir_read_rows(const axl_hfdir *d, const axl_tensor_spec *want, 
     const axl_tensor_entry *e = NULL;
 
     AXL_TRY(find_checked(d, want, &e));
+    AXL_ASSERT(e != NULL);
     int64_t rows = want->n_dims > 0 ? want->dims[0] : 1;
     AXL_ASSERT(row0 >= 0 && n_rows >= 0 && row0 <= rows && n_rows <= rows - row0);
     if (rows == 0 || n_rows == 0)

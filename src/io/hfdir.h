@@ -49,7 +49,8 @@ typedef struct axl_hfdir_plan {
     axl_safetensors_plan *files; // [n_files], owned
     char **names;                // [n_files], owned strings
     int64_t n_files;
-    axl_tensor_spec *specs; // [n], owned; the names too
+    axl_tensor_spec *specs; // [n], owned
+    char **keys;            // [n], owned strings: the names of specs
     int64_t *file;          // [n], owned: which file tensor i is in
     int64_t *index;         // [n], owned: its index in that file's plan
     int64_t n;

@@ -191,11 +191,11 @@ axl_status axl_hfdir_plan_make(const axl_tensor_spec *specs, int64_t n, size_t s
     AXL_TRY(axl_calloc((size_t)n, sizeof *p.specs, "file plans", &p.specs));
     AXL_TRY(axl_calloc((size_t)n, sizeof *p.file, "file plans", &p.file));
     AXL_TRY(axl_calloc((size_t)n, sizeof *p.index, "file plans", &p.index));
+    AXL_TRY(axl_calloc((size_t)n, sizeof(void *), "file plans", &p.keys));
     for (; p.n < n; p.n++) {
-        char *name = NULL;
-        AXL_TRY(axl_strdup(specs[p.n].name, &name));
+        AXL_TRY(axl_strdup(specs[p.n].name, &p.keys[p.n]));
         p.specs[p.n] = specs[p.n];
-        p.specs[p.n].name = name;
+        p.specs[p.n].name = p.keys[p.n];
         for (int d = specs[p.n].n_dims; d < AXL_MAX_DIMS; d++)
             p.specs[p.n].dims[d] = 0; // unused ones compare equal
     }
@@ -214,7 +214,8 @@ void axl_hfdir_plan_fini(axl_hfdir_plan *plan)
         free(plan->names[k]);
     }
     for (int64_t i = 0; i < plan->n; i++)
-        free((void *)(uintptr_t)plan->specs[i].name); // the copy that plan_make took
+        free(plan->keys[i]);
+    free(plan->keys);
     free(plan->files);
     free(plan->names);
     free(plan->specs);
@@ -240,7 +241,7 @@ axl_status axl_hfdir_writer_open(const char *dir, const axl_hfdir_plan *plan, bo
     AXL_TRY(axl_calloc(1, sizeof *w, "a model writer", &w));
     w->plan = plan;
     AXL_TRY(axl_strdup(dir, &w->dir));
-    AXL_TRY(axl_calloc((size_t)plan->n_files, sizeof *w->files, "a model writer", &w->files));
+    AXL_TRY(axl_calloc((size_t)plan->n_files, sizeof(void *), "a model writer", &w->files));
     for (int64_t k = 0; k < plan->n_files; k++) {
         axl_str_clear(&path);
         AXL_TRY(axl_str_printf(&path, "%s/%s", dir, plan->names[k]));

@@ -186,13 +186,13 @@ static axl_status read_entries(axl_safetensors *file, const axl_mapping *data)
 
     AXL_TRY(axl_calloc(n, sizeof *file->entries, "tensor entries", &file->entries));
     AXL_TRY(axl_calloc(n, sizeof *file->by_name, "tensor entries", &file->by_name));
+    const axl_json *metadata = axl_json_get(file->header, "__metadata__");
+    AXL_REQUIRE(metadata == NULL || axl_json_is(metadata, AXL_JSON_OBJECT), AXL_E_INPUT,
+                "%s: __metadata__ is %s, an object is needed", file->path,
+                axl_json_kind_name(axl_json_type(metadata)));
     while (axl_json_next(file->header, &it, &name, &v)) {
-        if (strcmp(name, "__metadata__") == 0) {
-            AXL_REQUIRE(axl_json_is(v, AXL_JSON_OBJECT), AXL_E_INPUT,
-                        "%s: __metadata__ is %s, an object is needed", file->path,
-                        axl_json_kind_name(axl_json_type(v)));
+        if (strcmp(name, "__metadata__") == 0)
             continue;
-        }
         AXL_TRY(read_entry(file->path, name, v, data, &file->entries[file->n]));
         file->n++;
     }

@@ -78,8 +78,11 @@ axl_status axl_safetensors_plan_make(const axl_tensor_spec *specs, int64_t n, ax
 {
     axl_status status = AXL_OK;
     axl_safetensors_plan p = {.n = n};
-    int64_t *order = NULL;                                          // [n]
-    axl_tensor_spec *context = (axl_tensor_spec *)(uintptr_t)specs; // qsort_r takes no const
+    int64_t *order = NULL; // [n]
+    union {
+        const axl_tensor_spec *in;
+        void *out;
+    } context = {.in = specs}; // qsort_r wants a pointer without const
 
     AXL_TRY(axl_calloc((size_t)n, sizeof *order, "a file plan", &order));
     AXL_TRY(axl_calloc((size_t)n, sizeof *p.offset, "a file plan", &p.offset));
@@ -87,7 +90,7 @@ axl_status axl_safetensors_plan_make(const axl_tensor_spec *specs, int64_t n, ax
     for (int64_t i = 0; i < n; i++)
         order[i] = i;
     if (n > 0)
-        qsort_r(order, (size_t)n, sizeof *order, compare_spec, context);
+        qsort_r(order, (size_t)n, sizeof *order, compare_spec, context.out);
     AXL_TRY(axl_str_append(&p.header, "\0\0\0\0\0\0\0", 8));
     AXL_TRY(put_metadata(metadata, &p.header));
     for (int64_t k = 0; k < n; k++) {
