@@ -82,6 +82,14 @@ static int64_t payload_bytes(const axl_comm *c, const axl_coll *coll)
     return by_shard ? bytes * c->size : bytes;
 }
 
+// The end of a broadcast's chain, and a shift to oneself, send nothing.
+static bool is_quiet(const axl_comm *c, const axl_coll *coll)
+{
+    if (coll->op == AXL_COMM_BROADCAST)
+        return (c->rank + 1) % c->size == coll->peer;
+    return coll->op == AXL_COMM_SHIFT && coll->peer % c->size == 0;
+}
+
 static void count(axl_comm *c, const axl_coll *coll)
 {
     axl_comm_counter *k = &c->counters[coll->op];
@@ -92,10 +100,8 @@ static void count(axl_comm *c, const axl_coll *coll)
         sent = payload / n * (n - 1);
     else if (coll->op == AXL_COMM_ALL_REDUCE)
         sent = 2 * (n - 1) * payload / n;
-    else if (coll->op == AXL_COMM_BROADCAST && (c->rank + 1) % c->size == coll->peer)
-        sent = 0; // the end of the chain
-    else if (coll->op == AXL_COMM_SHIFT && coll->peer % c->size == 0)
-        sent = 0; // to itself
+    else if (is_quiet(c, coll))
+        sent = 0;
     k->calls++;
     k->payload_bytes += payload;
     k->sent_bytes += sent;

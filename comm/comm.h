@@ -107,7 +107,7 @@ axl_status axl_comm_all_reduce_i64(axl_comm *c, int64_t *values, int n, axl_redu
 // Before a phase's first collective every rank brings the status of what it did alone. When all are
 // AXL_OK so is the result; otherwise every rank gets the status and the message of the lowest failing
 // rank ("rank 2: ..."), so that any one rank can print it. Collective on c.
-axl_status axl_comm_agree(axl_comm *c, axl_status status);
+axl_status axl_comm_agree(axl_comm *c, axl_status mine);
 
 // ---- what it cost
 

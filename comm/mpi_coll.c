@@ -375,7 +375,7 @@ static axl_status lane_prepare(axl_comm *c, lane *l)
     const size_t n = (size_t)c->size;
 
     if (l->requests == NULL)
-        AXL_TRY(axl_calloc(2 * n, sizeof *l->requests, "messages", &l->requests));
+        AXL_TRY(axl_calloc(2 * n, sizeof(MPI_Request), "messages", &l->requests));
     if (l->parts == NULL)
         AXL_TRY(axl_calloc(n, sizeof *l->parts, "summands", &l->parts));
     if (l->coll->algo->staged && l->staging == NULL)

@@ -49,6 +49,7 @@ void axl_reduce_sum(const void *const *src, int n_src, axl_dtype dtype, int64_t 
 
 // One combine function per element type in which the computation is done.
 #define COMBINE(name, type)                                                                        \
+    /* NOLINTNEXTLINE(bugprone-macro-parentheses): a type stands bare */                           \
     static void name(type *acc, const type *x, int64_t n, axl_reduce_op op)                        \
     {                                                                                              \
         if (op == AXL_REDUCE_SUM) {                                                                \

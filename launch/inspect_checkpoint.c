@@ -59,7 +59,7 @@ static axl_status checkpoint_open(const char *path, axl_inspected *out)
     AXL_TRY(axl_ckpt_open(path, &h->ckpt));
     const int64_t n = axl_ckpt_count(h->ckpt);
     AXL_TRY(axl_calloc((size_t)n, sizeof *h->names, "tensors", &h->names));
-    AXL_TRY(axl_calloc((size_t)n, sizeof *h->entries, "tensors", &h->entries));
+    AXL_TRY(axl_calloc((size_t)n, sizeof(void *), "tensors", &h->entries));
     AXL_TRY(axl_calloc((size_t)n, sizeof *out->tensors, "tensors", &out->tensors));
     for (; out->n < n; out->n++)
         AXL_TRY(add_tensor(h, axl_ckpt_at(h->ckpt, out->n), &out->tensors[out->n]));

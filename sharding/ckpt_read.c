@@ -201,7 +201,7 @@ static axl_status read_tensors(axl_ckpt *k)
     AXL_REQUIRE(axl_json_is(list, AXL_JSON_ARRAY), AXL_E_INPUT, "%s: the manifest lists no tensors",
                 k->index.data);
     AXL_TRY(axl_calloc(axl_json_count(list), sizeof *k->tensors, "a manifest", &k->tensors));
-    AXL_TRY(axl_calloc(axl_json_count(list), sizeof *k->by_name, "a manifest", &k->by_name));
+    AXL_TRY(axl_calloc(axl_json_count(list), sizeof(void *), "a manifest", &k->by_name));
     k->n = (int64_t)axl_json_count(list);
     for (int64_t i = 0; i < k->n; i++) {
         const axl_json *from = axl_json_at(list, (size_t)i);
@@ -215,7 +215,7 @@ static axl_status read_tensors(axl_ckpt *k)
         AXL_TRY(read_parts(k, from, t));
     }
     if (k->n > 0)
-        qsort((void *)k->by_name, (size_t)k->n, sizeof *k->by_name, by_name);
+        qsort((void *)k->by_name, (size_t)k->n, sizeof(void *), by_name);
     for (int64_t i = 1; i < k->n; i++)
         AXL_REQUIRE(by_name(&k->by_name[i - 1], &k->by_name[i]) != 0, AXL_E_INPUT,
                     "%s: %s/%s is listed twice", k->index.data, k->by_name[i]->entry.group,
@@ -300,9 +300,9 @@ void axl_ckpt_close(axl_ckpt *k)
 static const tensor *find(const axl_ckpt *k, const char *group, const char *name)
 {
     const tensor wanted = {.entry = {.group = group, .name = name}}, *key = &wanted;
-    const tensor *const *found = k->n == 0 ? NULL
-                                           : bsearch(&key, (const void *)k->by_name, (size_t)k->n,
-                                                     sizeof *k->by_name, by_name);
+    const tensor *const *found =
+        k->n == 0 ? NULL
+                  : bsearch(&key, (const void *)k->by_name, (size_t)k->n, sizeof(void *), by_name);
 
     return found == NULL ? NULL : *found;
 }

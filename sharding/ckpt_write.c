@@ -102,6 +102,7 @@ static axl_status write_tensor(saving *s, hid_t file, const char *path, int64_t 
     axl_str name = {0};
     axl_h5_array a = {.dtype = t->dtype, .n_dims = t->n_dims, .data = t->data};
 
+    AXL_ASSERT(s->parts != NULL);
     s->parts[i] = (axl_ckpt_part){.shard = s->rank, .row0 = t->row0, .n_rows = t->n_rows};
     if (t->n_rows * row_count(t) == 0) {
         s->parts[i].n_rows = 0;

@@ -108,7 +108,7 @@ static axl_status list_tensors(merging *m)
     const int64_t count = axl_ckpt_count(m->ckpt);
 
     AXL_TRY(axl_calloc((size_t)count, sizeof *m->specs, "tensors", &m->specs));
-    AXL_TRY(axl_calloc((size_t)count, sizeof *m->entries, "tensors", &m->entries));
+    AXL_TRY(axl_calloc((size_t)count, sizeof(void *), "tensors", &m->entries));
     for (int64_t i = 0; i < count; i++) {
         const axl_ckpt_entry *e = axl_ckpt_at(m->ckpt, i);
         axl_tensor_spec *spec = &m->specs[m->n];
