@@ -16,8 +16,9 @@ axl_status axl_j_items(j_env *e, const j_value *v, j_list **out)
         break;
     case J_ITER:
         AXL_TRY(axl_j_list(e, J_LIST, 0, &list));
-        list.l->v = v->it->list->v + v->it->at;
         list.l->n = v->it->list->n - v->it->at;
+        if (list.l->n > 0)
+            list.l->v = v->it->list->v + v->it->at;
         list.l->capacity = list.l->n;
         v->it->at = v->it->list->n;
         *out = list.l;
@@ -158,9 +159,10 @@ out:
     return status;
 }
 
-axl_status axl_j_getattr(j_env *e, const j_value *v, const j_str *name, j_value *res)
+axl_status axl_j_getattr(j_env *e, const j_value *object, const j_str *name, j_value *res)
 {
     axl_status status = AXL_OK;
+    const j_value copy = *object, *v = &copy; // res may be the object itself
     const j_value *found = NULL;
     j_value key, attr;
 
@@ -215,9 +217,10 @@ out:
     return status;
 }
 
-axl_status axl_j_getitem(j_env *e, const j_value *v, const j_value *key, j_value *res)
+axl_status axl_j_getitem(j_env *e, const j_value *object, const j_value *key, j_value *res)
 {
     axl_status status = AXL_OK;
+    const j_value copy = *object, *v = &copy; // res may be the object itself
     bool sequence = v->kind == J_STR || v->kind == J_TUPLE ||
                     (v->kind == J_LIST && (v->l->view == J_PLAIN || v->l->view == J_RANGE));
     const j_value *found;
@@ -336,6 +339,12 @@ axl_status axl_j_slice(j_env *e, const j_value *v, const j_value part[3], j_valu
         AXL_TRY(axl_j_list(e, v->kind, 0, res));
         for (int64_t i = range[0]; range[2] > 0 ? i < range[1] : i > range[1]; i += range[2])
             AXL_TRY(axl_j_append(e, res->l, v->l->v[i]));
+        if (v->l->view == J_RANGE) { // a slice of a range is a range
+            res->l->view = J_RANGE;
+            res->l->start = v->l->start + range[0] * v->l->step;
+            res->l->stop = v->l->start + range[1] * v->l->step;
+            res->l->step = range[2] * v->l->step;
+        }
         goto out;
     }
     AXL_TRY(axl_j_undefined(e, J_UNDEF_ITEM, axl_j_type_name(v), axl_j_none(), res));

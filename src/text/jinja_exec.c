@@ -469,6 +469,8 @@ static axl_status exec_statement(j_env *e, j_frame *f, const j_node *n)
         return exec_scope(e, f, n);
     case JN_GENERATION:
         return exec_generation(e, f, n);
+    case JN_BODY:
+        return axl_j_exec(e, f, n);
     default:
         e->flow = n->type == JN_BREAK ? J_BREAK : J_CONTINUE;
         return AXL_OK;

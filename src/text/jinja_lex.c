@@ -202,6 +202,19 @@ static size_t based_digits(const lexer *x, size_t at, int base)
     return at == from ? 0 : at;
 }
 
+// Kept as its digits, without leading zeros.
+static axl_status big_integer(j_env *e, const char *text, j_value *res)
+{
+    axl_status status = AXL_OK;
+    j_buf b = {0};
+
+    AXL_TRY(axl_j_puts(e, &b, text + strspn(text, "0")));
+    AXL_TRY(axl_j_buf_value(e, &b, res));
+    res->kind = J_BIG;
+out:
+    return status;
+}
+
 static axl_status lex_number(lexer *x)
 {
     axl_status status = AXL_OK;
@@ -243,8 +256,11 @@ static axl_status lex_number(lexer *x)
     } else {
         unsigned long long u = strtoull(text, &stop, base);
 
-        J_REQUIRE(x->e, u <= INT64_MAX, "the integer %s is beyond 64 bits", text);
         v = axl_j_int((int64_t)u);
+        if (u > INT64_MAX) {
+            J_REQUIRE(x->e, base == 10, "the integer %s is beyond 64 bits", text);
+            AXL_TRY(big_integer(x->e, text, &v));
+        }
     }
     AXL_TRY(add_token(x, real ? JT_FLOAT : JT_INT, x->at, end));
     x->out->items[x->out->n - 1].value = v;
@@ -281,6 +297,8 @@ static axl_status unescape(j_env *e, const char *p, size_t n, j_buf *b, size_t *
         for (*used = 0; *used < 3 && *used < n && p[*used] >= '0' && p[*used] <= '7'; (*used)++)
             cp = cp * 8 + (uint32_t)(p[*used] - '0');
         AXL_TRY(axl_j_put_cp(e, b, cp));
+    } else if (n > 0 && p[0] == 'N') {
+        J_FAIL(e, "characters by name (\\N) are not supported in a string");
     } else { // unknown escapes stay as they are
         AXL_TRY(axl_j_put(e, b, "\\", 1));
         *used = 0;

@@ -364,9 +364,11 @@ static bool is_sequence(const j_value *v)
     return v->kind == J_STR || ((v->kind == J_LIST || v->kind == J_TUPLE) && v->l->view == J_PLAIN);
 }
 
-axl_status axl_j_binary(j_env *e, j_type op, const j_value *a, const j_value *b, j_value *res)
+axl_status axl_j_binary(j_env *e, j_type op, const j_value *left, const j_value *right,
+                        j_value *res)
 {
     axl_status status = AXL_OK;
+    const j_value x0 = *left, y0 = *right, *a = &x0, *b = &y0; // res may be an operand
     int64_t i, k;
     double x, y;
 

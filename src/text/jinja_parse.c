@@ -282,10 +282,23 @@ out:
     return status;
 }
 
+// items: one JN_OUTPUT for each expression.
 static axl_status parse_print(j_parser *p, j_node *n)
 {
-    n->type = JN_OUTPUT;
-    return axl_j_parse_tuple(p, true, NULL, &n->a);
+    axl_status status = AXL_OK;
+    int capacity = 0;
+    j_node *item;
+
+    n->type = JN_BODY;
+    while (axl_j_cur(p)->type != JT_BLOCK_END) {
+        if (n->n_items > 0)
+            AXL_TRY(axl_j_expect(p, JT_COMMA, ","));
+        AXL_TRY(axl_j_node(p, JN_OUTPUT, &item));
+        AXL_TRY(axl_j_parse_expression(p, true, &item->a));
+        AXL_TRY(axl_j_push(p, n, item, &capacity));
+    }
+out:
+    return status;
 }
 
 typedef struct statement {

@@ -18,8 +18,9 @@ void axl_j_float_text(double x, char text[48])
         (void)snprintf(text, 48, "%s", isnan(x) ? "nan" : x < 0 ? "-inf" : "inf");
         return;
     }
-    for (int precision = 14; precision < 17; precision++) {
-        (void)snprintf(digits, sizeof digits, "%.*e", precision, fabs(x));
+    // Subnormal numbers have fewer digits than 15.
+    for (int precision = fabs(x) < 1e-290 ? 0 : 14; precision < 17; precision++) {
+        (void)snprintf(digits, sizeof digits, "%#.*e", precision, fabs(x));
         if (strtod(digits, NULL) == fabs(x))
             break;
     }

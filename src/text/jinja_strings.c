@@ -133,10 +133,8 @@ static axl_status split_space(j_env *e, const j_str *s, int64_t max, j_list *l)
     while (rest.n > 0) {
         size_t n = 0, k;
 
-        if (max == 0) {
-            rest = axl_j_strip(&rest, NULL, 2);
+        if (max == 0) // the rest as it is
             n = rest.n;
-        }
         while (n < rest.n) {
             k = axl_j_cp(rest.p + n, rest.n - n, &cp);
             if (axl_j_is_space(cp))
@@ -218,7 +216,6 @@ static axl_status rsplit_space(j_env *e, const j_str *s, int64_t max, j_list *l)
         size_t from = rest.n;
 
         if (max == 0) {
-            rest = axl_j_strip(&rest, NULL, 1);
             AXL_TRY(add_part(e, l, rest.p, rest.n));
             break;
         }
@@ -573,6 +570,11 @@ static bool is_alnum(uint32_t cp)
     return axl_j_is_word(cp) && cp != '_';
 }
 
+static bool is_numeric(uint32_t cp)
+{
+    return is_alnum(cp) && !axl_j_is_alpha(cp);
+}
+
 static bool is_ascii(uint32_t cp)
 {
     return cp < 0x80;
@@ -597,6 +599,20 @@ static axl_status m_isdigit(j_env *e, const j_value *self, j_value *a, j_value *
     (void)e;
     (void)a;
     return all_chars(self, axl_j_is_digit, false, res);
+}
+
+static axl_status m_isdecimal(j_env *e, const j_value *self, j_value *a, j_value *res)
+{
+    (void)e;
+    (void)a;
+    return all_chars(self, axl_j_is_decimal, false, res);
+}
+
+static axl_status m_isnumeric(j_env *e, const j_value *self, j_value *a, j_value *res)
+{
+    (void)e;
+    (void)a;
+    return all_chars(self, is_numeric, false, res);
 }
 
 static axl_status m_isalpha(j_env *e, const j_value *self, j_value *a, j_value *res)
@@ -728,8 +744,8 @@ static const j_def methods[] = {
     {"expandtabs", "tabsize", 0, m_expandtabs, NULL, false},
     {"format", "", 0, NULL, m_format, false},
     {"isdigit", "", 0, m_isdigit, NULL, false},
-    {"isdecimal", "", 0, m_isdigit, NULL, false},
-    {"isnumeric", "", 0, m_isdigit, NULL, false},
+    {"isdecimal", "", 0, m_isdecimal, NULL, false},
+    {"isnumeric", "", 0, m_isnumeric, NULL, false},
     {"isalpha", "", 0, m_isalpha, NULL, false},
     {"isalnum", "", 0, m_isalnum, NULL, false},
     {"isspace", "", 0, m_isspace, NULL, false},

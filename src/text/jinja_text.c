@@ -64,6 +64,11 @@ bool axl_j_is_alpha(uint32_t cp)
            c == UTF8PROC_CATEGORY_LM || c == UTF8PROC_CATEGORY_LO;
 }
 
+bool axl_j_is_decimal(uint32_t cp)
+{
+    return category(cp) == UTF8PROC_CATEGORY_ND;
+}
+
 bool axl_j_is_digit(uint32_t cp)
 {
     // Python's isdigit also takes superscripts and circled digits; these are the common ones.

@@ -36,8 +36,6 @@ static axl_status put_string(j_env *e, j_buf *b, const j_str *s, bool ascii)
             AXL_TRY(axl_j_put(e, b, s->p + i, k));
             continue;
         }
-        if (ascii && cp == 0x7f) // the last ASCII character is kept
-            (void)snprintf(escape, sizeof escape, "\x7f");
         AXL_TRY(axl_j_puts(e, b, escape));
     }
     AXL_TRY(axl_j_put(e, b, "\"", 1));

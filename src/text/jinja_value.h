@@ -199,6 +199,7 @@ size_t axl_j_offset(const j_str *s, int64_t at);        // byte offset of a code
 size_t axl_j_cp(const char *p, size_t n, uint32_t *cp); // as axl_utf8_next, but never 0 for n > 0
 bool axl_j_is_space(uint32_t cp);
 bool axl_j_is_alpha(uint32_t cp);
+bool axl_j_is_decimal(uint32_t cp);
 bool axl_j_is_digit(uint32_t cp);
 bool axl_j_is_upper(uint32_t cp);
 bool axl_j_is_lower(uint32_t cp);

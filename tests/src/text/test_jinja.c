@@ -105,10 +105,17 @@ static void snippets_equal_jinja2(void **state)
     check_file("snippets.json");
 }
 
+static void more_templates_equal_jinja2(void **state)
+{
+    (void)state;
+    check_file("more.json");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(snippets_equal_jinja2),
+        cmocka_unit_test(more_templates_equal_jinja2),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
