@@ -269,7 +269,6 @@ static axl_status split_thinking(const axl_chat_options *o, axl_json *message)
     const char *p = axl_json_string(content, ""), *open = NULL, *close = NULL;
     size_t n = axl_json_string_length(content), k = 0, n_inner, n_rest;
     const char *inner, *rest;
-    axl_str kept = {0};
 
     if (strcmp(axl_json_string(axl_json_get(message, "role"), ""), "assistant") != 0 || n == 0)
         goto out;
@@ -285,10 +284,7 @@ static axl_status split_thinking(const axl_chat_options *o, axl_json *message)
     n_inner = (size_t)(close - inner);
     strip(&inner, &n_inner, true);
     rest = close + strlen(pairs[k][1]);
-    AXL_TRY(axl_str_append(&kept, p, (size_t)(open - p)));
-    AXL_TRY(axl_str_append(&kept, rest, n - (size_t)(rest - p)));
-    rest = kept.data != NULL ? kept.data : "";
-    n_rest = kept.len;
+    n_rest = n - (size_t)(rest - p); // what stands before the thoughts is dropped
     strip(&rest, &n_rest, false);
     open = find(rest, n_rest, begin);
     close = find(rest, n_rest, end);
@@ -297,10 +293,10 @@ static axl_status split_thinking(const axl_chat_options *o, axl_json *message)
         n_rest = (size_t)(close - rest);
         strip(&rest, &n_rest, true);
     }
+    // The content goes last: the other strings lie in it.
     AXL_TRY(set_string(message, o->template_thinking_key, inner, n_inner));
     AXL_TRY(set_string(message, "content", rest, n_rest));
 out:
-    axl_str_fini(&kept);
     return status;
 }
 
