@@ -44,6 +44,7 @@ axl_status axl_j_items(j_env *e, const j_value *v, j_list **out)
     default:
         J_FAIL(e, "TypeError: '%s' object is not iterable", axl_j_type_name(v));
     }
+    e->steps += (*out)->n; // who asks walks them
 out:
     return status;
 }

@@ -117,6 +117,8 @@ axl_status axl_j_apply_def(j_env *e, const j_def *def, const j_value *self, cons
     j_value a[J_MAX_ARGS] = {0};
     int n_params;
 
+    if (self->kind == J_STR) // most filters and methods walk the text
+        e->steps += (int64_t)(self->s->n / 256);
     if (def->variadic != NULL) {
         AXL_TRY(def->variadic(e, self, args, res));
         goto out;
@@ -227,7 +229,7 @@ static axl_status compare(j_env *e, j_compare op, const j_value *a, const j_valu
     int order = 0;
 
     if (op == JC_EQ || op == JC_NE) {
-        *res = axl_j_equal(a, b) == (op == JC_EQ);
+        *res = axl_j_equal(e, a, b) == (op == JC_EQ);
     } else if (op == JC_IN || op == JC_NOTIN) {
         AXL_TRY(axl_j_in(e, a, b, res));
         *res = *res == (op == JC_IN);

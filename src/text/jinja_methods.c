@@ -72,7 +72,7 @@ static axl_status list_index(j_env *e, const j_value *self, j_value *a, j_value 
     axl_status status = AXL_OK;
 
     for (int64_t i = 0; i < self->l->n; i++)
-        if (axl_j_equal(&self->l->v[i], &a[0])) {
+        if (axl_j_equal(e, &self->l->v[i], &a[0])) {
             *res = axl_j_int(i);
             goto out;
         }
@@ -85,9 +85,8 @@ static axl_status list_count(j_env *e, const j_value *self, j_value *a, j_value 
 {
     int64_t n = 0;
 
-    (void)e;
     for (int64_t i = 0; i < self->l->n; i++)
-        n += axl_j_equal(&self->l->v[i], &a[0]);
+        n += axl_j_equal(e, &self->l->v[i], &a[0]);
     *res = axl_j_int(n);
     return AXL_OK;
 }
@@ -149,7 +148,7 @@ static axl_status loop_changed(j_env *e, const j_value *self, const j_args *args
     j_value seen;
 
     for (int i = 0; i < args->n_pos && !changed; i++)
-        changed = !axl_j_equal(&loop->seen->v[i], &args->pos[i]);
+        changed = !axl_j_equal(e, &loop->seen->v[i], &args->pos[i]);
     if (changed) {
         AXL_TRY(axl_j_list(e, J_LIST, args->n_pos, &seen));
         for (int i = 0; i < args->n_pos; i++)

@@ -53,50 +53,86 @@ bool axl_j_truth(const j_value *v)
     }
 }
 
-static bool equal_dicts(const j_dict *a, const j_dict *b)
+// A template can build values that are deep or that share parts a million times over, so a comparison
+// has a bound of its own; beyond it, values count as different.
+typedef struct comparison {
+    int depth;
+    int64_t budget;
+} comparison;
+
+#define MAX_EQUAL_DEPTH 500
+#define KEY_BUDGET      10000
+
+static bool equal(comparison *c, const j_value *a, const j_value *b);
+
+static bool equal_dicts(comparison *c, const j_dict *a, const j_dict *b)
 {
     if (a->n != b->n)
         return false;
     for (int64_t i = 0; i < a->n; i++) {
         const j_value *other = axl_j_dict_get(b, &a->keys[i]);
 
-        if (other == NULL || !axl_j_equal(&a->values[i], other))
+        if (other == NULL || !equal(c, &a->values[i], other))
             return false;
     }
     return true;
 }
 
-// Values of JSON and of literals are trees of bounded depth; only namespaces can hold themselves, and
-// they compare by identity.
-bool axl_j_equal(const j_value *a, const j_value *b)
+static bool equal_lists(comparison *c, const j_list *a, const j_list *b)
+{
+    if (a->n != b->n)
+        return false;
+    for (int64_t i = 0; i < a->n; i++)
+        if (!equal(c, &a->v[i], &b->v[i]))
+            return false;
+    return true;
+}
+
+static bool equal(comparison *c, const j_value *a, const j_value *b)
 {
     double x, y;
+    bool same = false;
 
     if (axl_j_number(a, &x) && axl_j_number(b, &y))
         return a->kind == J_INT && b->kind == J_INT ? a->i == b->i : x == y;
     if (a->kind != b->kind)
         return a->kind <= J_UNDEF && b->kind <= J_UNDEF;
+    if (c->depth >= MAX_EQUAL_DEPTH || c->budget-- <= 0)
+        return false;
+    c->depth++;
     switch (a->kind) {
     case J_ABSENT:
     case J_UNDEF:
     case J_NONE:
-        return true;
+        same = true;
+        break;
     case J_BIG:
     case J_STR:
-        return a->s->n == b->s->n && memcmp(a->s->p, b->s->p, a->s->n) == 0;
+        same = a->s->n == b->s->n && memcmp(a->s->p, b->s->p, a->s->n) == 0;
+        c->budget -= (int64_t)(a->s->n / 256);
+        break;
     case J_LIST:
     case J_TUPLE:
-        if (a->l->n != b->l->n)
-            return false;
-        for (int64_t i = 0; i < a->l->n; i++)
-            if (!axl_j_equal(&a->l->v[i], &b->l->v[i]))
-                return false;
-        return true;
+        same = equal_lists(c, a->l, b->l);
+        break;
     case J_DICT:
-        return equal_dicts(a->d, b->d);
+        same = equal_dicts(c, a->d, b->d);
+        break;
     default:
-        return a->d == b->d;
+        same = a->d == b->d;
     }
+    c->depth--;
+    return same;
+}
+
+bool axl_j_equal(j_env *e, const j_value *a, const j_value *b)
+{
+    comparison c = {.budget = e != NULL ? e->max_steps - e->steps + 1 : KEY_BUDGET};
+    bool same = equal(&c, a, b);
+
+    if (e != NULL)
+        e->steps = e->max_steps + 1 - c.budget;
+    return same;
 }
 
 axl_status axl_j_order(j_env *e, const j_value *a, const j_value *b, const char *op, int *res)
@@ -115,9 +151,11 @@ axl_status axl_j_order(j_env *e, const j_value *a, const j_value *b, const char 
         *res = c != 0 ? c : (a->s->n > b->s->n) - (a->s->n < b->s->n);
     } else if (a->kind == b->kind && (a->kind == J_LIST || a->kind == J_TUPLE)) {
         for (int64_t i = 0; i < a->l->n && i < b->l->n; i++) {
-            if (axl_j_equal(&a->l->v[i], &b->l->v[i]))
+            if (axl_j_equal(e, &a->l->v[i], &b->l->v[i]))
                 continue;
+            AXL_TRY(axl_j_enter(e));
             AXL_TRY(axl_j_order(e, &a->l->v[i], &b->l->v[i], op, res));
+            e->depth--;
             goto out;
         }
         *res = (a->l->n > b->l->n) - (a->l->n < b->l->n);
@@ -141,7 +179,7 @@ static axl_status find_item(j_env *e, const j_value *item, const j_value *box, b
     AXL_TRY(axl_j_items(e, box, &l));
     *res = false;
     for (int64_t i = 0; i < l->n && !*res; i++)
-        *res = axl_j_equal(item, &l->v[i]);
+        *res = axl_j_equal(e, item, &l->v[i]);
 out:
     return status;
 }

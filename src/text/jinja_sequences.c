@@ -203,7 +203,7 @@ static axl_status f_groupby(j_env *e, const j_value *self, j_value *a, j_value *
     AXL_TRY(sort(e, items, l->n, false));
     AXL_TRY(axl_j_list(e, J_LIST, 0, res));
     for (int64_t i = 0; i < l->n; i++) {
-        if (i == 0 || !axl_j_equal(&items[i].key, &items[i - 1].key)) {
+        if (i == 0 || !axl_j_equal(e, &items[i].key, &items[i - 1].key)) {
             AXL_TRY(axl_j_list(e, J_TUPLE, 2, &group));
             group.l->view = J_GROUP;
             AXL_TRY(get_attribute(e, &items[i].value, &a[0], &a[1], &key)); // with its own case

@@ -46,7 +46,7 @@ static axl_status remainder_is(j_env *e, const j_value *v, j_value by, bool zero
     j_value r, none = axl_j_int(0);
 
     AXL_TRY(axl_j_binary(e, JN_MOD, v, &by, &r));
-    AXL_TRY(answer(axl_j_equal(&r, &none) == zero, res));
+    AXL_TRY(answer(axl_j_equal(e, &r, &none) == zero, res));
 out:
     return status;
 }
@@ -70,14 +70,12 @@ static axl_status t_divisibleby(j_env *e, const j_value *v, j_value *a, j_value 
 
 static axl_status t_eq(j_env *e, const j_value *v, j_value *a, j_value *res)
 {
-    (void)e;
-    return answer(axl_j_equal(v, &a[0]), res);
+    return answer(axl_j_equal(e, v, &a[0]), res);
 }
 
 static axl_status t_ne(j_env *e, const j_value *v, j_value *a, j_value *res)
 {
-    (void)e;
-    return answer(!axl_j_equal(v, &a[0]), res);
+    return answer(!axl_j_equal(e, v, &a[0]), res);
 }
 
 static axl_status ordered(j_env *e, const j_value *v, const j_value *a, const char *op,
@@ -129,7 +127,7 @@ static axl_status t_sameas(j_env *e, const j_value *v, j_value *a, j_value *res)
 {
     bool same =
         v->kind == a[0].kind &&
-        (v->kind <= J_NONE || (v->kind <= J_STR && axl_j_equal(v, &a[0])) || v->d == a[0].d);
+        (v->kind <= J_NONE || (v->kind <= J_STR && axl_j_equal(e, v, &a[0])) || v->d == a[0].d);
 
     (void)e;
     return answer(same, res);

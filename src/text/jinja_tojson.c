@@ -104,7 +104,8 @@ static axl_status sorted_members(j_env *e, const j_dict *d, int64_t **out)
             if (order >= 0)
                 break;
             at[k] = at[k - 1];
-            e->steps++;
+            J_REQUIRE(e, ++e->steps <= e->max_steps, "the template takes more than %lld steps",
+                      (long long)e->max_steps);
         }
         at[k] = i;
     }

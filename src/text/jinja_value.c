@@ -197,7 +197,7 @@ static uint64_t hash_bytes(const char *p, size_t n)
 }
 
 // Equal values hash equally; 1, 1.0 and True are equal.
-static uint64_t hash_value(const j_value *v)
+static uint64_t hash_value(const j_value *v, int depth)
 {
     double x;
 
@@ -205,6 +205,13 @@ static uint64_t hash_value(const j_value *v)
         return hash_bytes(v->s->p, v->s->n);
     if (axl_j_number(v, &x))
         return hash_bytes((const char *)&x, sizeof x);
+    if (v->kind == J_TUPLE && depth < 2) {
+        uint64_t h = (uint64_t)v->l->n;
+
+        for (int64_t i = 0; i < v->l->n && i < 8; i++)
+            h = h * 31 + hash_value(&v->l->v[i], depth + 1);
+        return h ^ h >> 32;
+    }
     return (uint64_t)v->kind * 77u;
 }
 
@@ -212,7 +219,7 @@ static bool same_key(const j_value *a, const j_value *b)
 {
     if (a->kind == J_STR && b->kind == J_STR)
         return a->s->n == b->s->n && memcmp(a->s->p, b->s->p, a->s->n) == 0;
-    return axl_j_equal(a, b);
+    return axl_j_equal(NULL, a, b);
 }
 
 static int64_t find_key(const j_dict *d, const j_value *key)
@@ -223,7 +230,7 @@ static int64_t find_key(const j_dict *d, const j_value *key)
                 return i;
         return -1;
     }
-    for (uint64_t h = hash_value(key);; h++) {
+    for (uint64_t h = hash_value(key, 0);; h++) {
         int32_t at = d->index[h & (uint64_t)(d->n_index - 1)];
 
         if (at == 0)
@@ -235,7 +242,7 @@ static int64_t find_key(const j_dict *d, const j_value *key)
 
 static void index_add(j_dict *d, int64_t at)
 {
-    uint64_t h = hash_value(&d->keys[at]);
+    uint64_t h = hash_value(&d->keys[at], 0);
 
     while (d->index[h & (uint64_t)(d->n_index - 1)] != 0)
         h++;

@@ -187,7 +187,8 @@ const char *axl_j_type_name(const j_value *v);
 
 // jinja_ops.c
 bool axl_j_truth(const j_value *v);
-bool axl_j_equal(const j_value *a, const j_value *b);
+// Compares deeply; the work counts as steps of e (NULL: a fixed, small bound, for keys of dicts).
+bool axl_j_equal(j_env *e, const j_value *a, const j_value *b);
 axl_status axl_j_order(j_env *e, const j_value *a, const j_value *b, const char *op, int *res);
 axl_status axl_j_in(j_env *e, const j_value *item, const j_value *box, bool *res);
 axl_status axl_j_escape(j_env *e, const j_value *v, j_value *res);

@@ -111,11 +111,81 @@ static void more_templates_equal_jinja2(void **state)
     check_file("more.json");
 }
 
+// Templates that would take for ever, or all memory, or all of the stack.
+static void hostile_templates_end_with_an_error(void **state)
+{
+    static const char *const sources[] = {
+        "{% macro m(n) %}{{ m(n + 1) }}{% endmacro %}{{ m(0) }}",
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "{{ 'x' * 10 ** 9 }}",
+        "{% set ns = namespace(s='xxxxxxxx') %}{% for a in range(99) %}{% set ns.s = ns.s ~ ns.s %}"
+        "{% endfor %}",
+        "{% set ns = namespace(x=[], y=[]) %}{% for a in range(60) %}{% set ns.x = [ns.x, ns.x] %}"
+        "{% set ns.y = [ns.y, ns.y] %}{% endfor %}{{ ns.x == ns.y }}{{ ns.x }}",
+        "{% set ns = namespace(x=[]) %}{% for a in range(90000) %}{% set ns.x = [ns.x] %}{% endfor "
+        "%}"
+        "{{ ns.x == [ns.x] }}{{ ns.x }}",
+        "{% set ns = namespace() %}{% set ns.a = ns %}{{ ns }}",
+        "{% set ns = namespace(x=[1]) %}{% for a in range(99) %}{% set ns.x = ns.x + ns.x %}"
+        "{% endfor %}",
+        "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",
+        "{{ 'x'.center(10 ** 12) }}",
+        "{{ '%999999999d' % 1 }}",
+        "{{ range(10 ** 15) }}",
+        "{{ 2 ** 10000 }}",
+    };
+    axl_str out = {0};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof sources / sizeof *sources; i++)
+        CHECK_FAILS(render(sources[i], NULL, NULL, NULL, &out), AXL_E_INPUT, "t:1: ");
+    assert_int_equal(out.len, 0);
+    axl_str_fini(&out);
+}
+
+static void brackets_nested_too_deeply_are_refused(void **state)
+{
+    axl_str source = {0}, out = {0};
+
+    (void)state;
+    CHECK_OK(axl_str_puts(&source, "{{ "));
+    for (int i = 0; i < 100000; i++)
+        CHECK_OK(axl_str_puts(&source, "[("));
+    CHECK_FAILS(render(source.data, NULL, NULL, NULL, &out), AXL_E_INPUT, "too deeply");
+    axl_str_clear(&source);
+    for (int i = 0; i < 10000; i++)
+        CHECK_OK(axl_str_puts(&source, "{% if 1 %}"));
+    CHECK_FAILS(render(source.data, NULL, NULL, NULL, &out), AXL_E_INPUT, "too deeply");
+    axl_str_clear(&source);
+    CHECK_OK(axl_str_puts(&source, "{{ 1"));
+    for (int i = 0; i < 10000; i++)
+        CHECK_OK(axl_str_puts(&source, " + 1"));
+    CHECK_OK(axl_str_puts(&source, " }}"));
+    CHECK_FAILS(render(source.data, NULL, NULL, NULL, &out), AXL_E_INPUT, "nests deeper");
+    axl_str_fini(&source);
+    axl_str_fini(&out);
+}
+
+static void errors_name_template_and_line(void **state)
+{
+    axl_str out = {0};
+
+    (void)state;
+    CHECK_FAILS(render("a\n\n{{ x.y }}", NULL, NULL, NULL, &out), AXL_E_INPUT,
+                "t:3: 'x' is undefined");
+    CHECK_FAILS(render("a\n{% if %}", NULL, NULL, NULL, &out), AXL_E_INPUT, "t:2: ");
+    CHECK_FAILS(render("\xff", NULL, NULL, NULL, &out), AXL_E_INPUT, "invalid UTF-8");
+    axl_str_fini(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(snippets_equal_jinja2),
         cmocka_unit_test(more_templates_equal_jinja2),
+        cmocka_unit_test(hostile_templates_end_with_an_error),
+        cmocka_unit_test(brackets_nested_too_deeply_are_refused),
+        cmocka_unit_test(errors_name_template_and_line),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
