@@ -120,7 +120,8 @@ static axl_status append_zstd(axl_reader *r)
                     ZSTD_getErrorName(hint));
         r->frame_left = hint;
         AXL_TRY(axl_str_append(&r->text, piece, decoded.pos));
-        r->pending = decoded.pos == sizeof piece || in.pos < in.size;
+        // hint 0: the frame is over and flushed; asking again would begin another one
+        r->pending = in.pos < in.size || (hint != 0 && decoded.pos == sizeof piece);
     } while (r->pending && r->text.len < MAX_LINE);
     r->in_at = in.pos;
     if (first && r->text.len >= 3 && memcmp(r->text.data, "\xef\xbb\xbf", 3) == 0)
