@@ -122,6 +122,14 @@ static axl_excess excess_of(const char *word)
     return word != NULL && strcmp(word, "raise") == 0 ? AXL_EXCESS_RAISE : AXL_EXCESS_DROP;
 }
 
+// The limit of test_datasets may be another; a validation part comes from the training set.
+static int64_t sequence_len_of(const axl_config *c, bool eval)
+{
+    bool own = eval && c->test_datasets.n > 0 && c->set.eval_sequence_len;
+
+    return own ? c->eval_sequence_len : c->sequence_len;
+}
+
 static bool eval_packing(const axl_config *c)
 {
     return c->set.eval_sample_packing ? c->eval_sample_packing : c->sample_packing;
@@ -147,7 +155,7 @@ static int64_t vocab_size_of(const char *model_dir)
 
 static axl_data_options options_of(const axl_config *c, const char *model_dir, bool eval)
 {
-    return (axl_data_options){.sequence_len = c->sequence_len,
+    return (axl_data_options){.sequence_len = sequence_len_of(c, eval),
                               .min_sample_len = c->min_sample_len,
                               .vocab_size = vocab_size_of(model_dir),
                               .excess = excess_of(c->excess_length_strategy),
@@ -159,7 +167,7 @@ static axl_data_options options_of(const axl_config *c, const char *model_dir, b
 
 axl_plan_options axl_data_setup_plan(const axl_config *c, bool eval)
 {
-    return (axl_plan_options){.sequence_len = c->sequence_len,
+    return (axl_plan_options){.sequence_len = sequence_len_of(c, eval),
                               .micro_batch_size = eval ? c->eval_batch_size : c->micro_batch_size,
                               .packing = eval ? eval_packing(c) : c->sample_packing,
                               .real_batches = c->multipack_real_batches,
