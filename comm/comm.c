@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SPIN_ROUNDS = 200 }; // tens of microseconds
-
 static const char *const op_names[AXL_COMM_N_OPS] = {
     [AXL_COMM_ALL_GATHER] = "all_gather", [AXL_COMM_REDUCE_SCATTER] = "reduce_scatter",
     [AXL_COMM_ALL_REDUCE] = "all_reduce", [AXL_COMM_BROADCAST] = "broadcast",
@@ -179,8 +177,8 @@ axl_status axl_comm_idle(axl_comm *c, int64_t round)
 
     if (c->root->device != NULL)
         AXL_TRY(axl_device_progress(c->root->device));
-    if (round >= SPIN_ROUNDS)
-        (void)sched_yield(); // with more ranks than cores the one waited for may need this core
+    if (round >= c->root->spin_rounds)
+        (void)sched_yield(); // the rank waited for may need this core
 
 out:
     return status;

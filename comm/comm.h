@@ -109,6 +109,15 @@ axl_status axl_comm_all_reduce_i64(axl_comm *c, int64_t *values, int n, axl_redu
 // rank ("rank 2: ..."), so that any one rank can print it. Collective on c.
 axl_status axl_comm_agree(axl_comm *c, axl_status mine);
 
+// ---- progress while kernels run
+
+// Starts a thread that moves the streams of device on. Optional: waits, blocking calls and
+// axl_device_progress do so too. AXL_E_UNSUPPORTED when MPI does not take calls from two threads.
+// Stop it before the device goes. Local.
+typedef struct axl_comm_progress axl_comm_progress;
+axl_status axl_comm_progress_start(axl_comm *world, axl_device *device, axl_comm_progress **out);
+void axl_comm_progress_stop(axl_comm_progress *p); // NULL-safe
+
 // ---- what it cost
 
 // Per operation since the last reset. The factors are those of ring algorithms on n ranks; B is the

@@ -341,7 +341,8 @@ static const axl_algo *choose(const axl_comm *c, const axl_coll *coll)
     case AXL_COMM_REDUCE_SCATTER:
         return ring && coll->dtype == AXL_F32 ? &algo_scatter_ring : &algo_scatter_direct;
     case AXL_COMM_ALL_REDUCE:
-        return bytes <= SMALL_BYTES ? &algo_reduce_whole : &algo_reduce_sliced;
+        // Two ranks send as much either way, and whole takes one step.
+        return bytes <= SMALL_BYTES || c->size == 2 ? &algo_reduce_whole : &algo_reduce_sliced;
     case AXL_COMM_BROADCAST:
         return &algo_broadcast;
     default:

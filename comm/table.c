@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 // mpirun and srun --mpi=pmix set the first two, other MPIs the rest.
 static const char *const launcher_variables[] = {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK",
@@ -35,6 +36,14 @@ out:
     return status;
 }
 
+// While every rank has a core, giving it away only helps other programs; with more ranks than cores the
+// one waited for needs it soon. A round takes a microsecond or less.
+static int64_t spin_rounds(const axl_comm *world)
+{
+    enum { SHORT = 200, LONG = 20000 };
+    return world->local_size > sysconf(_SC_NPROCESSORS_ONLN) ? SHORT : LONG;
+}
+
 axl_status axl_comm_init(int *argc, char ***argv, axl_comm **out_world)
 {
     axl_status status = AXL_OK;
@@ -48,6 +57,7 @@ axl_status axl_comm_init(int *argc, char ***argv, axl_comm **out_world)
     if (launched())
         AXL_TRY(axl_mpi_init(argc, argv, world));
     AXL_TRY(check_slurm(world));
+    world->root->spin_rounds = spin_rounds(world);
     *out_world = world;
     world = NULL;
 

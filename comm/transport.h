@@ -61,6 +61,7 @@ typedef struct axl_transport {
 typedef struct axl_comm_root {
     axl_device *device; // whose streams waits move on; borrowed, set by the first queued collective
     bool threads;
+    int64_t spin_rounds; // of a wait before each further one gives the core away
 } axl_comm_root;
 
 struct axl_comm {

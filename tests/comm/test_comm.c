@@ -257,6 +257,20 @@ static void groups_and_queues_keep_order(void **state)
     CHECK_FAILS(axl_comm_group_end(world), AXL_E_BUG, "world");
 }
 
+// The same with a thread that moves the streams on: two threads are in MPI at once.
+static void a_progress_thread_changes_nothing(void **state)
+{
+    axl_comm_progress *p = NULL;
+
+    if (axl_comm_size(world) > 1 && !axl_comm_threads(world))
+        skip();
+    CHECK_OK(axl_comm_progress_start(world, device, &p));
+    for (int k = 0; k < 3; k++)
+        groups_and_queues_keep_order(state);
+    reduce_scatter_sums_each_part(state);
+    axl_comm_progress_stop(p);
+}
+
 static void counters_equal_the_formulas(void **state)
 {
     const int64_t n = axl_comm_size(world);
@@ -371,6 +385,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(all_reduce_knows_types_and_operations),
         cmocka_unit_test(broadcast_and_shift_move_bytes),
         cmocka_unit_test(groups_and_queues_keep_order),
+        cmocka_unit_test(a_progress_thread_changes_nothing),
         cmocka_unit_test(counters_equal_the_formulas),
         cmocka_unit_test(split_makes_axes),
         cmocka_unit_test(host_helpers_gather_and_reduce),
