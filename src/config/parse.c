@@ -474,12 +474,38 @@ static bool same_text(const char *a, const char *b)
     return strcmp(a, b) == 0;
 }
 
+static bool is_list_type(axl_key_type type)
+{
+    return type >= AXL_T_STR_LIST && type <= AXL_T_REAL_LIST;
+}
+
+static bool same_list(const axl_key *key, const void *a, const void *b)
+{
+    axl_str_list x, y; // lists of the three item types have one layout
+    size_t size = item_size(key->type);
+    bool same;
+
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    same = x.n == y.n;
+    for (int64_t i = 0; same && i < x.n; i++) {
+        if (key->type <= AXL_T_STR_OR_LIST)
+            same = strcmp(x.items[i], y.items[i]) == 0;
+        else
+            same = memcmp((const char *)x.items + (size_t)i * size,
+                          (const char *)y.items + (size_t)i * size, size) == 0;
+    }
+    return same;
+}
+
 // Whether the value just read (in now) would change anything against the default (in before).
 static bool differs(const axl_key *key, const axl_yaml_node *node, const void *before,
                     const void *now)
 {
     const char *a = NULL, *b = NULL;
 
+    if (is_list_type(key->type))
+        return !same_list(key, before, now);
     switch (key->type) {
     case AXL_T_BOOL:
         return memcmp(before, now, sizeof(bool)) != 0;
@@ -573,7 +599,7 @@ static axl_status read_entry(axl_config_reader *r, const axl_block *block, void 
     axl_status status = AXL_OK;
     char key_path[MAX_PATH];
     bool good = true;
-    char before[8] = {0};
+    char before[sizeof(axl_str_list)] = {0};
     uint8_t origin = entry->value->place.line > 0 ? AXL_SET_FILE : AXL_SET_OVERRIDE;
 
     (void)snprintf(key_path, sizeof key_path, "%.180s%s%.60s", path, path[0] != '\0' ? "." : "",
@@ -588,7 +614,10 @@ static axl_status read_entry(axl_config_reader *r, const axl_block *block, void 
               entry->key->text);
         goto out;
     }
-    memcpy(before, field, key->type == AXL_T_BOOL ? sizeof(bool) : sizeof before);
+    memcpy(before, field,
+           key->type == AXL_T_BOOL   ? sizeof(bool)
+           : is_list_type(key->type) ? sizeof before
+                                     : 8);
     AXL_TRY(read_value(r, key, key_path, entry->value, field, &good));
     *mark = origin;
     if (good && !quiet && key->support != AXL_SUPPORT_WORKS &&

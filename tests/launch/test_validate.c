@@ -1,0 +1,164 @@
+// RUN: np=1
+// axl-dist validate and config-schema as a user meets them: exit codes, what is printed, and how fast.
+#include "launch/commands.h"
+#include "src/base/log.h"
+#include "src/io/file.h"
+#include "src/io/json.h"
+#include "tests/check.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+static char folder[] = "/tmp/axl-validate-XXXXXX";
+
+static const char *write_file(const char *text)
+{
+    static char path[64];
+
+    (void)snprintf(path, sizeof path, "%s/run.yaml", folder);
+    CHECK_OK(axl_file_write(path, text, strlen(text)));
+    return path;
+}
+
+// Runs a command with its output in *out.
+static int run(int (*command)(int, char **), char **arguments, axl_str *out)
+{
+    char path[64];
+    int argc = 0, saved = dup(STDOUT_FILENO);
+
+    (void)snprintf(path, sizeof path, "%s/out", folder);
+    while (arguments[argc] != NULL)
+        argc++;
+    (void)fflush(stdout);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    (void)dup2(fileno(file), STDOUT_FILENO);
+    int code = command(argc, arguments);
+    (void)fflush(stdout);
+    (void)dup2(saved, STDOUT_FILENO);
+    (void)fclose(file);
+    (void)close(saved);
+    axl_str_clear(out);
+    CHECK_OK(axl_file_read(path, out));
+    return code;
+}
+
+#define ARGUMENTS(...) ((char *[]){__VA_ARGS__, NULL})
+
+static char validate[] = "validate", json[] = "--json", schema[] = "config-schema";
+static char good[] = "base_model: m\nlearning_rate: 1e-4\ndatasets: [{path: d}]\n"
+                     "micro_batch_size: 1\ngradient_accumulation_steps: 1\n";
+
+static void a_broken_file_is_2_with_every_error(void **state)
+{
+    axl_str out = {0};
+    axl_json *v = NULL;
+    char *path = strdup(write_file("base_model: 3\nlerning_rate: 1\n"));
+    (void)state;
+
+    assert_int_equal(run(axl_cmd_validate, ARGUMENTS(validate, path), &out), 2);
+    assert_non_null(strstr(out.data, "run.yaml:1:13: error: base_model: 3 without quotes"));
+    assert_non_null(
+        strstr(out.data, "run.yaml:2:1: error: lerning_rate: unknown key; did you mean"));
+    assert_non_null(strstr(out.data, "run.yaml: 5 errors"));
+    assert_int_equal(run(axl_cmd_validate, ARGUMENTS(validate, path, json), &out), 2);
+    CHECK_OK(axl_json_parse(out.data, out.len, "out", &v));
+    assert_false(axl_json_bool(axl_json_get(v, "ok"), true));
+    assert_int_equal(axl_json_count(axl_json_get(v, "findings")), 5);
+    axl_json_free(v);
+    axl_str_fini(&out);
+    free(path);
+}
+
+static void a_good_file_is_0(void **state)
+{
+    axl_str out = {0};
+    char *path = strdup(write_file(good));
+    char option[] = "--max_grad_norm", value[] = "-1";
+    (void)state;
+
+    assert_int_equal(run(axl_cmd_validate, ARGUMENTS(validate, path), &out), 0);
+    assert_non_null(strstr(out.data, "can be run"));
+    assert_int_equal(run(axl_cmd_validate, ARGUMENTS(validate, path, option, value), &out), 2);
+    assert_non_null(strstr(out.data, "command line: error: max_grad_norm: -1 is too small"));
+    axl_str_fini(&out);
+    free(path);
+}
+
+static void a_missing_file_is_2(void **state)
+{
+    axl_str out = {0};
+    char path[] = "/nonexistent/run.yaml";
+    (void)state;
+
+    assert_int_equal(run(axl_cmd_validate, ARGUMENTS(validate, path), &out), 2);
+    assert_non_null(strstr(out.data, "/nonexistent/run.yaml"));
+    axl_str_fini(&out);
+}
+
+static void the_schema_is_json(void **state)
+{
+    axl_str out = {0};
+    axl_json *v = NULL;
+    (void)state;
+
+    assert_int_equal(run(axl_cmd_config_schema, ARGUMENTS(schema), &out), 0);
+    CHECK_OK(axl_json_parse(out.data, out.len, "schema", &v));
+    assert_non_null(axl_json_get(axl_json_get(v, "properties"), "micro_batch_size"));
+    axl_json_free(v);
+    axl_str_fini(&out);
+}
+
+// 20 ms is promised for a large file; the best of five, because the machine may be busy.
+static void a_large_file_is_fast(void **state)
+{
+    axl_str text = {0}, out = {0};
+    double best = 1e9;
+    (void)state;
+
+    CHECK_OK(axl_str_puts(&text, "base_model: m\nlearning_rate: 1e-4\nmicro_batch_size: 1\n"
+                                 "gradient_accumulation_steps: 1\ndatasets:\n"));
+    for (int i = 0; i < 100; i++)
+        CHECK_OK(axl_str_printf(&text,
+                                "  - path: d%d.jsonl\n    type: chat_template\n"
+                                "    field_messages: turns\n    roles_to_train: [assistant]\n",
+                                i));
+    char *path = strdup(write_file(text.data));
+    for (int i = 0; i < 5; i++) {
+        double start = axl_now();
+        assert_int_equal(run(axl_cmd_validate, ARGUMENTS(validate, path), &out), 0);
+        best = fmin(best, axl_now() - start);
+    }
+    (void)printf("a file with 100 data sets takes %.1f ms\n", best * 1e3);
+#if !defined(AXL_DEBUG)
+    assert_true(best < 0.020);
+#endif
+    axl_str_fini(&text);
+    axl_str_fini(&out);
+    free(path);
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    return mkdtemp(folder) == NULL;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    return axl_path_remove(folder) != AXL_OK;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_broken_file_is_2_with_every_error),
+        cmocka_unit_test(a_good_file_is_0),
+        cmocka_unit_test(a_missing_file_is_2),
+        cmocka_unit_test(the_schema_is_json),
+        cmocka_unit_test(a_large_file_is_fast),
+    };
+
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
