@@ -43,8 +43,9 @@ if(MKL_INCLUDE AND MKL_intel_lp64 AND MKL_gnu_thread AND MKL_core)
     message(STATUS "CPU gemm: MKL, ${MKL_core}")
     target_include_directories(axl_gemm SYSTEM INTERFACE ${MKL_INCLUDE})
     target_compile_definitions(axl_gemm INTERFACE AXL_GEMM_MKL=1)
+    # libgomp by name inside the group: a program that uses no kernel would drop it, not MKL.
     target_link_libraries(axl_gemm INTERFACE -Wl,--no-as-needed ${MKL_intel_lp64} ${MKL_gnu_thread}
-                          ${MKL_core} -Wl,--as-needed OpenMP::OpenMP_C m dl)
+                          ${MKL_core} -lgomp -Wl,--as-needed OpenMP::OpenMP_C m dl)
 elseif(DNNL_LIBRARY AND DNNL_INCLUDE)
     message(STATUS "CPU gemm: oneDNN, ${DNNL_LIBRARY}")
     target_include_directories(axl_gemm SYSTEM INTERFACE ${DNNL_INCLUDE})
