@@ -18,10 +18,12 @@ static const char usage[] =
     "\n"
     "example: axl-dist validate run.yaml --micro_batch_size 4\n";
 
+#define MAX_ARGUMENTS 256
+
 typedef struct options {
     const char *path;
     bool json, help;
-    const char *overrides[256];
+    const char *overrides[MAX_ARGUMENTS];
     int n_overrides;
 } options;
 
@@ -29,6 +31,7 @@ static axl_status parse_arguments(int argc, char **argv, options *o)
 {
     axl_status status = AXL_OK;
 
+    AXL_REQUIRE(argc <= MAX_ARGUMENTS, AXL_E_CONFIG, "more than %d arguments", MAX_ARGUMENTS);
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0) {
             o->json = true;
@@ -37,7 +40,6 @@ static axl_status parse_arguments(int argc, char **argv, options *o)
         } else if (o->path == NULL && argv[i][0] != '-') {
             o->path = argv[i];
         } else {
-            AXL_REQUIRE(o->n_overrides < 256, AXL_E_CONFIG, "too many overrides");
             o->overrides[o->n_overrides++] = argv[i];
         }
     }

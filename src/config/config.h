@@ -147,6 +147,7 @@ typedef struct axl_derived {
 } axl_derived;
 
 // The whole configuration. All pointers in it are owned by it.
+// NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): fields stand in the order of the pages
 typedef struct axl_config {
     AXL_BLOCK_HEAD;
 #include "src/config/keys.def"
@@ -201,7 +202,7 @@ int64_t axl_config_save_every(const axl_config *c, int64_t n_steps, int64_t n_st
 int64_t axl_config_eval_every(const axl_config *c, int64_t n_steps, int64_t n_steps_epoch);
 
 // Where a top-level key was set, for messages of others: "run.yaml:14:3", "default", or the option.
-axl_status axl_config_where(const axl_config *c, const char *key, axl_str *out);
+axl_status axl_config_where(const axl_config *c, const char *name, axl_str *out);
 
 // Appends the JSON Schema (2020-12) of a configuration file.
 axl_status axl_config_schema(axl_str *out);

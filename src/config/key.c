@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AXL_SUPPORT_COLUMNS_WORKS           AXL_SUPPORT_WORKS, ""
-#define AXL_SUPPORT_COLUMNS_IGNORED(reason) AXL_SUPPORT_IGNORED, reason
-#define AXL_SUPPORT_COLUMNS_REFUSED(reason) AXL_SUPPORT_REFUSED, reason
-#define AXL_SUPPORT_COLUMNS_PLANNED(reason) AXL_SUPPORT_PLANNED, reason
+#define AXL_SUPPORT_COLUMNS_WORKS            .support = AXL_SUPPORT_WORKS, .reason = ""
+#define AXL_SUPPORT_COLUMNS_IGNORED(reason_) .support = AXL_SUPPORT_IGNORED, .reason = reason_
+#define AXL_SUPPORT_COLUMNS_REFUSED(reason_) .support = AXL_SUPPORT_REFUSED, .reason = reason_
+#define AXL_SUPPORT_COLUMNS_PLANNED(reason_) .support = AXL_SUPPORT_PLANNED, .reason = reason_
 
 #define AXL_BLOCK(block) static const axl_key block##_keys[] = {
 #define AXL_BLOCK_END(block)                                                                       \
@@ -21,28 +21,27 @@
     const axl_block axl_##block##_block = {#block, block##_keys,                                   \
                                            sizeof block##_keys / sizeof block##_keys[0],           \
                                            sizeof(axl_##block##_config)};
-#define AXL_KEY(block, name, type, otherwise, range, group, support, doc)                          \
-    {#name,                                                                                        \
-     AXL_T_##type,                                                                                 \
-     otherwise,                                                                                    \
-     range,                                                                                        \
-     group,                                                                                        \
-     AXL_SUPPORT_COLUMNS_##support,                                                                \
-     doc,                                                                                          \
-     (uint32_t)offsetof(axl_##block##_config, name),                                               \
-     (uint32_t)offsetof(axl_##block##_config, set.name),                                           \
-     NULL},
-#define AXL_SUB(block, name, form, child, group, support, doc)                                     \
-    {#name,                                                                                        \
-     AXL_T_##form,                                                                                 \
-     "",                                                                                           \
-     "",                                                                                           \
-     group,                                                                                        \
-     AXL_SUPPORT_COLUMNS_##support,                                                                \
-     doc,                                                                                          \
-     (uint32_t)offsetof(axl_##block##_config, name),                                               \
-     (uint32_t)offsetof(axl_##block##_config, set.name),                                           \
-     &axl_##child##_block},
+#define AXL_KEY(block, name_, type_, otherwise_, range_, group_, support_, doc_)                   \
+    {.name = #name_,                                                                               \
+     .type = AXL_T_##type_,                                                                        \
+     .otherwise = otherwise_,                                                                      \
+     .range = range_,                                                                              \
+     .group = group_,                                                                              \
+     AXL_SUPPORT_COLUMNS_##support_,                                                               \
+     .doc = doc_,                                                                                  \
+     .offset = (uint32_t)offsetof(axl_##block##_config, name_),                                    \
+     .mark_offset = (uint32_t)offsetof(axl_##block##_config, set.name_)},
+#define AXL_SUB(block, name_, form_, child_, group_, support_, doc_)                               \
+    {.name = #name_,                                                                               \
+     .type = AXL_T_##form_,                                                                        \
+     .otherwise = "",                                                                              \
+     .range = "",                                                                                  \
+     .group = group_,                                                                              \
+     AXL_SUPPORT_COLUMNS_##support_,                                                               \
+     .doc = doc_,                                                                                  \
+     .offset = (uint32_t)offsetof(axl_##block##_config, name_),                                    \
+     .mark_offset = (uint32_t)offsetof(axl_##block##_config, set.name_),                           \
+     .child = &axl_##child_##_block},
 // clang-format off
 #include "src/config/keys_dataset.def"
 #include "src/config/keys_nested.def"

@@ -35,16 +35,16 @@ typedef enum axl_support {
 
 typedef struct axl_key {
     const char *name;
-    axl_key_type type;
     const char *otherwise; // YAML text of the default; "" for none
     const char *range;
     const char *group;
-    axl_support support;
     const char *reason; // of IGNORED, REFUSED, PLANNED; "" otherwise
     const char *doc;
-    uint32_t offset;               // of the field in the block's structure
-    uint32_t mark_offset;          // of its origin
     const struct axl_block *child; // of nested blocks
+    axl_key_type type;
+    axl_support support;
+    uint32_t offset;      // of the field in the block's structure
+    uint32_t mark_offset; // of its origin
 } axl_key;
 
 typedef struct axl_block {
@@ -64,8 +64,7 @@ const axl_key *axl_block_find(const axl_block *block, const char *name);
 // "true or false", "an integer", ...; for messages.
 const char *axl_key_type_name(axl_key_type type);
 
-// Whether a word is among a CHOICE's; *supported tells on which side of the semicolon it stands, and
-// *word is the table's spelling (not NUL-terminated) of *n bytes.
+// Whether a word is among a CHOICE's; *supported tells on which side of the semicolon it stands.
 bool axl_choice_find(const char *range, const char *word, bool *supported);
 // The words as "a, b or c"; those not supported yet are left out unless `all`.
 axl_status axl_choice_text(const char *range, bool all, axl_str *out);

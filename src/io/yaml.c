@@ -34,32 +34,33 @@ struct axl_yaml {
 
 // ---- memory: everything of a document lives in its chunks ----
 
-static axl_status take(axl_yaml *y, size_t bytes, void *out)
+static const char no_memory[] = "no memory for a YAML document";
+
+// Zeroed memory, or NULL when there is none.
+static void *take(axl_yaml *y, size_t bytes)
 {
-    axl_status status = AXL_OK;
     size_t need = (bytes + sizeof(max_align_t) - 1) / sizeof(max_align_t) * sizeof(max_align_t);
 
     if (y->chunks == NULL || y->chunks->capacity - y->chunks->used < need) {
         size_t capacity = need > 16384 ? need : 16384;
         chunk *c = calloc(1, sizeof *c + capacity);
-        AXL_REQUIRE(c != NULL, AXL_E_MEMORY, "no memory for a YAML document");
+        if (c == NULL)
+            return NULL;
         c->capacity = capacity;
         c->next = y->chunks;
         y->chunks = c;
     }
     void *p = (char *)y->chunks->data + y->chunks->used;
     y->chunks->used += need;
-    memcpy(out, &p, sizeof p);
-out:
-    return status;
+    return p;
 }
 
 static axl_status copy_text(axl_yaml *y, const char *text, size_t n, const char **out)
 {
     axl_status status = AXL_OK;
-    char *copy = NULL;
+    char *copy = take(y, n + 1);
 
-    AXL_TRY(take(y, n + 1, &copy));
+    AXL_REQUIRE(copy != NULL, AXL_E_MEMORY, "%s", no_memory);
     if (n > 0)
         memcpy(copy, text, n);
     copy[n] = '\0';
@@ -71,9 +72,9 @@ out:
 static axl_status new_node(axl_yaml *y, axl_yaml_kind kind, axl_place place, axl_yaml_node **out)
 {
     axl_status status = AXL_OK;
-    axl_yaml_node *node = NULL;
+    axl_yaml_node *node = take(y, sizeof *node);
 
-    AXL_TRY(take(y, sizeof *node, &node));
+    AXL_REQUIRE(node != NULL, AXL_E_MEMORY, "%s", no_memory);
     *node = (axl_yaml_node){.kind = kind, .text = "", .place = place, .weight = 1};
     *out = node;
 out:
@@ -349,7 +350,7 @@ static axl_status find_duplicates(builder *b, const frame *f)
 
     if (f->n < 2)
         goto out;
-    AXL_TRY(axl_calloc(f->n, sizeof(const axl_yaml_node *), "YAML keys", &keys));
+    AXL_TRY(axl_calloc(f->n, sizeof *keys, "YAML keys", &keys));
     for (size_t i = 0; i < f->n; i++)
         keys[i] = f->entries[i].key;
     qsort(keys, f->n, sizeof *keys, compare_keys);
@@ -452,7 +453,8 @@ static axl_status close_collection(builder *b)
         AXL_TRY(resolve_merges(b, f));
     }
     if (f->n > 0) {
-        AXL_TRY(take(b->y, f->n * sizeof *f->entries, &f->node->entries));
+        f->node->entries = take(b->y, f->n * sizeof *f->entries);
+        AXL_REQUIRE(f->node->entries != NULL, AXL_E_MEMORY, "%s", no_memory);
         memcpy(f->node->entries, f->entries, f->n * sizeof *f->entries);
     }
     f->node->n_entries = f->n;
@@ -661,9 +663,15 @@ const char *axl_yaml_kind_name(axl_yaml_kind kind)
 
 // ---- building by hand ----
 
-axl_status axl_yaml_take(axl_yaml *y, size_t bytes, void *out)
+axl_status axl_yaml_take(axl_yaml *y, size_t bytes, void *out_memory)
 {
-    return take(y, bytes, out);
+    axl_status status = AXL_OK;
+    void *p = take(y, bytes);
+
+    AXL_REQUIRE(p != NULL, AXL_E_MEMORY, "%s", no_memory);
+    memcpy(out_memory, &p, sizeof p);
+out:
+    return status;
 }
 
 axl_status axl_yaml_new_scalar(axl_yaml *y, const char *text, size_t n, axl_place place,
@@ -709,7 +717,8 @@ axl_status axl_yaml_copy(axl_yaml *y, const axl_yaml_node *node, axl_yaml_node *
     *copy = *node;
     copy->entries = NULL;
     if (node->n_entries > 0) {
-        AXL_TRY(take(y, node->n_entries * sizeof *node->entries, &copy->entries));
+        copy->entries = take(y, node->n_entries * sizeof *node->entries);
+        AXL_REQUIRE(copy->entries != NULL, AXL_E_MEMORY, "%s", no_memory);
         memcpy(copy->entries, node->entries, node->n_entries * sizeof *node->entries);
     }
     *out = copy;
@@ -728,8 +737,8 @@ static axl_status graft_node(axl_yaml *y, const axl_yaml_node *from, axl_place p
     node->place = place;
     AXL_TRY(copy_text(y, from->text, from->n_text, &node->text));
     node->entries = NULL;
-    if (from->n_entries > 0)
-        AXL_TRY(take(y, from->n_entries * sizeof *node->entries, &node->entries));
+    node->entries = take(y, from->n_entries * sizeof *node->entries);
+    AXL_REQUIRE(node->entries != NULL, AXL_E_MEMORY, "%s", no_memory);
     for (size_t i = 0; i < from->n_entries; i++) {
         if (from->entries[i].key != NULL) {
             AXL_TRY(graft_node(y, from->entries[i].key, place, &child));
@@ -776,7 +785,8 @@ axl_status axl_yaml_set(axl_yaml *y, axl_yaml_node *map, axl_yaml_node *key, axl
             goto out;
         }
     }
-    AXL_TRY(take(y, (map->n_entries + 1) * sizeof *entries, &entries));
+    entries = take(y, (map->n_entries + 1) * sizeof *entries);
+    AXL_REQUIRE(entries != NULL, AXL_E_MEMORY, "%s", no_memory);
     if (map->n_entries > 0)
         memcpy(entries, map->entries, map->n_entries * sizeof *entries);
     entries[map->n_entries] = (axl_yaml_entry){key, value};

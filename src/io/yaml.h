@@ -95,8 +95,8 @@ axl_yaml_node *axl_yaml_root_mutable(axl_yaml *y);
 // A copy of a list or map node that shares the children: change it without touching other aliases.
 axl_status axl_yaml_copy(axl_yaml *y, const axl_yaml_node *node, axl_yaml_node **out);
 
-// Zeroed memory that lives as long as the document. *out is a pointer.
-axl_status axl_yaml_take(axl_yaml *y, size_t bytes, void *out);
+// Zeroed memory that lives as long as the document. *out_memory is a pointer.
+axl_status axl_yaml_take(axl_yaml *y, size_t bytes, void *out_memory);
 
 // Appends the node as JSON (one line, ", " and ": "). NaN and infinities become strings.
 axl_status axl_yaml_put_json(const axl_yaml_node *node, axl_str *out);
