@@ -199,6 +199,8 @@ void axl_chat_scratch_destroy(axl_chat_scratch *s)
     axl_json_free(s->tools);
     axl_str_fini(&s->text);
     axl_str_fini(&s->dummy);
+    axl_str_fini(&s->prefix);
+    axl_token_buffer_fini(&s->prefix_ids);
     axl_token_buffer_fini(&s->ids);
     axl_token_buffer_fini(&s->window);
     free(s->turns);
@@ -231,19 +233,20 @@ out:
     return status;
 }
 
-axl_status axl_chat_render_into(const axl_chat_encoder *c, axl_json *messages, axl_json *tools,
-                                bool add_generation_prompt, axl_str *out)
+axl_status axl_chat_render_into(const axl_chat_encoder *c, const chat_rendering *r, axl_str *out)
 {
     axl_status status = AXL_OK;
     axl_json *context = axl_json_new_object();
 
     AXL_REQUIRE(context != NULL, AXL_E_MEMORY, "no memory for the template's variables");
-    AXL_TRY(
-        axl_json_set(context, "add_generation_prompt", axl_json_new_bool(add_generation_prompt)));
+    AXL_TRY(axl_json_set(context, "add_generation_prompt",
+                         axl_json_new_bool(r->add_generation_prompt)));
     AXL_TRY(add_variables(c, context));
-    AXL_TRY(axl_json_set(context, "messages", axl_json_ref(messages)));
-    if (tools != NULL)
-        AXL_TRY(axl_json_set(context, "tools", axl_json_ref(tools)));
+    AXL_TRY(axl_json_set(context, "messages", axl_json_ref(r->messages)));
+    if (r->tools != NULL)
+        AXL_TRY(axl_json_set(context, "tools", axl_json_ref(r->tools)));
+    if (r->last_turn > 0)
+        AXL_TRY(axl_json_set(context, "real_last_index", axl_json_new_int((int64_t)r->last_turn)));
     AXL_TRY(axl_jinja_render(c->jinja, context, NULL, out));
 out:
     axl_json_free(context);
@@ -253,8 +256,11 @@ out:
 axl_status axl_chat_render(const axl_chat_encoder *c, const axl_json *messages,
                            const axl_json *tools, bool add_generation_prompt, axl_str *out)
 {
-    return axl_chat_render_into(c, (axl_json *)(uintptr_t)messages, (axl_json *)(uintptr_t)tools,
-                                add_generation_prompt, out);
+    const chat_rendering r = {.messages = (axl_json *)(uintptr_t)messages,
+                              .tools = (axl_json *)(uintptr_t)tools,
+                              .add_generation_prompt = add_generation_prompt};
+
+    return axl_chat_render_into(c, &r, out);
 }
 
 // ---- labels ----
@@ -333,11 +339,13 @@ axl_status axl_chat_encode(const axl_chat_encoder *c, axl_chat_scratch *s, const
 {
     axl_status status = AXL_OK;
     terminators last = {.eot = -1, .eos = -1};
+    chat_rendering r;
     int n_lost = 0;
 
     AXL_TRY(axl_chat_read_row(c, s, row));
     axl_str_clear(&s->text);
-    AXL_TRY(axl_chat_render_into(c, s->messages, s->tools, false, &s->text));
+    r = (chat_rendering){.messages = s->messages, .tools = s->tools};
+    AXL_TRY(axl_chat_render_into(c, &r, &s->text));
     AXL_TRY(axl_tokenizer_encode(c->tokenizer, s->text.len > 0 ? s->text.data : "", s->text.len,
                                  false, &s->ids));
     AXL_TRY(axl_grow(&s->labels, &s->labels_capacity, s->ids.n + 1, sizeof *s->labels, "labels"));

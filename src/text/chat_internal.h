@@ -37,6 +37,8 @@ struct axl_chat_scratch {
     unsigned char *mask; // owned
     size_t n_mask, mask_capacity;
     axl_str text, dummy;          // the conversation; with one turn replaced
+    axl_str prefix;               // its first turns, where replacing one does not render
+    axl_token_buffer prefix_ids;  // of prefix
     axl_token_buffer ids, window; // of text; of the part of dummy that differs
     int32_t *labels;              // [ids.n], owned
     size_t labels_capacity;
@@ -57,8 +59,13 @@ axl_status axl_chat_find_turn(const axl_chat_encoder *c, axl_chat_scratch *s, si
 axl_status axl_chat_label_field(const axl_chat_encoder *c, axl_chat_scratch *s, size_t i,
                                 int field);
 
-// chat.c: renders messages with the encoder's variables into out.
-axl_status axl_chat_render_into(const axl_chat_encoder *c, axl_json *messages, axl_json *tools,
-                                bool add_generation_prompt, axl_str *out);
+// chat.c: renders messages with the encoder's variables into out. options are those of a template;
+// last_turn is the place of the conversation's last turn when messages stop earlier, else 0.
+typedef struct chat_rendering {
+    axl_json *messages, *tools; // borrowed; tools may be NULL
+    bool add_generation_prompt;
+    size_t last_turn;
+} chat_rendering;
+axl_status axl_chat_render_into(const axl_chat_encoder *c, const chat_rendering *r, axl_str *out);
 
 #endif

@@ -24,22 +24,25 @@ static axl_json *shallow_copy(axl_json *object)
     return copy;
 }
 
-// Renders the conversation with turn i replaced into s->dummy; takes over replacement.
-static axl_status render_with(const axl_chat_encoder *c, axl_chat_scratch *s, size_t i,
-                              axl_json *replacement)
+// Renders the first n turns, turn i replaced (NULL: none is), into out. Borrows replacement.
+static axl_status render_with(const axl_chat_encoder *c, const axl_chat_scratch *s, size_t n,
+                              size_t i, axl_json *replacement, axl_str *out)
 {
     axl_status status = AXL_OK;
     axl_json *messages = axl_json_new_array();
+    chat_rendering r = {.messages = messages, .tools = s->tools};
 
-    AXL_REQUIRE(messages != NULL && replacement != NULL, AXL_E_MEMORY, "no memory for messages");
-    for (size_t k = 0; k < s->n_turns; k++)
-        AXL_TRY(
-            axl_json_append(messages, axl_json_ref(k == i ? replacement : s->turns[k].message)));
-    axl_str_clear(&s->dummy);
-    AXL_TRY(axl_chat_render_into(c, messages, s->tools, false, &s->dummy));
+    AXL_REQUIRE(messages != NULL, AXL_E_MEMORY, "no memory for messages");
+    for (size_t k = 0; k < n; k++) {
+        bool other = k == i && replacement != NULL;
+
+        AXL_TRY(axl_json_append(messages, axl_json_ref(other ? replacement : s->turns[k].message)));
+    }
+    r.last_turn = n < s->n_turns ? s->n_turns - 1 : 0;
+    axl_str_clear(out);
+    AXL_TRY(axl_chat_render_into(c, &r, out));
 out:
     axl_json_free(messages);
-    axl_json_free(replacement);
     return status;
 }
 
@@ -158,6 +161,35 @@ out:
     return status;
 }
 
+// The same by the turns up to i alone, for templates that cannot do without what the turn holds once
+// others follow (a tool's answer without its call). The tokens found must be those of the whole.
+static axl_status find_in_prefix(const axl_chat_encoder *c, axl_chat_scratch *s, size_t i,
+                                 axl_json *dummy, chat_span *out)
+{
+    axl_status status = AXL_OK;
+    dummy_tokens tokens = {.ids = &s->prefix_ids, .window = &s->window, .i1 = 0};
+
+    AXL_TRY(render_with(c, s, i + 1, i, NULL, &s->prefix));
+    AXL_TRY(render_with(c, s, i + 1, i, dummy, &s->dummy));
+    if (s->prefix.len == 0 || s->dummy.len == 0)
+        goto out;
+    AXL_TRY(
+        axl_tokenizer_encode(c->tokenizer, s->prefix.data, s->prefix.len, false, &s->prefix_ids));
+    AXL_TRY(axl_tokenizer_encode(c->tokenizer, s->dummy.data, s->dummy.len, false, &s->window));
+    tokens.i1 = s->prefix_ids.n;
+    *out = compare_tokens(&tokens);
+    if (out->a >= 0 &&
+        ((size_t)out->b > s->ids.n ||
+         memcmp(s->ids.ids, s->prefix_ids.ids, (size_t)out->b * sizeof *s->ids.ids) != 0))
+        out->a = -1;
+out:
+    if (status == AXL_E_INPUT) { // not in this way either
+        out->a = -1;
+        status = AXL_OK;
+    }
+    return status;
+}
+
 axl_status axl_chat_find_turn(const axl_chat_encoder *c, axl_chat_scratch *s, size_t i,
                               chat_span *out)
 {
@@ -168,17 +200,17 @@ axl_status axl_chat_find_turn(const axl_chat_encoder *c, axl_chat_scratch *s, si
 
     out->a = -1;
     AXL_REQUIRE(dummy != NULL, AXL_E_MEMORY, "no memory for a message");
+    if (c->mistral && i == 0 && strcmp(axl_json_string(role, ""), "system") == 0)
+        goto out;
     AXL_TRY(axl_json_set(dummy, "role", axl_json_ref(role)));
     AXL_TRY(axl_json_set(dummy, "content",
                          axl_json_new_string(dummy_content, sizeof dummy_content - 1)));
-    status = render_with(c, s, i, axl_json_ref(dummy));
-    if (status == AXL_E_INPUT) { // the template cannot do without what the turn holds
-        status = AXL_OK;
+    status = render_with(c, s, s->n_turns, i, dummy, &s->dummy);
+    if (status == AXL_E_INPUT) {
+        AXL_TRY(find_in_prefix(c, s, i, dummy, out));
         goto out;
     }
     AXL_TRY(status);
-    if (c->mistral && i == 0 && strcmp(axl_json_string(role, ""), "system") == 0)
-        goto out;
     if (s->dummy.len == 0 || s->text.len == 0)
         goto out;
     d = compare_texts(&s->text, &s->dummy);
@@ -243,18 +275,15 @@ axl_status axl_chat_label_field(const axl_chat_encoder *c, axl_chat_scratch *s, 
     const char *text = axl_json_string(value, "");
     size_t n = axl_json_string_length(value), skipped = 0;
     chat_mask m = s->turns[i].mask[field];
-    axl_json *replacement;
+    axl_json *replacement = NULL;
     int64_t start, chars;
 
     if (m.n == 0 || n == 0)
         goto out;
     replacement = shallow_copy(s->turns[i].message);
     AXL_REQUIRE(replacement != NULL, AXL_E_MEMORY, "no memory for a message");
-    status = axl_json_set(replacement, key, axl_json_new_string(dummy, strlen(dummy)));
-    if (status != AXL_OK)
-        axl_json_free(replacement);
-    AXL_TRY(status);
-    AXL_TRY(render_with(c, s, i, replacement));
+    AXL_TRY(axl_json_set(replacement, key, axl_json_new_string(dummy, strlen(dummy))));
+    AXL_TRY(render_with(c, s, s->n_turns, i, replacement, &s->dummy));
     start = find_value(s, text, n, dummy, &skipped);
     if (start < 0)
         goto out;
@@ -271,5 +300,6 @@ axl_status axl_chat_label_field(const axl_chat_encoder *c, axl_chat_scratch *s, 
             s->labels[t] = s->ids.ids[t];
     }
 out:
+    axl_json_free(replacement);
     return status;
 }

@@ -183,10 +183,89 @@ static void rows_give_the_ids_and_labels_of_the_records(void **state)
     assert_int_equal(wrong, 0);
 }
 
+// A template that wants a call before each tool's answer cannot be rendered without the call; the turn
+// is then found by the turns up to it.
+static void a_turn_that_later_turns_need_is_found(void **state)
+{
+    static const char source[] =
+        "{% for m in messages %}{% if m.role == 'tool' and not messages[loop.index0 - "
+        "1].tool_calls %}"
+        "{{ raise_exception('no call') }}{% endif %}<|im_start|>{{ m.role }}\n{{ m.content }}"
+        "{{ m.tool_calls | tojson if m.tool_calls }}<|im_end|>\n{% endfor %}";
+    static const char row_text[] =
+        "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", "
+        "\"content\": \"b\", \"tool_calls\": [1]}, {\"role\": \"tool\", \"content\": \"c\"}]}";
+    axl_chat_options o = {.chat_template_jinja = source};
+    axl_chat_encoder *c = NULL;
+    axl_chat_scratch *s = NULL;
+    axl_tokenizer *t = NULL;
+    axl_json *row = NULL;
+    axl_chat_sample got;
+    axl_str text = {0};
+    size_t n = 0;
+    int32_t trained[32];
+
+    (void)state;
+    CHECK_OK(axl_tokenizer_load(AXL_TEST_DATA "/chat/smollm2", &t));
+    CHECK_OK(axl_chat_encoder_create(&o, t, &c));
+    CHECK_OK(axl_chat_scratch_create(&s));
+    CHECK_OK(axl_json_parse(row_text, strlen(row_text), "row", &row));
+    CHECK_OK(axl_chat_encode(c, s, row, &got));
+    assert_int_equal(got.n_lost, 0);
+    for (size_t i = 0; i < got.n && n < 32; i++)
+        if (got.labels[i] != AXL_CHAT_IGNORE)
+            trained[n++] = got.labels[i];
+    CHECK_OK(axl_tokenizer_decode(t, trained, n, false, &text));
+    assert_string_equal(text.data, "b[1]<|im_end|>");
+    axl_str_fini(&text);
+    axl_json_free(row);
+    axl_chat_scratch_destroy(s);
+    axl_chat_encoder_destroy(c);
+    axl_tokenizer_destroy(t);
+}
+
+static void rows_of_a_wrong_shape_are_refused(void **state)
+{
+    static const char *const rows[][2] = {
+        {"[]", "must be an object"},
+        {"{}", "has no messages"},
+        {"{\"messages\": 3}", "must be a list"},
+        {"{\"messages\": []}", "is empty"},
+        {"{\"messages\": [3]}", "must be an object"},
+        {"{\"messages\": [{\"content\": \"x\"}]}", "has no role"},
+        {"{\"messages\": \"[{\"}", "not valid JSON"},
+        {"{\"messages\": [{\"role\": \"user\"}]}", "no attribute 'content'"},
+        {"{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}], \"tools\": 3}",
+         "tools must be a list"},
+    };
+    axl_chat_options o = {.chat_template = "chatml"};
+    axl_chat_encoder *c = NULL;
+    axl_chat_scratch *s = NULL;
+    axl_tokenizer *t = NULL;
+    axl_chat_sample got;
+
+    (void)state;
+    CHECK_OK(axl_tokenizer_load(AXL_TEST_DATA "/chat/smollm2", &t));
+    CHECK_OK(axl_chat_encoder_create(&o, t, &c));
+    CHECK_OK(axl_chat_scratch_create(&s));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        axl_json *row = NULL;
+
+        CHECK_OK(axl_json_parse(rows[i][0], strlen(rows[i][0]), "row", &row));
+        CHECK_FAILS(axl_chat_encode(c, s, row, &got), AXL_E_INPUT, rows[i][1]);
+        axl_json_free(row);
+    }
+    axl_chat_scratch_destroy(s);
+    axl_chat_encoder_destroy(c);
+    axl_tokenizer_destroy(t);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_give_the_ids_and_labels_of_the_records),
+        cmocka_unit_test(a_turn_that_later_turns_need_is_found),
+        cmocka_unit_test(rows_of_a_wrong_shape_are_refused),
     };
 
     if (argc == 3) {
