@@ -104,7 +104,9 @@ static bool is_built(const axl_json *record)
     static const char *const other[] = {"chat_template", "reflection", "pygmalion", "llama2_chat",
                                         "creative_acr",  "stepwise",   "messages",  "bradley_terry",
                                         "orpo.",         "sharegpt"};
-    static const char *const tokenizers[] = {"smollm2", "llama3"};
+    static const char *const tokenizers[] = {"smollm2",    "llama3",        "llama4",
+                                             "qwen3",      "deepseek",      "mistral-v1",
+                                             "mistral-v3", "mistral-tekken"};
     const char *type = axl_json_string(axl_json_get(axl_json_get(record, "dataset"), "type"), "");
     const axl_json *cfg = axl_json_get(record, "cfg");
     bool known = false;
