@@ -1,0 +1,142 @@
+// Bringing ranks up. This is the only place that reads environment variables.
+#include "launch/bringup.h"
+
+#include "kernels/kernels.h"
+#include "src/base/hash.h"
+#include "src/base/log.h"
+#include "src/io/file.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t caught;
+
+static void on_signal(int number)
+{
+    if (caught != 0 && number == SIGINT)
+        _exit(128 + number); // asked twice by hand: at once
+    caught = number;
+}
+
+const volatile sig_atomic_t *axl_bringup_catch_signals(void)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGUSR1};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        (void)sigaction(numbers[i], &action, NULL);
+    return &caught;
+}
+
+int axl_bringup_threads(const axl_comm *world)
+{
+    const char *given = getenv("OMP_NUM_THREADS");
+    cpu_set_t set;
+
+    if (given != NULL && atoi(given) > 0)
+        return atoi(given);
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        return 1;
+    int mine = CPU_COUNT(&set);
+    int all = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    // a launcher that bound this rank has divided the processors already
+    int threads = mine < all ? mine : all / axl_comm_local_size(world);
+    return threads > 1 ? threads : 1;
+}
+
+// Warnings and notes, once; errors are in the message of the failure.
+static void print_findings(const axl_diagnostics *list)
+{
+    axl_str text = {0};
+    char *rest = NULL;
+
+    if (list->n_errors == 0 && axl_diagnostics_text(list, AXL_NOTE, &text) == AXL_OK &&
+        text.len > 0)
+        for (char *line = strtok_r(text.data, "\n", &rest); line != NULL;
+             line = strtok_r(NULL, "\n", &rest))
+            axl_info("%s", line);
+    axl_str_fini(&text);
+}
+
+static axl_status load_config(axl_bringup *b, int n, char **args)
+{
+    axl_status status = AXL_OK;
+    axl_diagnostics list = {0};
+    const axl_config_options o = {.overrides = (const char *const *)args + 1,
+                                  .n_overrides = n - 1,
+                                  .has_bf16 = __builtin_cpu_supports("avx512bf16") != 0,
+                                  .n_ranks = axl_comm_size(b->world)};
+
+    status = axl_config_load(args[0], &o, &list, &b->config);
+    if (axl_comm_rank(b->world) == 0)
+        print_findings(&list);
+    axl_diagnostics_fini(&list);
+    return status;
+}
+
+// Two ranks with different files or arguments would train different models and never notice.
+static axl_status check_same(axl_bringup *b)
+{
+    axl_status status = AXL_OK;
+    axl_str text = {0};
+
+    AXL_TRY(axl_config_resolved(b->config, &text));
+    int64_t lowest = (int64_t)(axl_hash64(text.data, text.len, 0) >> 1);
+    int64_t highest = lowest;
+    AXL_TRY(axl_comm_all_reduce_i64(b->world, &lowest, 1, AXL_REDUCE_MIN));
+    AXL_TRY(axl_comm_all_reduce_i64(b->world, &highest, 1, AXL_REDUCE_MAX));
+    AXL_REQUIRE(
+        lowest == highest, AXL_E_CONFIG,
+        "%s: ranks read different configurations; give every host the same file and arguments",
+        b->config->path);
+out:
+    axl_str_fini(&text);
+    return status;
+}
+
+axl_status axl_bringup_world(axl_bringup *b)
+{
+    axl_status status = AXL_OK;
+
+    *b = (axl_bringup){.start = axl_now()};
+    AXL_TRY(axl_comm_init(NULL, NULL, &b->world));
+    axl_log_set_rank(axl_comm_rank(b->world), axl_comm_size(b->world));
+out:
+    return status;
+}
+
+axl_status axl_bringup_start(axl_bringup *b, int n, char **args)
+{
+    axl_status status = AXL_OK;
+    axl_device_options d = {0};
+
+    AXL_TRY(axl_bringup_world(b));
+    AXL_TRY(axl_comm_agree(b->world, load_config(b, n, args)));
+    AXL_TRY(check_same(b));
+    d.backend = b->config->device;
+    d.n_threads = axl_bringup_threads(b->world);
+    d.local_rank = axl_comm_local_rank(b->world);
+    AXL_TRY(axl_comm_agree(b->world, axl_device_create(&d, &b->device)));
+out:
+    return status;
+}
+
+void axl_bringup_stop(axl_bringup *b)
+{
+    axl_config_destroy(b->config);
+    axl_device_destroy(b->device);
+    axl_comm_finalize(b->world);
+    *b = (axl_bringup){0};
+}
+
+int axl_bringup_report(const axl_bringup *b, const char *command, axl_status status)
+{
+    if (status == AXL_OK)
+        return 0;
+    axl_debug("%s failed at %s", command, axl_error_origin());
+    if (b->world == NULL || axl_comm_rank(b->world) == 0)
+        axl_log(AXL_LOG_ERROR, "%s", axl_error_message());
+    return axl_status_exit_code(status);
+}

@@ -1,0 +1,47 @@
+// The evaluation loop: forward only, every sample once, a token-weighted mean over all ranks.
+#include "src/train/train.h"
+
+#include <math.h>
+
+static axl_status eval_step(axl_trainer *t, double sums[2])
+{
+    axl_status status = AXL_OK;
+    axl_step_info info;
+    const axl_batch *batch = NULL;
+    axl_work *w = &t->work;
+
+    AXL_TRY(axl_loader_begin_step(t->eval_loader, &info));
+    for (int64_t m = 0; m < info.n_micro; m++) {
+        AXL_TRY(axl_loader_next(t->eval_loader, &batch));
+        AXL_TRY(axl_work_set_batch(w, batch));
+        AXL_TRY(axl_pass_forward(w, &t->sharder));
+        AXL_TRY(axl_pass_head(w, &t->sharder, NULL, false));
+        AXL_TRY(axl_head_logp(w, t->logp));
+        for (int64_t i = 0; i < w->n_scored; i++) {
+            double weight = (double)batch->weight[w->host_scored[i]];
+            sums[0] -= weight * t->logp[i];
+            sums[1] += weight;
+        }
+    }
+out:
+    return status;
+}
+
+axl_status axl_train_eval(axl_trainer *t, double *loss, int64_t *n_trained)
+{
+    axl_status status = AXL_OK;
+    double sums[2] = {0.0, 0.0}; // loss, trained tokens
+
+    AXL_TRY(axl_loader_rewind(t->eval_loader));
+    axl_sharder_begin_step(
+        &t->sharder); // weights that were kept gathered are from before the last update
+    for (int64_t n = axl_loader_steps_left(t->eval_loader); n > 0; n--)
+        AXL_TRY(eval_step(t, sums));
+    AXL_TRY(axl_comm_all_reduce_f64(t->env.world, sums, 2, AXL_REDUCE_SUM));
+    AXL_REQUIRE(sums[1] > 0.0, AXL_E_INPUT, "the evaluation set has no trained token");
+    *loss = sums[0] / sums[1];
+    if (n_trained != NULL)
+        *n_trained = (int64_t)sums[1];
+out:
+    return status;
+}

@@ -1,0 +1,181 @@
+// metrics.jsonl and the progress line. What is hard is a run that was cut: the last line may be torn, and is
+// dropped before new ones are appended.
+#include "src/train/train.h"
+
+#include "src/base/log.h"
+#include "src/io/file.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+static axl_status drop_torn_line(const char *path)
+{
+    axl_status status = AXL_OK;
+    axl_str text = {0};
+
+    if (!axl_path_exists(path))
+        goto out;
+    AXL_TRY(axl_file_read(path, &text));
+    size_t n = text.len;
+    while (n > 0 && text.data[n - 1] != '\n')
+        n--;
+    if (n < text.len)
+        AXL_REQUIRE(truncate(path, (off_t)n) == 0, AXL_E_IO, "%s: cannot be cut: %s", path,
+                    strerror(errno));
+out:
+    axl_str_fini(&text);
+    return status;
+}
+
+axl_status axl_metrics_open(axl_trainer *t)
+{
+    axl_status status = AXL_OK;
+    axl_str path = {0};
+
+    if (axl_comm_rank(t->env.world) != 0)
+        goto out;
+    AXL_TRY(axl_str_printf(&path, "%s/metrics.jsonl", t->env.config->output_dir));
+    AXL_TRY(drop_torn_line(path.data));
+    t->metrics = fopen(path.data, "a");
+    AXL_REQUIRE(t->metrics != NULL, AXL_E_IO, "%s: cannot be written: %s", path.data,
+                strerror(errno));
+out:
+    axl_str_fini(&path);
+    return status;
+}
+
+int64_t axl_rss_bytes(void)
+{
+    char line[256];
+    int64_t total = 0;
+    long long kib;
+    FILE *file = fopen("/proc/self/status", "r");
+
+    while (file != NULL && fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "RssAnon: %lld", &kib) == 1 || sscanf(line, "RssShmem: %lld", &kib) == 1)
+            total += (int64_t)kib * 1024;
+    if (file != NULL)
+        (void)fclose(file);
+    return total;
+}
+
+// "comm_bytes": {"world.all_gather": n, ...} of this step.
+static axl_status put_comm_bytes(const axl_trainer *t, axl_str *line)
+{
+    axl_status status = AXL_OK;
+    axl_comm_counter counters[AXL_COMM_N_OPS];
+    bool first = true;
+
+    axl_comm_counters_read(t->env.world, counters);
+    AXL_TRY(axl_str_puts(line, ", \"comm_bytes\": {"));
+    for (int op = 0; op < AXL_COMM_N_OPS; op++) {
+        if (counters[op].sent_bytes == 0)
+            continue;
+        AXL_TRY(axl_str_printf(line, "%s\"%s.%s\": %lld", first ? "" : ", ",
+                               axl_comm_name(t->env.world), axl_comm_op_name((axl_comm_op)op),
+                               (long long)counters[op].sent_bytes));
+        first = false;
+    }
+    AXL_TRY(axl_str_puts(line, "}"));
+out:
+    return status;
+}
+
+static axl_status write_line(axl_trainer *t, const axl_str *line)
+{
+    axl_status status = AXL_OK;
+
+    AXL_REQUIRE(fprintf(t->metrics, "%s\n", line->data) > 0 && fflush(t->metrics) == 0, AXL_E_IO,
+                "metrics.jsonl: cannot be written: %s", strerror(errno));
+out:
+    return status;
+}
+
+// On a terminal one line that renews itself; in a file plain lines, at the logging steps.
+static void show_progress(const axl_trainer *t, const axl_step_report *r, bool log_line)
+{
+    double done = (double)(t->step - t->first_step);
+    double left = (axl_now() - t->run_start) / fmax(done, 1.0) * (double)(t->total_steps - t->step);
+    bool terminal = isatty(STDOUT_FILENO) != 0;
+    char text[256];
+
+    (void)snprintf(text, sizeof text,
+                   "step %lld/%lld  loss %.4f  norm %.3f  lr %.3g  %.0f tokens/s  left %lld:%02lld",
+                   (long long)r->step, (long long)t->total_steps, r->loss, r->grad_norm, r->lr,
+                   (double)r->n_tokens / r->seconds, (long long)left / 60, (long long)left % 60);
+    if (terminal && !log_line) {
+        (void)printf("\r\033[K%s", text);
+        (void)fflush(stdout);
+    } else if (log_line) {
+        if (terminal)
+            (void)printf("\r\033[K");
+        axl_info("%s", text);
+    }
+}
+
+axl_status axl_metrics_step(axl_trainer *t, const axl_step_report *r)
+{
+    axl_status status = AXL_OK;
+    axl_str line = {0};
+    bool log_line = r->step % t->log_every == 0 || r->step == 1 || r->step == t->total_steps;
+
+    if (axl_comm_rank(t->env.world) != 0)
+        goto out;
+    show_progress(t, r, log_line);
+    if (!log_line)
+        goto out;
+    AXL_TRY(axl_str_printf(
+        &line,
+        "{\"step\": %lld, \"epoch\": %.9g, \"loss\": %.9g, \"grad_norm\": %.9g, "
+        "\"learning_rate\": %.9g, \"tokens\": %lld, \"trainable_tokens\": %lld, "
+        "\"total_tokens\": %lld, \"tokens_per_second\": %.9g, \"step_seconds\": %.9g, "
+        "\"peak_memory_bytes\": %lld, \"comm_exposed_seconds\": %.9g",
+        (long long)r->step, r->epoch, r->loss, r->grad_norm, r->lr, (long long)r->n_tokens,
+        (long long)r->n_trained, (long long)t->total_tokens, (double)r->n_tokens / r->seconds,
+        r->seconds, (long long)r->rss_bytes, r->exposed));
+    AXL_TRY(put_comm_bytes(t, &line));
+    AXL_TRY(axl_str_puts(&line, "}"));
+    AXL_TRY(write_line(t, &line));
+out:
+    axl_str_fini(&line);
+    return status;
+}
+
+axl_status axl_metrics_eval(axl_trainer *t, double loss)
+{
+    axl_status status = AXL_OK;
+    axl_str line = {0};
+
+    if (axl_comm_rank(t->env.world) != 0)
+        goto out;
+    axl_info("step %lld  eval_loss %.4f  eval_perplexity %.3f", (long long)t->step, loss,
+             exp(loss));
+    AXL_TRY(axl_str_printf(&line,
+                           "{\"step\": %lld, \"eval_loss\": %.9g, \"eval_perplexity\": %.9g}",
+                           (long long)t->step, loss, exp(loss)));
+    AXL_TRY(write_line(t, &line));
+out:
+    axl_str_fini(&line);
+    return status;
+}
+
+static double mib(size_t bytes)
+{
+    return (double)bytes / 1048576.0;
+}
+
+void axl_metrics_plan(const axl_trainer *t)
+{
+    const axl_sharder_bytes *s = &t->sharder.bytes;
+    const axl_work_bytes *w = &t->work.bytes;
+    size_t total =
+        s->master + s->grads + s->moments + s->gathered + s->grad_buffers + axl_work_total(w);
+
+    axl_info("plan, MiB a rank: weights %.1f, gradients %.1f, moments %.1f, gathered weights %.1f, "
+             "gradients in flight %.1f, activations %.1f, scratch %.1f, head %.1f, sum %.1f",
+             mib(s->master), mib(s->grads), mib(s->moments), mib(s->gathered), mib(s->grad_buffers),
+             mib(w->batch + w->carries + w->saved + w->grads), mib(w->scratch), mib(w->head),
+             mib(total));
+}

@@ -1,0 +1,253 @@
+// Saving and restoring a run. The state is small: the step, the place in the data, and rows of weights and
+// moments by name; it says nothing of ranks, so any rank count goes on from it.
+#include "src/train/train.h"
+
+#include "sharding/ckpt.h"
+#include "src/base/log.h"
+#include "src/base/mem.h"
+#include "src/io/file.h"
+#include "src/io/json.h"
+
+#include <dirent.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const groups[] = {"model", "exp_avg", "exp_avg_sq"};
+
+static float *group_data(const axl_param *p, int group)
+{
+    return group == 0 ? p->master : p->moment[group - 1];
+}
+
+// How many groups a checkpoint of this run holds.
+static int n_groups(const axl_trainer *t)
+{
+    return t->env.config->save_only_model ? 1 : 1 + t->optimizer->n_moments;
+}
+
+static axl_status list_tensors(const axl_trainer *t, axl_ckpt_tensor **out, int64_t *n)
+{
+    axl_status status = AXL_OK;
+    int n_params = axl_model_n_params(t->model);
+    axl_ckpt_tensor *list = NULL;
+
+    *n = 0;
+    AXL_TRY(axl_calloc((size_t)(3 * n_params), sizeof *list, "the list of tensors", &list));
+    for (int g = 0; g < n_groups(t); g++) {
+        for (int i = 0; i < n_params; i++) {
+            const axl_param *p = axl_model_param(t->model, i);
+            list[(*n)++] = (axl_ckpt_tensor){.group = groups[g],
+                                             .name = p->key,
+                                             .dtype = AXL_F32,
+                                             .n_dims = p->n_dims,
+                                             .dims = {p->rows, p->cols},
+                                             .row0 = p->row0,
+                                             .n_rows = p->n_rows,
+                                             .data = group_data(p, g)};
+        }
+    }
+    *out = list;
+out:
+    return status;
+}
+
+static const char *dtype_word(axl_dtype dtype)
+{
+    return dtype == AXL_BF16 ? "bfloat16" : dtype == AXL_F16 ? "float16" : "float32";
+}
+
+static axl_status make_meta(const axl_trainer *t, axl_str *out)
+{
+    axl_status status = AXL_OK;
+    axl_loader_state place = axl_loader_get_state(t->loader);
+
+    AXL_TRY(
+        axl_str_printf(out,
+                       "{\n  \"global_step\": %lld,\n  \"max_steps\": %lld,\n  \"epoch\": %.9g,\n"
+                       "  \"seed\": %lld,\n  \"num_input_tokens_seen\": %lld,\n  \"best_metric\": ",
+                       (long long)t->step, (long long)t->total_steps,
+                       t->steps_per_epoch > 0 ? (double)t->step / (double)t->steps_per_epoch : 0.0,
+                       (long long)t->env.config->seed, (long long)t->total_tokens));
+    if (isfinite(t->best_eval))
+        AXL_TRY(axl_str_printf(out, "%.17g", t->best_eval));
+    else
+        AXL_TRY(axl_str_puts(out, "null"));
+    // the plan hash has 64 bits, more than a JSON number keeps everywhere
+    AXL_TRY(axl_str_printf(out,
+                           ",\n  \"data_epoch\": %lld,\n  \"data_bin\": %lld,\n"
+                           "  \"data_plan\": \"%016llx\",\n  \"dtype\": \"%s\"\n}\n",
+                           (long long)place.epoch, (long long)place.bin,
+                           (unsigned long long)place.plan_hash,
+                           dtype_word(t->model->arch.file_dtype)));
+out:
+    return status;
+}
+
+static const char *const side_files[] = {
+    "config.json",         "generation_config.json",  "tokenizer.json",    "tokenizer_config.json",
+    "chat_template.jinja", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "merges.txt",          "tokenizer.model"};
+#define N_SIDE_FILES (sizeof side_files / sizeof *side_files)
+
+static axl_status read_side_files(const axl_trainer *t, axl_str *texts, axl_ckpt_file *files,
+                                  int *n)
+{
+    axl_status status = AXL_OK;
+    axl_str path = {0};
+
+    *n = 0;
+    for (size_t i = 0; i < N_SIDE_FILES; i++) {
+        axl_str_clear(&path);
+        AXL_TRY(axl_str_printf(&path, "%s/%s", axl_hfdir_path(t->source), side_files[i]));
+        if (!axl_path_exists(path.data))
+            continue;
+        AXL_TRY(axl_file_read(path.data, &texts[i]));
+        files[(*n)++] =
+            (axl_ckpt_file){.name = side_files[i], .bytes = texts[i].data, .n = texts[i].len};
+    }
+out:
+    axl_str_fini(&path);
+    return status;
+}
+
+axl_status axl_save_checkpoint(axl_trainer *t)
+{
+    axl_status status = AXL_OK;
+    const axl_config *c = t->env.config;
+    axl_str meta = {0};
+    axl_str texts[N_SIDE_FILES] = {{0}};
+    axl_ckpt_file files[N_SIDE_FILES];
+    axl_ckpt_report report = {0};
+    axl_ckpt_options o = {.dir = c->output_dir,
+                          .step = t->step,
+                          .files = files,
+                          .save_total_limit = (int)c->save_total_limit};
+    axl_ckpt_tensor *tensors = NULL;
+
+    status = list_tensors(t, &tensors, &o.n_tensors);
+    if (status == AXL_OK)
+        status = make_meta(t, &meta);
+    if (status == AXL_OK && axl_comm_rank(t->env.world) == 0)
+        status = read_side_files(t, texts, files, &o.n_files);
+    AXL_TRY(axl_comm_agree(t->env.world, status));
+    o.tensors = tensors;
+    o.meta_json = meta.data;
+    AXL_TRY(axl_ckpt_write(t->env.world, &o, &report));
+    axl_info("saved %s/checkpoint-%lld (%.1f MiB, %.1f s)", c->output_dir, (long long)t->step,
+             (double)report.stored_bytes / 1048576.0, report.seconds);
+out:
+    for (size_t i = 0; i < N_SIDE_FILES; i++)
+        axl_str_fini(&texts[i]);
+    axl_str_fini(&meta);
+    free(tensors);
+    return status;
+}
+
+static axl_status restore_meta(axl_trainer *t, axl_ckpt *k)
+{
+    axl_status status = AXL_OK;
+    axl_json *meta = NULL;
+    axl_loader_state place = {0};
+    const char *text = axl_ckpt_meta(k);
+
+    AXL_TRY(axl_json_parse(text, strlen(text), axl_ckpt_path(k), &meta));
+    t->step = axl_json_int(axl_json_get(meta, "global_step"), -1);
+    AXL_REQUIRE(t->step >= 0, AXL_E_INPUT, "%s: its trainer state has no global_step",
+                axl_ckpt_path(k));
+    t->total_tokens = axl_json_int(axl_json_get(meta, "num_input_tokens_seen"), 0);
+    t->best_eval = axl_json_real(axl_json_get(meta, "best_metric"), INFINITY);
+    place.epoch = axl_json_int(axl_json_get(meta, "data_epoch"), 0);
+    place.bin = axl_json_int(axl_json_get(meta, "data_bin"), 0);
+    place.plan_hash = strtoull(axl_json_string(axl_json_get(meta, "data_plan"), "0"), NULL, 16);
+    int64_t seed = axl_json_int(axl_json_get(meta, "seed"), t->env.config->seed);
+    AXL_REQUIRE(seed == t->env.config->seed, AXL_E_CONFIG,
+                "%s was made with seed %lld, this run has seed %lld; use the same to go on",
+                axl_ckpt_path(k), (long long)seed, (long long)t->env.config->seed);
+    AXL_TRY_CTX(axl_loader_set_state(t->loader, &place), "%s", axl_ckpt_path(k));
+out:
+    axl_json_free(meta);
+    return status;
+}
+
+static axl_status restore(axl_trainer *t, const char *path)
+{
+    axl_status status = AXL_OK;
+    axl_ckpt *k = NULL;
+
+    AXL_TRY(axl_ckpt_open(path, &k));
+    for (int g = 0; g < 1 + t->optimizer->n_moments; g++) {
+        for (int i = 0; i < axl_model_n_params(t->model); i++) {
+            axl_param *p = axl_model_param(t->model, i);
+            const axl_ckpt_entry *e = axl_ckpt_find(k, groups[g], p->key);
+            AXL_REQUIRE(e != NULL, AXL_E_INPUT, "%s lacks %s of %s%s", path, groups[g], p->key,
+                        g > 0 ? "; it was saved with save_only_model and cannot be resumed" : "");
+            AXL_REQUIRE(e->dims[0] == p->rows && (p->n_dims == 1 || e->dims[1] == p->cols) &&
+                            e->dtype == AXL_F32,
+                        AXL_E_INPUT, "%s: %s has another shape than the model", path, p->key);
+            AXL_TRY(axl_ckpt_read_rows(k, groups[g], p->key, p->row0, p->n_rows, group_data(p, g)));
+        }
+    }
+    AXL_TRY(restore_meta(t, k));
+out:
+    axl_ckpt_close(k);
+    return status;
+}
+
+static bool holds_checkpoints(const char *dir)
+{
+    DIR *d = opendir(dir);
+    bool found = false;
+    const struct dirent *e;
+
+    while (d != NULL && !found && (e = readdir(d)) != NULL)
+        found = strncmp(e->d_name, "checkpoint-", 11) == 0 && strstr(e->d_name, ".tmp") == NULL;
+    if (d != NULL)
+        (void)closedir(d);
+    return found;
+}
+
+// The checkpoint to go on from, owned by the caller; NULL: start anew. Rank 0 looks and tells the others.
+static axl_status choose(const axl_trainer *t, char **path)
+{
+    axl_status status = AXL_OK;
+    const axl_config *c = t->env.config;
+
+    if (c->resume_from_checkpoint != NULL)
+        AXL_TRY(axl_strdup(c->resume_from_checkpoint, path));
+    else if (c->auto_resume_from_checkpoints)
+        AXL_TRY(axl_ckpt_latest(c->output_dir, path));
+    else
+        AXL_REQUIRE(!holds_checkpoints(c->output_dir), AXL_E_CONFIG,
+                    "%s already holds checkpoints of a run; set auto_resume_from_checkpoints: true "
+                    "to go on, "
+                    "or choose another output_dir",
+                    c->output_dir);
+out:
+    return status;
+}
+
+axl_status axl_resume(axl_trainer *t)
+{
+    axl_status status = AXL_OK;
+    char *path = NULL;
+    int64_t length = 0;
+
+    if (axl_comm_rank(t->env.world) == 0) {
+        status = choose(t, &path);
+        length = path != NULL ? (int64_t)strlen(path) + 1 : 0;
+    }
+    AXL_TRY(axl_comm_agree(t->env.world, status));
+    AXL_TRY(axl_comm_bcast_bytes(t->env.world, &length, sizeof length, 0));
+    if (length == 0)
+        goto out;
+    if (path == NULL)
+        status = axl_calloc((size_t)length, 1, "a path", &path);
+    AXL_TRY(axl_comm_agree(t->env.world, status));
+    AXL_TRY(axl_comm_bcast_bytes(t->env.world, path, length, 0));
+    AXL_TRY(axl_comm_agree(t->env.world, restore(t, path)));
+    axl_info("going on from %s: step %lld", path, (long long)t->step);
+out:
+    free(path);
+    return status;
+}

@@ -1,0 +1,105 @@
+// One optimizer step: a loop over micro-batches, then one update. Everything that is summed over ranks is a sum of
+// parts already divided by the weight of the whole step, so the result does not depend on the layout.
+#include "src/train/train.h"
+
+#include "src/base/log.h"
+
+// Forward, loss and backward of one micro-batch. *loss gets its part of the step's mean.
+static axl_status micro_step(axl_trainer *t, const axl_batch *batch, double weight, double *loss)
+{
+    axl_status status = AXL_OK;
+    axl_work *w = &t->work;
+
+    AXL_TRY(axl_work_set_batch(w, batch));
+    axl_loss_in in = {.batch = batch,
+                      .position = w->host_scored,
+                      .n = w->n_scored,
+                      .logp = t->logp,
+                      .global_weight = weight};
+    AXL_TRY(axl_pass_forward(w, &t->sharder));
+    if (t->method->gradient_first) {
+        t->method->gradient(&in, t->grad);
+        AXL_TRY(axl_pass_head(w, &t->sharder, t->grad, true));
+        AXL_TRY(axl_head_logp(w, t->logp));
+    } else {
+        AXL_TRY(axl_pass_head(w, &t->sharder, NULL, true));
+        AXL_TRY(axl_head_logp(w, t->logp));
+        t->method->gradient(&in, t->grad);
+        AXL_TRY(axl_head_gradients(w, t->grad));
+    }
+    *loss += t->method->loss(&in);
+    AXL_TRY(axl_pass_backward(w, &t->sharder));
+out:
+    return status;
+}
+
+static axl_status update(axl_trainer *t, double norm)
+{
+    axl_status status = AXL_OK;
+    axl_sharder *s = &t->sharder;
+
+    t->hyper.t = t->step + 1;
+    t->hyper.lr = t->env.config->learning_rate * axl_schedule_factor(&t->schedule, t->step);
+    t->hyper.grad_scale = axl_clip_scale(norm, t->env.config->max_grad_norm);
+    for (int i = 0; i < axl_model_n_params(t->model); i++) {
+        axl_param *p = axl_model_param(t->model, i);
+        if (p->grad_shard != NULL)
+            AXL_TRY(t->optimizer->step(s->device, p, &t->hyper));
+    }
+out:
+    return status;
+}
+
+// Seconds that this rank waited for communication since the counters were last read.
+static double exposed_seconds(const axl_trainer *t)
+{
+    axl_comm_counter counters[AXL_COMM_N_OPS];
+    double total = 0.0;
+
+    axl_comm_counters_read(t->env.world, counters);
+    for (int op = 0; op < AXL_COMM_N_OPS; op++)
+        total += counters[op].exposed_seconds;
+    return total;
+}
+
+axl_status axl_train_step(axl_trainer *t, axl_step_report *report)
+{
+    axl_status status = AXL_OK;
+    axl_step_info info;
+    const axl_batch *batch = NULL;
+    double start = axl_now();
+    double exposed = exposed_seconds(t);
+    double sums[3] = {0.0}; // loss, tokens, trained tokens
+
+    AXL_TRY(axl_loader_begin_step(t->loader, &info));
+    axl_sharder_begin_step(&t->sharder);
+    for (int64_t m = 0; m < info.n_micro; m++) {
+        AXL_TRY(axl_loader_next(t->loader, &batch));
+        AXL_TRY(micro_step(t, batch, info.weight, &sums[0]));
+        sums[1] += batch->n_tokens;
+        sums[2] += (double)t->work.n_scored;
+    }
+    AXL_TRY(axl_sharder_finish(&t->sharder));
+    AXL_TRY(axl_comm_all_reduce_f64(t->env.world, sums, 3, AXL_REDUCE_SUM));
+    *report = (axl_step_report){.step = t->step + 1,
+                                .epoch = info.epoch_end,
+                                .loss = sums[0],
+                                .n_tokens = (int64_t)sums[1],
+                                .n_trained = (int64_t)sums[2]};
+    AXL_TRY(axl_grad_norm(&t->sharder, &report->grad_norm));
+    t->agreed = true;                 // loss and norm are equal on all ranks, and so is the verdict
+    AXL_TRY(axl_watchdog(t, report)); // before the update: bad gradients must not reach the weights
+    t->agreed = false;
+    if (info.weight > 0.0)
+        AXL_TRY(update(t, report->grad_norm));
+    report->lr = t->hyper.lr;
+    double largest[2] = {exposed_seconds(t) - exposed, (double)axl_rss_bytes()};
+    AXL_TRY(axl_comm_all_reduce_f64(t->env.world, largest, 2, AXL_REDUCE_MAX));
+    report->exposed = largest[0];
+    report->rss_bytes = (int64_t)largest[1];
+    report->seconds = axl_now() - start;
+    t->step++;
+    t->total_tokens += report->n_tokens;
+out:
+    return status;
+}

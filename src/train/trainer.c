@@ -1,0 +1,307 @@
+// Building a run from its configuration, and its outer loop. The order of building is the order of cost: what can
+// be refused is refused before the weights are read, and nothing is written before all ranks agree.
+#include "src/train/train.h"
+
+#include "src/base/log.h"
+#include "src/base/mem.h"
+#include "src/io/file.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static axl_checkpointing checkpointing_of(const axl_config *c)
+{
+    static const axl_checkpointing modes[] = {[AXL_RECOMPUTE_NONE] = AXL_CHECKPOINT_NONE,
+                                              [AXL_RECOMPUTE_SELECTIVE] = AXL_CHECKPOINT_SELECTIVE,
+                                              [AXL_RECOMPUTE_FULL] = AXL_CHECKPOINT_FULL};
+
+    return modes[c->derived.recompute];
+}
+
+static axl_status open_model(axl_trainer *t, bool train)
+{
+    axl_status status = AXL_OK;
+    const axl_config *c = t->env.config;
+    axl_arch arch = {0};
+    const axl_sharder_options so = {.dtype = c->derived.compute_dtype,
+                                    .train = train,
+                                    .reshard_after_forward =
+                                        !c->fsdp_config.set.reshard_after_forward ||
+                                        c->fsdp_config.reshard_after_forward};
+
+    AXL_TRY(axl_hfdir_open(t->data.model_dir, &t->source));
+    AXL_TRY(axl_arch_read(t->data.model_dir, &arch));
+    AXL_TRY(axl_model_create(&arch, t->env.world, &t->model));
+    AXL_TRY(axl_sharder_init(&t->sharder, t->env.device, t->env.world, t->model->units,
+                             t->model->n_units, &so));
+    AXL_TRY(axl_model_load(t->model, t->source));
+out:
+    axl_arch_fini(&arch);
+    return status;
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static axl_status take_memory(axl_trainer *t, bool train)
+{
+    axl_status status = AXL_OK;
+    const axl_config *c = t->env.config;
+    axl_work_options o = {
+        .dtype = c->derived.compute_dtype, .checkpointing = checkpointing_of(c), .train = train};
+
+    if (t->loader != NULL) {
+        o.n_tokens = axl_loader_max_tokens(t->loader);
+        o.n_seqs = axl_loader_max_seqs(t->loader);
+    }
+    if (t->eval_loader != NULL) {
+        o.n_tokens = larger(o.n_tokens, axl_loader_max_tokens(t->eval_loader));
+        o.n_seqs = larger(o.n_seqs, axl_loader_max_seqs(t->eval_loader));
+    }
+    AXL_TRY(axl_work_init(&t->work, t->model, t->env.device, &o));
+    AXL_TRY(axl_calloc((size_t)o.n_tokens, sizeof *t->grad, "gradients of logp", &t->grad));
+    AXL_TRY(axl_calloc((size_t)o.n_tokens, sizeof *t->logp, "logp", &t->logp));
+out:
+    return status;
+}
+
+static axl_status set_schedule(axl_trainer *t)
+{
+    axl_status status = AXL_OK;
+    const axl_config *c = t->env.config;
+
+    t->method = axl_method_find("sft");
+    t->optimizer = axl_optimizer_find(c->optimizer);
+    AXL_REQUIRE(t->optimizer != NULL, AXL_E_CONFIG, "optimizer %s is not known to the trainer",
+                c->optimizer);
+    AXL_REQUIRE(axl_schedule_find(c->lr_scheduler, &t->schedule), AXL_E_CONFIG,
+                "lr_scheduler %s is not known to the trainer", c->lr_scheduler);
+    t->steps_per_epoch = (int64_t)ceil((double)axl_loader_steps_left(t->loader) / c->num_epochs);
+    t->total_steps = axl_loader_steps_left(t->loader);
+    if (c->set.max_steps)
+        t->total_steps = c->max_steps;
+    t->schedule.total = t->total_steps;
+    t->schedule.warmup = axl_config_warmup_steps(c, t->total_steps);
+    t->schedule.min_ratio = c->cosine_min_lr_ratio;
+    t->hyper = (axl_hyper){.beta1 = c->adam_beta1,
+                           .beta2 = c->adam_beta2,
+                           .eps = c->adam_epsilon,
+                           .weight_decay = c->weight_decay};
+    t->save_every = axl_config_save_every(c, t->total_steps, t->steps_per_epoch);
+    t->eval_every = axl_config_eval_every(c, t->total_steps, t->steps_per_epoch);
+    t->log_every = axl_config_logging_steps(c, t->total_steps);
+out:
+    return status;
+}
+
+// The folder must be there and take files; nothing in it is changed yet.
+static axl_status check_output_dir(const axl_trainer *t)
+{
+    axl_status status = AXL_OK;
+    const char *dir = t->env.config->output_dir;
+
+    if (axl_comm_rank(t->env.world) != 0)
+        goto out;
+    if (axl_dir_make(dir) != AXL_OK || access(dir, W_OK) != 0)
+        AXL_FAIL(AXL_E_CONFIG, "output_dir %s cannot be written: %s; choose a folder of yours", dir,
+                 strerror(errno));
+out:
+    return status;
+}
+
+static axl_status write_resolved(const axl_trainer *t)
+{
+    axl_status status = AXL_OK;
+    axl_str text = {0};
+    axl_str path = {0};
+
+    if (axl_comm_rank(t->env.world) != 0)
+        goto out;
+    AXL_TRY(axl_config_resolved(t->env.config, &text));
+    AXL_TRY(axl_str_printf(&path, "%s/resolved_config.json", t->env.config->output_dir));
+    AXL_TRY(axl_file_write(path.data, text.data, text.len));
+out:
+    axl_str_fini(&text);
+    axl_str_fini(&path);
+    return status;
+}
+
+static axl_status open_log(const axl_trainer *t)
+{
+    axl_status status = AXL_OK;
+    axl_str path = {0};
+
+    AXL_TRY(axl_str_printf(&path, "%s/debug.log", t->env.config->output_dir));
+    AXL_TRY(axl_log_open(path.data));
+out:
+    axl_str_fini(&path);
+    return status;
+}
+
+static axl_status build(axl_trainer *t, bool train)
+{
+    axl_status status = AXL_OK;
+    axl_comm *world = t->env.world;
+    const axl_config *c = t->env.config;
+
+    t->best_eval = INFINITY;
+    if (train)
+        AXL_TRY(axl_comm_agree(world, check_output_dir(t)));
+    AXL_TRY(axl_data_setup_make(c, world, &t->data));
+    if (train)
+        AXL_TRY(axl_comm_agree(world, axl_data_setup_loader(&t->data, c, world, &t->loader)));
+    AXL_TRY(axl_comm_agree(world, axl_data_setup_eval_loader(&t->data, c, world, &t->eval_loader)));
+    if (train)
+        AXL_TRY(axl_comm_agree(world, set_schedule(t)));
+    status = open_model(t, train);
+    if (status == AXL_OK)
+        status = take_memory(t, train);
+    AXL_TRY(axl_comm_agree(world, status));
+    if (!train)
+        goto out;
+    AXL_TRY(axl_resume(t));
+    status = open_log(t);
+    if (status == AXL_OK)
+        status = write_resolved(t);
+    if (status == AXL_OK)
+        status = axl_metrics_open(t);
+    AXL_TRY(axl_comm_agree(world, status));
+out:
+    return status;
+}
+
+static axl_status create(const axl_train_env *env, bool train, axl_trainer **out)
+{
+    axl_status status = AXL_OK;
+    axl_trainer *t = NULL;
+
+    AXL_TRY(axl_calloc(1, sizeof *t, "the trainer", &t));
+    t->env = *env;
+    AXL_TRY(build(t, train));
+    *out = t;
+    t = NULL; // handed to the caller
+out:
+    axl_trainer_destroy(t);
+    return status;
+}
+
+axl_status axl_trainer_create(const axl_train_env *env, axl_trainer **out)
+{
+    return create(env, true, out);
+}
+
+axl_status axl_trainer_create_for_eval(const axl_train_env *env, axl_trainer **out)
+{
+    return create(env, false, out);
+}
+
+void axl_trainer_destroy(axl_trainer *t)
+{
+    if (t == NULL)
+        return;
+    if (t->metrics != NULL)
+        (void)fclose(t->metrics);
+    free(t->grad);
+    free(t->logp);
+    axl_work_fini(&t->work);
+    axl_loader_destroy(t->eval_loader);
+    axl_loader_destroy(t->loader);
+    axl_sharder_fini(&t->sharder);
+    axl_model_destroy(t->model);
+    axl_data_setup_fini(&t->data);
+    axl_hfdir_close(t->source);
+    axl_log_close();
+    free(t);
+}
+
+static axl_status evaluate(axl_trainer *t)
+{
+    axl_status status = AXL_OK;
+    double loss = 0.0;
+
+    AXL_TRY(axl_train_eval(t, &loss, NULL));
+    t->best_eval = fmin(t->best_eval, loss);
+    AXL_TRY(axl_metrics_eval(t, loss));
+out:
+    return status;
+}
+
+#define FAILED 1000 // above all signal numbers
+
+// Ranks tell each other about signals, and about a failure that one of them had alone. *signal: the largest.
+static axl_status share_state(axl_trainer *t, axl_status own, int64_t *signal)
+{
+    axl_status status = AXL_OK;
+
+    *signal = own != AXL_OK ? FAILED : *t->env.signal;
+    AXL_TRY(axl_comm_all_reduce_i64(t->env.world, signal, 1, AXL_REDUCE_MAX));
+    if (*signal == FAILED) {
+        status = axl_comm_agree(t->env.world, own);
+        t->agreed = true;
+    }
+out:
+    return status;
+}
+
+// A save has been agreed on by all ranks, whatever its result.
+static axl_status save(axl_trainer *t)
+{
+    axl_status status = axl_save_checkpoint(t);
+
+    t->agreed = status != AXL_OK;
+    return status;
+}
+
+static axl_status after_step(axl_trainer *t, const axl_step_report *r)
+{
+    axl_status status = AXL_OK;
+    int64_t signal = 0;
+    bool last = t->step >= t->total_steps;
+    bool first = t->step == 1 && t->env.config->save_first_step;
+
+    status = axl_metrics_step(t, r);
+    AXL_TRY(share_state(t, status, &signal));
+    if (t->eval_loader != NULL && t->eval_every > 0 && (t->step % t->eval_every == 0 || last))
+        AXL_TRY(evaluate(t));
+    bool stopping = signal != 0 && !last;
+    if (stopping || first || (t->save_every > 0 && t->step % t->save_every == 0))
+        AXL_TRY(save(t));
+    t->agreed = true; // what follows is the same on all ranks
+    AXL_REQUIRE(!stopping, AXL_E_SIGNAL,
+                "stopped by signal %lld after step %lld, which is saved; start again to go on",
+                (long long)signal, (long long)t->step);
+    t->agreed = false;
+out:
+    return status;
+}
+
+axl_status axl_trainer_run(axl_trainer *t)
+{
+    axl_status status = AXL_OK;
+    axl_step_report r;
+
+    axl_metrics_plan(t);
+    t->run_start = axl_now();
+    t->first_step = t->step;
+    axl_info("%lld parameters, %d rank%s x %d thread%s, %s; %lld steps, %.1f s after the start",
+             (long long)t->model->n_elements, axl_comm_size(t->env.world),
+             axl_comm_size(t->env.world) == 1 ? "" : "s", t->env.device->n_threads,
+             t->env.device->n_threads == 1 ? "" : "s", t->env.device->kernels->name,
+             (long long)t->total_steps, t->run_start - t->env.start_seconds);
+    if (t->eval_loader != NULL && t->env.config->derived.eval_at_start && t->step == 0)
+        AXL_TRY(evaluate(t));
+    while (t->step < t->total_steps) {
+        AXL_TRY(axl_train_step(t, &r));
+        AXL_TRY(after_step(t, &r));
+    }
+    t->agreed = true; // saving agrees on its result
+    AXL_TRY(axl_model_save(t->model, t->env.world, t->source, t->env.config->output_dir));
+    axl_info("wrote the model to %s", t->env.config->output_dir);
+out:
+    return status;
+}
