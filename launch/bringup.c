@@ -7,6 +7,7 @@
 #include "src/io/file.h"
 
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -131,12 +132,21 @@ void axl_bringup_stop(axl_bringup *b)
     *b = (axl_bringup){0};
 }
 
+// Findings about a configuration are lines that say "error" themselves.
+static void report_message(const char *message)
+{
+    if (strstr(message, ": error: ") != NULL)
+        (void)fprintf(stderr, "%s\n", message);
+    else
+        axl_log(AXL_LOG_ERROR, "%s", message);
+}
+
 int axl_bringup_report(const axl_bringup *b, const char *command, axl_status status)
 {
     if (status == AXL_OK)
         return 0;
     axl_debug("%s failed at %s", command, axl_error_origin());
     if (b->world == NULL || axl_comm_rank(b->world) == 0)
-        axl_log(AXL_LOG_ERROR, "%s", axl_error_message());
+        report_message(axl_error_message());
     return axl_status_exit_code(status);
 }

@@ -12,6 +12,8 @@ static const struct {
 } commands[] = {
     {"train", axl_cmd_train, "train as CONFIG.yaml says; also without the word train"},
     {"evaluate", axl_cmd_evaluate, "loss and perplexity of a model on test_datasets"},
+    {"inference", axl_cmd_inference, "answer a prompt, or chat in the terminal"},
+    {"doctor", axl_cmd_doctor, "what this machine and its ranks can do, measured"},
     {"preprocess", axl_cmd_preprocess, "tokenize, mask and pack the data of a configuration"},
     {"explain", axl_cmd_explain, "one sample token by token"},
     {"validate", axl_cmd_validate, "check a configuration; needs no model and no data"},

@@ -1,0 +1,92 @@
+"""A tiny random Llama model with a real tokenizer, made without any package, and readers of what runs write."""
+
+import array
+import json
+import os
+import random
+import shutil
+import struct
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOKENIZER = os.path.join(HERE, "..", "data", "data", "tokenizer")
+D, F, V, L, H, HK = 32, 64, 640, 3, 4, 2  # hidden, ffn, vocab, layers, heads, key/value heads
+
+
+def tensors(tied=True):
+    head = D // H
+    yield "model.embed_tokens.weight", (V, D)
+    for n in range(L):
+        at = f"model.layers.{n}."
+        yield at + "input_layernorm.weight", (D,)
+        yield at + "self_attn.q_proj.weight", (H * head, D)
+        yield at + "self_attn.k_proj.weight", (HK * head, D)
+        yield at + "self_attn.v_proj.weight", (HK * head, D)
+        yield at + "self_attn.o_proj.weight", (D, H * head)
+        yield at + "post_attention_layernorm.weight", (D,)
+        yield at + "mlp.gate_proj.weight", (F, D)
+        yield at + "mlp.up_proj.weight", (F, D)
+        yield at + "mlp.down_proj.weight", (D, F)
+    yield "model.norm.weight", (D,)
+    if not tied:
+        yield "lm_head.weight", (V, D)
+
+
+def make_model(path, tokenizer=True, seed=1):
+    rng = random.Random(seed)
+    os.makedirs(path, exist_ok=True)
+    header, blob = {"__metadata__": {"format": "pt"}}, b""
+    for name, shape in sorted(tensors()):
+        count = shape[0] * (shape[1] if len(shape) > 1 else 1)
+        scale, shift = (0.1, 1.0) if len(shape) == 1 else (0.08, 0.0)
+        data = array.array("f", (shift + rng.gauss(0.0, scale) for _ in range(count))).tobytes()
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [len(blob), len(blob) + len(data)]}
+        blob += data
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with open(os.path.join(path, "model.safetensors"), "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + blob)
+    config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": V, "hidden_size": D,
+              "intermediate_size": F, "num_hidden_layers": L, "num_attention_heads": H,
+              "num_key_value_heads": HK, "max_position_embeddings": 512, "rms_norm_eps": 1e-5,
+              "rope_theta": 10000.0, "tie_word_embeddings": True, "torch_dtype": "float32",
+              "bos_token_id": 601, "eos_token_id": 603}
+    with open(os.path.join(path, "config.json"), "w") as f:
+        json.dump(config, f, indent=2)
+    if tokenizer:
+        for name in os.listdir(TOKENIZER):
+            shutil.copy(os.path.join(TOKENIZER, name), path)
+
+
+def read_weights(path):
+    """{name: list of floats} of a model directory with F32 weights."""
+    with open(os.path.join(path, "model.safetensors"), "rb") as f:
+        n = struct.unpack("<Q", f.read(8))[0]
+        header = json.loads(f.read(n))
+        blob = f.read()
+    out = {}
+    for name, e in header.items():
+        if name != "__metadata__":
+            a, b = e["data_offsets"]
+            out[name] = array.array("f", blob[a:b])
+    return out
+
+
+def read_metrics(out_dir, key="loss"):
+    """{step: value} of the last line of each step that has the key."""
+    values = {}
+    with open(os.path.join(out_dir, "metrics.jsonl")) as f:
+        for line in f:
+            record = json.loads(line)
+            if key in record:
+                values[record["step"]] = record[key]
+    return values
+
+
+def make_tokenized(path, lengths, seed=2):
+    """Pre-tokenized rows; the first third of each is not trained."""
+    rng = random.Random(seed)
+    with open(path, "w") as f:
+        for n in lengths:
+            ids = [rng.randrange(5, 600) for _ in range(n)]
+            labels = [-100 if i < n // 3 else t for i, t in enumerate(ids)]
+            f.write(json.dumps({"input_ids": ids, "attention_mask": [1] * n, "labels": labels}) + "\n")
