@@ -224,9 +224,11 @@ typedef struct axl_pattern {
     axl_scan_fn scan;       // SCAN
 } axl_pattern;
 
-// {"String": s} or {"Regex": r} of a Split or Replace. what names the place.
-axl_status axl_pattern_parse(const axl_json *v, const char *what, axl_pattern *out);
-axl_status axl_pattern_regex(const char *regex, size_t n, const char *what, axl_pattern *out);
+// {"String": s} or {"Regex": r} of a Split or Replace. what names the place. With may_scan a well-known
+// expression becomes a scanner, which only encoding can run.
+axl_status axl_pattern_parse(const axl_json *v, const char *what, bool may_scan, axl_pattern *out);
+axl_status axl_pattern_regex(const char *regex, size_t n, const char *what, bool may_scan,
+                             axl_pattern *out);
 void axl_pattern_fini(axl_pattern *p);
 
 // The next match in s[*at .. n) as find_iter gives it, or *found = false. State: {0} at the start.

@@ -45,7 +45,7 @@ axl_status axl_replace_parse(const axl_json *v, const char *what, axl_step *s)
 {
     axl_status status = AXL_OK;
 
-    AXL_TRY(axl_pattern_parse(axl_json_get(v, "pattern"), what, &s->pattern));
+    AXL_TRY(axl_pattern_parse(axl_json_get(v, "pattern"), what, false, &s->pattern));
     AXL_TRY(parse_text(v, "content", what, &s->content));
 out:
     return status;

@@ -151,7 +151,7 @@ static axl_status parse_split(const axl_json *v, const char *what, axl_step *s)
 {
     axl_status status = AXL_OK;
 
-    AXL_TRY(axl_pattern_parse(axl_json_get(v, "pattern"), what, &s->pattern));
+    AXL_TRY(axl_pattern_parse(axl_json_get(v, "pattern"), what, true, &s->pattern));
     AXL_TRY(axl_behavior_parse(v, what, &s->behavior));
     s->invert = axl_json_bool(axl_json_get(v, "invert"), false);
 out:

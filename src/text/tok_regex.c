@@ -126,7 +126,8 @@ out:
     return status;
 }
 
-axl_status axl_pattern_regex(const char *regex, size_t n, const char *what, axl_pattern *out)
+axl_status axl_pattern_regex(const char *regex, size_t n, const char *what, bool may_scan,
+                             axl_pattern *out)
 {
     axl_status status = AXL_OK;
     axl_str text = {0};
@@ -136,7 +137,7 @@ axl_status axl_pattern_regex(const char *regex, size_t n, const char *what, axl_
 
     out->kind = AXL_PATTERN_REGEX;
     AXL_TRY(axl_str_append(&out->text, regex, n));
-    out->scan = axl_scan_find(regex, n);
+    out->scan = may_scan ? axl_scan_find(regex, n) : NULL;
     if (out->scan != NULL) {
         out->kind = AXL_PATTERN_SCAN;
         goto out;
@@ -156,7 +157,7 @@ out:
     return status;
 }
 
-axl_status axl_pattern_parse(const axl_json *v, const char *what, axl_pattern *out)
+axl_status axl_pattern_parse(const axl_json *v, const char *what, bool may_scan, axl_pattern *out)
 {
     axl_status status = AXL_OK;
     const axl_json *string = axl_json_get(v, "String");
@@ -172,8 +173,8 @@ axl_status axl_pattern_parse(const axl_json *v, const char *what, axl_pattern *o
     }
     AXL_REQUIRE(axl_json_is(regex, AXL_JSON_STRING), AXL_E_INPUT,
                 "%s.pattern: must be {\"String\": ...} or {\"Regex\": ...}", what);
-    AXL_TRY(
-        axl_pattern_regex(axl_json_string(regex, ""), axl_json_string_length(regex), what, out));
+    AXL_TRY(axl_pattern_regex(axl_json_string(regex, ""), axl_json_string_length(regex), what,
+                              may_scan, out));
 out:
     return status;
 }

@@ -266,14 +266,33 @@ out:
     return status;
 }
 
+// What follows from the parts taken together: the table that scanners read (a millisecond to fill),
+// and whether origins are asked for while encoding.
+static axl_status prepare_steps(axl_tokenizer *t)
+{
+    axl_status status = AXL_OK;
+    bool scans = false;
+
+    for (size_t i = 0; i < t->pre.n; i++) {
+        const axl_step *s = &t->pre.at[i];
+        scans = scans || s->use_regex || s->pattern.kind == AXL_PATTERN_SCAN;
+        if (s->prepend == AXL_PREPEND_FIRST && (t->normalizers.n > 0 || i > 0))
+            t->always_track = true;
+    }
+    if (scans) {
+        AXL_TRY(axl_calloc(AXL_CLASS_TABLE, 1, "character classes", &t->classes));
+        axl_uni_fill_classes(t->classes);
+    }
+out:
+    return status;
+}
+
 static axl_status parse_tokenizer(const axl_json *v, axl_tokenizer *t)
 {
     axl_status status = AXL_OK;
     bool raw = false;
 
     AXL_REQUIRE(axl_json_is(v, AXL_JSON_OBJECT), AXL_E_INPUT, "must be an object");
-    AXL_TRY(axl_calloc(AXL_CLASS_TABLE, 1, "character classes", &t->classes));
-    axl_uni_fill_classes(t->classes);
     AXL_TRY(parse_model(axl_json_get(v, "model"), t));
     AXL_TRY(axl_steps_parse(axl_json_get(v, "normalizer"), "normalizer", "normalizers",
                             axl_normalizer_kinds, axl_n_normalizer_kinds, &t->normalizers));
@@ -283,9 +302,7 @@ static axl_status parse_tokenizer(const axl_json *v, axl_tokenizer *t)
                             axl_post_kinds, axl_n_post_kinds, &t->post));
     AXL_TRY(axl_steps_parse(axl_json_get(v, "decoder"), "decoder", "decoders", axl_decoder_kinds,
                             axl_n_decoder_kinds, &t->decoders));
-    for (size_t i = 0; i < t->pre.n; i++)
-        if (t->pre.at[i].prepend == AXL_PREPEND_FIRST && (t->normalizers.n > 0 || i > 0))
-            t->always_track = true;
+    AXL_TRY(prepare_steps(t));
     AXL_TRY(axl_added_parse(axl_json_get(v, "added_tokens"), t));
     AXL_TRY(axl_added_build(t));
     if (t->pre.n > 0 && strcmp(t->pre.at[t->pre.n - 1].kind->name, "ByteLevel") == 0 &&
