@@ -44,7 +44,7 @@ static void a_malformed_file_is_refused_with_its_place(void **state)
     parse_fails(BPE("\"a\": \"0\"", ""), "the id must be an integer");
 #define PART(part)                                                                                 \
     "{" part ", \"model\": {\"type\": \"WordLevel\", \"vocab\": {\"a\": 0}, \"unk_token\": "       \
-             "\"a\"}}"
+    "\"a\"}}"
     parse_fails(PART("\"pre_tokenizer\": {\"type\": \"Digit\"}"), "did you mean Digits");
     parse_fails(
         PART("\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFC\"}, 3]}"),
