@@ -9,9 +9,9 @@
 #include <string.h>
 
 #define AXL_SUPPORT_COLUMNS_WORKS            .support = AXL_SUPPORT_WORKS, .reason = ""
-#define AXL_SUPPORT_COLUMNS_IGNORED(reason_) .support = AXL_SUPPORT_IGNORED, .reason = reason_
-#define AXL_SUPPORT_COLUMNS_REFUSED(reason_) .support = AXL_SUPPORT_REFUSED, .reason = reason_
-#define AXL_SUPPORT_COLUMNS_PLANNED(reason_) .support = AXL_SUPPORT_PLANNED, .reason = reason_
+#define AXL_SUPPORT_COLUMNS_IGNORED(reason_) .support = AXL_SUPPORT_IGNORED, .reason = (reason_)
+#define AXL_SUPPORT_COLUMNS_REFUSED(reason_) .support = AXL_SUPPORT_REFUSED, .reason = (reason_)
+#define AXL_SUPPORT_COLUMNS_PLANNED(reason_) .support = AXL_SUPPORT_PLANNED, .reason = (reason_)
 
 #define AXL_BLOCK(block) static const axl_key block##_keys[] = {
 #define AXL_BLOCK_END(block)                                                                       \
@@ -24,11 +24,11 @@
 #define AXL_KEY(block, name_, type_, otherwise_, range_, group_, support_, doc_)                   \
     {.name = #name_,                                                                               \
      .type = AXL_T_##type_,                                                                        \
-     .otherwise = otherwise_,                                                                      \
-     .range = range_,                                                                              \
-     .group = group_,                                                                              \
+     .otherwise = (otherwise_),                                                                    \
+     .range = (range_),                                                                            \
+     .group = (group_),                                                                            \
      AXL_SUPPORT_COLUMNS_##support_,                                                               \
-     .doc = doc_,                                                                                  \
+     .doc = (doc_),                                                                                \
      .offset = (uint32_t)offsetof(axl_##block##_config, name_),                                    \
      .mark_offset = (uint32_t)offsetof(axl_##block##_config, set.name_)},
 #define AXL_SUB(block, name_, form_, child_, group_, support_, doc_)                               \
@@ -36,9 +36,9 @@
      .type = AXL_T_##form_,                                                                        \
      .otherwise = "",                                                                              \
      .range = "",                                                                                  \
-     .group = group_,                                                                              \
+     .group = (group_),                                                                            \
      AXL_SUPPORT_COLUMNS_##support_,                                                               \
-     .doc = doc_,                                                                                  \
+     .doc = (doc_),                                                                                \
      .offset = (uint32_t)offsetof(axl_##block##_config, name_),                                    \
      .mark_offset = (uint32_t)offsetof(axl_##block##_config, set.name_),                           \
      .child = &axl_##child_##_block},

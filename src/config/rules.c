@@ -23,6 +23,7 @@ __attribute__((format(printf, 2, 3))) static bool say(context *x, const char *fm
     va_list args;
 
     va_start(args, fmt);
+    // NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): va_start stands in the line before
     (void)vsnprintf(x->detail, sizeof x->detail, fmt, args);
     va_end(args);
     return true;
@@ -314,9 +315,10 @@ static bool bad_generation_batch(context *x)
 {
     const axl_config *c = x->c;
     long long n = (long long)c->trl.num_generations;
-    long long batch = c->trl.set.generation_batch_size
-                          ? (long long)c->trl.generation_batch_size
-                          : (long long)(c->micro_batch_size * c->gradient_accumulation_steps);
+    long long batch =
+        c->trl.set.generation_batch_size
+            ? (long long)c->trl.generation_batch_size
+            : (long long)c->micro_batch_size * (long long)c->gradient_accumulation_steps;
     long long ranks = x->options->n_ranks;
 
     if (!is(c->rl, "grpo") || !c->trl.set.num_generations || n < 2)
@@ -444,11 +446,14 @@ static bool mesh_mismatch(context *x)
 {
     const axl_config *c = x->c;
     long long ranks = x->options->n_ranks;
-    long long fixed = (long long)(c->dp_replicate_size * c->expert_parallel_size *
-                                  c->context_parallel_size * c->tensor_parallel_size);
+    const int64_t sizes[] = {c->dp_replicate_size, c->expert_parallel_size,
+                             c->context_parallel_size, c->tensor_parallel_size};
+    long long fixed = 1;
 
     if (ranks == 0)
         return false;
+    for (size_t i = 0; i < 4 && fixed <= ranks; i++) // stops before it could overflow
+        fixed *= (long long)sizes[i];
     if (ranks % fixed != 0)
         return say(x, "the other sizes multiply to %lld, which does not divide %lld ranks", fixed,
                    ranks);

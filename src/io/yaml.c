@@ -4,13 +4,11 @@
 // badly: it stops at the first syntax fault, it reports the place of bad bytes as an offset only, it
 // keeps the last of two equal keys silently and it sets no bound on aliases. So bytes are checked
 // before it sees them, keys and aliases after, and everything is bounded.
-#include "src/io/yaml.h"
+#include "src/io/yaml_memory.h"
 
 #include "src/base/mem.h"
 #include "src/io/file.h"
 
-#include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
@@ -18,94 +16,6 @@
 #define MAX_TEXT    ((size_t)4 << 20)
 #define MAX_DEPTH   64
 #define MAX_ANCHORS 1000
-#define MAX_NODES   200000
-
-typedef struct chunk {
-    struct chunk *next;
-    size_t used, capacity;
-    max_align_t data[];
-} chunk;
-
-struct axl_yaml {
-    chunk *chunks;
-    axl_yaml_node *root;
-    const char *name; // in the chunks
-};
-
-// ---- memory: everything of a document lives in its chunks ----
-
-static const char no_memory[] = "no memory for a YAML document";
-
-// Zeroed memory, or NULL when there is none.
-static void *take(axl_yaml *y, size_t bytes)
-{
-    size_t need = (bytes + sizeof(max_align_t) - 1) / sizeof(max_align_t) * sizeof(max_align_t);
-
-    if (y->chunks == NULL || y->chunks->capacity - y->chunks->used < need) {
-        size_t capacity = need > 16384 ? need : 16384;
-        chunk *c = calloc(1, sizeof *c + capacity);
-        if (c == NULL)
-            return NULL;
-        c->capacity = capacity;
-        c->next = y->chunks;
-        y->chunks = c;
-    }
-    void *p = (char *)y->chunks->data + y->chunks->used;
-    y->chunks->used += need;
-    return p;
-}
-
-static axl_status copy_text(axl_yaml *y, const char *text, size_t n, const char **out)
-{
-    axl_status status = AXL_OK;
-    char *copy = take(y, n + 1);
-
-    AXL_REQUIRE(copy != NULL, AXL_E_MEMORY, "%s", no_memory);
-    if (n > 0)
-        memcpy(copy, text, n);
-    copy[n] = '\0';
-    *out = copy;
-out:
-    return status;
-}
-
-static axl_status new_node(axl_yaml *y, axl_yaml_kind kind, axl_place place, axl_yaml_node **out)
-{
-    axl_status status = AXL_OK;
-    axl_yaml_node *node = take(y, sizeof *node);
-
-    AXL_REQUIRE(node != NULL, AXL_E_MEMORY, "%s", no_memory);
-    *node = (axl_yaml_node){.kind = kind, .text = "", .place = place, .weight = 1};
-    *out = node;
-out:
-    return status;
-}
-
-void axl_yaml_destroy(axl_yaml *y)
-{
-    if (y == NULL)
-        return;
-    while (y->chunks != NULL) {
-        chunk *next = y->chunks->next;
-        free(y->chunks);
-        y->chunks = next;
-    }
-    free(y);
-}
-
-static axl_status new_document(const char *name, axl_yaml **out)
-{
-    axl_status status = AXL_OK;
-    axl_yaml *y = NULL;
-
-    AXL_TRY(axl_calloc(1, sizeof *y, "a YAML document", &y));
-    AXL_TRY(copy_text(y, name, strlen(name), &y->name));
-    *out = y;
-    y = NULL;
-out:
-    axl_yaml_destroy(y);
-    return status;
-}
 
 // ---- the builder ----
 
@@ -141,17 +51,12 @@ static axl_place place_of(const builder *b, yaml_mark_t mark)
     return (axl_place){b->y->name, (int32_t)mark.line + 1, (int32_t)mark.column + 1};
 }
 
-static int64_t add_weight(int64_t a, int64_t b)
+static bool has_key(const frame *f, const char *key)
 {
-    return a + b > MAX_NODES ? MAX_NODES + 1 : a + b;
-}
-
-static const axl_yaml_entry *find_entry(const axl_yaml_entry *entries, size_t n, const char *key)
-{
-    for (size_t i = 0; i < n; i++)
-        if (entries[i].key != NULL && strcmp(entries[i].key->text, key) == 0)
-            return &entries[i];
-    return NULL;
+    for (size_t i = 0; i < f->n; i++)
+        if (strcmp(f->entries[i].key->text, key) == 0)
+            return true;
+    return false;
 }
 
 static axl_status push_entry(builder *b, frame *f, axl_yaml_entry entry)
@@ -160,10 +65,11 @@ static axl_status push_entry(builder *b, frame *f, axl_yaml_entry entry)
 
     AXL_TRY(axl_grow(&f->entries, &f->capacity, f->n + 1, sizeof *f->entries, "YAML entries"));
     f->entries[f->n++] = entry;
-    f->node->weight = add_weight(f->node->weight, entry.value->weight);
-    if (++b->n_nodes > MAX_NODES || f->node->weight > MAX_NODES) {
+    f->node->weight = axl_yaml_add_weight(f->node->weight, entry.value->weight);
+    if (++b->n_nodes > AXL_YAML_MAX_NODES || f->node->weight > AXL_YAML_MAX_NODES) {
         FINDING(b, entry.value->place,
-                "the document expands to more than %d nodes; are its aliases meant?", MAX_NODES);
+                "the document expands to more than %d nodes; are its aliases meant?",
+                AXL_YAML_MAX_NODES);
         b->stop = true;
     }
 out:
@@ -252,8 +158,8 @@ static axl_status on_scalar(builder *b, const yaml_event_t *event)
     const char *text = (const char *)event->data.scalar.value;
     size_t n = event->data.scalar.length;
 
-    AXL_TRY(new_node(b->y, AXL_YAML_STRING, place_of(b, event->start_mark), &node));
-    AXL_TRY(copy_text(b->y, text, n, &node->text));
+    AXL_TRY(axl_yaml_take_node(b->y, AXL_YAML_STRING, place_of(b, event->start_mark), &node));
+    AXL_TRY(axl_yaml_take_text(b->y, text, n, &node->text));
     node->n_text = n;
     node->quoted = event->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
     if (strlen(node->text) != n) // "\0" in double quotes
@@ -264,7 +170,7 @@ static axl_status on_scalar(builder *b, const yaml_event_t *event)
         axl_yaml_resolve(node);
     if (event->data.scalar.anchor != NULL) {
         const char *name = (const char *)event->data.scalar.anchor;
-        AXL_TRY(copy_text(b->y, name, strlen(name), &anchor_name));
+        AXL_TRY(axl_yaml_take_text(b->y, name, strlen(name), &anchor_name));
         AXL_TRY(set_anchor(b, anchor_name, node, node->place));
     }
     AXL_TRY(attach(b, node));
@@ -291,10 +197,10 @@ static axl_status on_alias(builder *b, const yaml_event_t *event)
                 open ? "the alias *%s stands inside its own anchor"
                      : "no anchor &%s before this alias",
                 name);
-        AXL_TRY(new_node(b->y, AXL_YAML_NULL, place, &node));
+        AXL_TRY(axl_yaml_take_node(b->y, AXL_YAML_NULL, place, &node));
     } else {
         // A shallow copy: it shares the children, so a change at one place stays there.
-        AXL_TRY(new_node(b->y, found->kind, found->place, &node));
+        AXL_TRY(axl_yaml_take_node(b->y, found->kind, found->place, &node));
         *node = *found;
     }
     AXL_TRY(attach(b, node));
@@ -318,10 +224,10 @@ static axl_status open_collection(builder *b, axl_yaml_kind kind, const yaml_eve
         b->stop = true;
         goto out;
     }
-    AXL_TRY(new_node(b->y, kind, place, &f.node));
+    AXL_TRY(axl_yaml_take_node(b->y, kind, place, &f.node));
     if (anchor_name != NULL) {
         const char *name = (const char *)anchor_name;
-        AXL_TRY(copy_text(b->y, name, strlen(name), &f.anchor));
+        AXL_TRY(axl_yaml_take_text(b->y, name, strlen(name), &f.anchor));
         // An alias inside means this anchor, not an older one of the same name.
         AXL_TRY(set_anchor(b, f.anchor, NULL, place));
     }
@@ -350,10 +256,10 @@ static axl_status find_duplicates(builder *b, const frame *f)
 
     if (f->n < 2)
         goto out;
-    AXL_TRY(axl_calloc(f->n, sizeof *keys, "YAML keys", &keys));
+    AXL_TRY(axl_calloc(f->n, sizeof(void *), "YAML keys", &keys));
     for (size_t i = 0; i < f->n; i++)
         keys[i] = f->entries[i].key;
-    qsort(keys, f->n, sizeof *keys, compare_keys);
+    qsort(keys, f->n, sizeof(void *), compare_keys);
     for (size_t i = 1; i < f->n; i++) {
         if (strcmp(keys[i]->text, keys[i - 1]->text) == 0 && strcmp(keys[i]->text, "<<") != 0)
             axl_diagnostics_add(b->diagnostics, AXL_ERROR, keys[i]->place, keys[i]->text,
@@ -378,8 +284,7 @@ static axl_status merge_map(builder *b, const frame *own, frame *merged,
 
     for (size_t i = 0; i < source->n_entries && !b->stop; i++) {
         const char *key = source->entries[i].key->text;
-        if (find_entry(own->entries, own->n, key) == NULL &&
-            find_entry(merged->entries, merged->n, key) == NULL)
+        if (!has_key(own, key) && !has_key(merged, key))
             AXL_TRY(push_entry(b, merged, source->entries[i]));
     }
 out:
@@ -453,8 +358,7 @@ static axl_status close_collection(builder *b)
         AXL_TRY(resolve_merges(b, f));
     }
     if (f->n > 0) {
-        f->node->entries = take(b->y, f->n * sizeof *f->entries);
-        AXL_REQUIRE(f->node->entries != NULL, AXL_E_MEMORY, "%s", no_memory);
+        AXL_TRY(axl_yaml_take_entries(b->y, f->n, &f->node->entries));
         memcpy(f->node->entries, f->entries, f->n * sizeof *f->entries);
     }
     f->node->n_entries = f->n;
@@ -588,7 +492,7 @@ axl_status axl_yaml_parse(const char *text, size_t n, const char *name,
     builder b = {.diagnostics = diagnostics};
     size_t n_errors = diagnostics->n_errors;
 
-    AXL_TRY(new_document(name, &b.y));
+    AXL_TRY(axl_yaml_create(name, &b.y));
     if (n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) { // a byte order mark says nothing in UTF-8
         text += 3;
         n -= 3;
@@ -601,7 +505,7 @@ axl_status axl_yaml_parse(const char *text, size_t n, const char *name,
     if (diagnostics->n_errors > n_errors)
         AXL_TRY(axl_diagnostics_status(diagnostics, AXL_E_CONFIG));
     if (b.y->root == NULL)
-        AXL_TRY(new_node(b.y, AXL_YAML_NULL, (axl_place){b.y->name, 1, 1}, &b.y->root));
+        AXL_TRY(axl_yaml_take_node(b.y, AXL_YAML_NULL, (axl_place){b.y->name, 1, 1}, &b.y->root));
     *out = b.y;
     b.y = NULL;
 out:
@@ -626,226 +530,5 @@ axl_status axl_yaml_load(const char *path, axl_diagnostics *diagnostics, axl_yam
     AXL_TRY(axl_yaml_parse(text.data == NULL ? "" : text.data, text.len, path, diagnostics, out));
 out:
     axl_str_fini(&text);
-    return status;
-}
-
-const axl_yaml_node *axl_yaml_root(const axl_yaml *y)
-{
-    return y->root;
-}
-
-axl_yaml_node *axl_yaml_root_mutable(axl_yaml *y)
-{
-    return y->root;
-}
-
-const axl_yaml_entry *axl_yaml_entry_of(const axl_yaml_node *node, const char *key)
-{
-    if (node == NULL || node->kind != AXL_YAML_MAP)
-        return NULL;
-    return find_entry(node->entries, node->n_entries, key);
-}
-
-const axl_yaml_node *axl_yaml_get(const axl_yaml_node *node, const char *key)
-{
-    const axl_yaml_entry *entry = axl_yaml_entry_of(node, key);
-
-    return entry == NULL ? NULL : entry->value;
-}
-
-const char *axl_yaml_kind_name(axl_yaml_kind kind)
-{
-    static const char *const names[] = {"null",     "a boolean", "an integer", "a number",
-                                        "a string", "a list",    "a map"};
-
-    return kind >= AXL_YAML_NULL && kind <= AXL_YAML_MAP ? names[kind] : "something else";
-}
-
-// ---- building by hand ----
-
-axl_status axl_yaml_take(axl_yaml *y, size_t bytes, void *out_memory)
-{
-    axl_status status = AXL_OK;
-    void *p = take(y, bytes);
-
-    AXL_REQUIRE(p != NULL, AXL_E_MEMORY, "%s", no_memory);
-    memcpy(out_memory, &p, sizeof p);
-out:
-    return status;
-}
-
-axl_status axl_yaml_new_scalar(axl_yaml *y, const char *text, size_t n, axl_place place,
-                               axl_yaml_node **out)
-{
-    axl_status status = AXL_OK;
-    axl_yaml_node *node = NULL;
-
-    AXL_TRY(new_node(y, AXL_YAML_STRING, place, &node));
-    AXL_TRY(copy_text(y, text, n, &node->text));
-    node->n_text = strlen(node->text);
-    axl_yaml_resolve(node);
-    *out = node;
-out:
-    return status;
-}
-
-axl_status axl_yaml_new_map(axl_yaml *y, axl_place place, axl_yaml_node **out)
-{
-    return new_node(y, AXL_YAML_MAP, place, out);
-}
-
-axl_status axl_yaml_new(const char *name, axl_yaml **out)
-{
-    axl_status status = AXL_OK;
-    axl_yaml *y = NULL;
-
-    AXL_TRY(new_document(name, &y));
-    AXL_TRY(new_node(y, AXL_YAML_MAP, (axl_place){y->name, 1, 1}, &y->root));
-    *out = y;
-    y = NULL;
-out:
-    axl_yaml_destroy(y);
-    return status;
-}
-
-axl_status axl_yaml_copy(axl_yaml *y, const axl_yaml_node *node, axl_yaml_node **out)
-{
-    axl_status status = AXL_OK;
-    axl_yaml_node *copy = NULL;
-
-    AXL_TRY(new_node(y, node->kind, node->place, &copy));
-    *copy = *node;
-    copy->entries = NULL;
-    if (node->n_entries > 0) {
-        copy->entries = take(y, node->n_entries * sizeof *node->entries);
-        AXL_REQUIRE(copy->entries != NULL, AXL_E_MEMORY, "%s", no_memory);
-        memcpy(copy->entries, node->entries, node->n_entries * sizeof *node->entries);
-    }
-    *out = copy;
-out:
-    return status;
-}
-
-static axl_status graft_node(axl_yaml *y, const axl_yaml_node *from, axl_place place,
-                             axl_yaml_node **out)
-{
-    axl_status status = AXL_OK;
-    axl_yaml_node *node = NULL, *child = NULL;
-
-    AXL_TRY(new_node(y, from->kind, place, &node));
-    *node = *from;
-    node->place = place;
-    AXL_TRY(copy_text(y, from->text, from->n_text, &node->text));
-    node->entries = NULL;
-    node->entries = take(y, from->n_entries * sizeof *node->entries);
-    AXL_REQUIRE(node->entries != NULL, AXL_E_MEMORY, "%s", no_memory);
-    for (size_t i = 0; i < from->n_entries; i++) {
-        if (from->entries[i].key != NULL) {
-            AXL_TRY(graft_node(y, from->entries[i].key, place, &child));
-            node->entries[i].key = child;
-        }
-        AXL_TRY(graft_node(y, from->entries[i].value, place, &child));
-        node->entries[i].value = child;
-    }
-    *out = node;
-out:
-    return status;
-}
-
-axl_status axl_yaml_graft(axl_yaml *y, const char *text, axl_place place,
-                          axl_diagnostics *diagnostics, axl_yaml_node **out)
-{
-    axl_status status = AXL_OK;
-    axl_yaml *part = NULL;
-
-    *out = NULL;
-    status = axl_yaml_parse(text, strlen(text), place.file, diagnostics, &part);
-    if (status == AXL_E_CONFIG) {
-        status = AXL_OK; // the findings tell
-        goto out;
-    }
-    if (status == AXL_OK)
-        AXL_TRY(graft_node(y, part->root, place, out));
-out:
-    axl_yaml_destroy(part);
-    return status;
-}
-
-axl_status axl_yaml_set(axl_yaml *y, axl_yaml_node *map, axl_yaml_node *key, axl_yaml_node *value)
-{
-    axl_status status = AXL_OK;
-    axl_yaml_entry *entries = NULL;
-
-    AXL_REQUIRE(map->kind == AXL_YAML_MAP, AXL_E_BUG, "axl_yaml_set on %s",
-                axl_yaml_kind_name(map->kind));
-    map->weight = add_weight(map->weight, value->weight);
-    for (size_t i = 0; i < map->n_entries; i++) {
-        if (strcmp(map->entries[i].key->text, key->text) == 0) {
-            map->entries[i] = (axl_yaml_entry){key, value};
-            goto out;
-        }
-    }
-    entries = take(y, (map->n_entries + 1) * sizeof *entries);
-    AXL_REQUIRE(entries != NULL, AXL_E_MEMORY, "%s", no_memory);
-    if (map->n_entries > 0)
-        memcpy(entries, map->entries, map->n_entries * sizeof *entries);
-    entries[map->n_entries] = (axl_yaml_entry){key, value};
-    map->entries = entries;
-    map->n_entries++;
-out:
-    return status;
-}
-
-// ---- writing ----
-
-static axl_status put_real(double x, axl_str *out)
-{
-    if (!isfinite(x))
-        return axl_str_puts(out, isnan(x) ? "\"NaN\"" : x > 0 ? "\"Infinity\"" : "\"-Infinity\"");
-    for (int digits = 6; digits <= 17; digits++) {
-        char text[40];
-        (void)snprintf(text, sizeof text, "%.*g", digits, x);
-        if (digits == 17 || strtod(text, NULL) == x)
-            return axl_str_puts(out, text);
-    }
-    return AXL_OK;
-}
-
-static axl_status put_scalar(const axl_yaml_node *node, axl_str *out)
-{
-    switch (node->kind) {
-    case AXL_YAML_NULL:
-        return axl_str_puts(out, "null");
-    case AXL_YAML_BOOL:
-        return axl_str_puts(out, node->boolean ? "true" : "false");
-    case AXL_YAML_INT:
-        return axl_str_printf(out, "%lld", (long long)node->integer);
-    case AXL_YAML_REAL:
-        return put_real(node->real, out);
-    default:
-        return axl_str_put_json(out, node->text, node->n_text);
-    }
-}
-
-axl_status axl_yaml_put_json(const axl_yaml_node *node, axl_str *out)
-{
-    axl_status status = AXL_OK;
-    bool is_map = node->kind == AXL_YAML_MAP;
-
-    if (!is_map && node->kind != AXL_YAML_LIST)
-        return put_scalar(node, out);
-    AXL_TRY(axl_str_putc(out, is_map ? '{' : '['));
-    for (size_t i = 0; i < node->n_entries; i++) {
-        if (i > 0)
-            AXL_TRY(axl_str_puts(out, ", "));
-        if (is_map) {
-            const axl_yaml_node *key = node->entries[i].key;
-            AXL_TRY(axl_str_put_json(out, key->text, key->n_text));
-            AXL_TRY(axl_str_puts(out, ": "));
-        }
-        AXL_TRY(axl_yaml_put_json(node->entries[i].value, out));
-    }
-    AXL_TRY(axl_str_putc(out, is_map ? '}' : ']'));
-out:
     return status;
 }
