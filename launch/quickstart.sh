@@ -50,7 +50,11 @@ setup_mpirun() {
     [ "$(id -u)" != 0 ] || mpirun+=(--allow-run-as-root)
 }
 
-ask() { "$program" inference "$1" --chat --prompt "$question" --max-new-tokens 80 --temperature 0; }
+# A single process may use all cores.
+ask() {
+    OMP_NUM_THREADS=$(nproc) "$program" inference "$1" --chat --prompt "$question" \
+        --max-new-tokens 80 --temperature 0
+}
 
 # held_out_loss FILE MODEL: the loss of a model on the held-out entries, kept in FILE.
 held_out_loss() {
