@@ -6,32 +6,35 @@
 
 #define BLOCK (16 * VF) // logits looked at together; they stay in the first cache
 
-// The largest of a block and the sum of e^(z - top) so far, top being the running maximum of each lane.
-// A lane is rescaled once a block, not once an element.
+// The sum of e^(z - top), top being the running maximum of each lane. A lane is rescaled once a block, not once
+// an element. Blocks are summed by themselves and joined with the rounding error carried along: added one by
+// one the many small terms of a large vocabulary would vanish beside the few large ones.
 static float row_lse(const float *z, int64_t vocab)
 {
     const float lowest = -3e38f;
-    vf top = vf_set(lowest), sum = vf_set(0.0f);
+    vf top = vf_set(lowest), sum = vf_set(0.0f), lost = vf_set(0.0f);
 
     for (int64_t begin = 0; begin < vocab; begin += BLOCK) {
         const int64_t end = begin + BLOCK < vocab ? begin + BLOCK : vocab;
-        vf new_top = top;
+        const vf old_top = top;
+        vf part = vf_set(0.0f), last = vf_set(lowest);
         int64_t c = begin;
         for (; c + VF <= end; c += VF)
-            new_top = vf_max(vf_load_f32(z + c), new_top);
-        vf last = vf_set(lowest);
+            top = vf_max(vf_load_f32(z + c), top);
         if (c < end) {
             last = vf_select(vi_iota() < vi_set((int32_t)(end - c)),
                              vf_load_n(z, c, end - c, false), last);
-            new_top = vf_max(last, new_top);
+            top = vf_max(last, top);
         }
-        sum *= vf_exp(top - new_top);
-        top = new_top;
         for (c = begin; c + VF <= end; c += VF)
-            sum += vf_exp(vf_load_f32(z + c) - top);
+            part += vf_exp(vf_load_f32(z + c) - top);
         if (c < end)
-            sum +=
+            part +=
                 vf_select(vi_iota() < vi_set((int32_t)(end - c)), vf_exp(last - top), vf_set(0.0f));
+        const vf factor = vf_exp(old_top - top), before = sum * factor;
+        part -= lost * factor;
+        sum = before + part;
+        lost = (sum - before) - part;
     }
     const float all = vf_max_lane(top);
     return all + logf(vf_sum(sum * vf_exp(top - all)));

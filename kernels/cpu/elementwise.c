@@ -91,20 +91,38 @@ axl_status AXL_CPU(cast)(axl_stream *s, const axl_cast_args *a)
     return AXL_OK;
 }
 
-// Sums of a block in f32 vectors over short runs would lose digits: each vector is widened first.
-static double sumsq_block(const void *x, int64_t begin, int64_t end, bool bf16)
-{
-    double lanes[VF] = {0}, sum = 0;
+// The lanes of a vector squared and added to sums in f64: in f32 a long sum would lose digits.
+typedef double vd __attribute__((vector_size(VF_BYTES)));
 
-    for (int64_t i = begin; i < end; i += VF) {
-        float v[VF];
-        vf_store_f32(v, end - i >= VF ? vf_load(x, i, bf16) : vf_load_n(x, i, end - i, bf16));
-        for (int j = 0; j < VF; j++)
-            lanes[j] += (double)v[j] * (double)v[j];
+AXL_INLINE void add_squares(vd sum[2], vf x)
+{
+#ifdef __AVX512F__
+    vd low = (vd)_mm512_cvtps_pd(_mm512_castps512_ps256((__m512)x));
+    vd high = (vd)_mm512_cvtps_pd(_mm512_extractf32x8_ps((__m512)x, 1));
+#else
+    vd low = (vd)_mm256_cvtps_pd(_mm256_castps256_ps128((__m256)x));
+    vd high = (vd)_mm256_cvtps_pd(_mm256_extractf128_ps((__m256)x, 1));
+#endif
+    sum[0] += low * low;
+    sum[1] += high * high;
+}
+
+AXL_INLINE double sumsq_block(const void *x, int64_t begin, int64_t end, bool bf16)
+{
+    vd sum[4] = {{0}}; // two vectors at a time hide the latency of the additions
+    double total = 0;
+    int64_t i = begin;
+
+    for (; i + 2 * VF <= end; i += 2 * VF) {
+        add_squares(sum, vf_load(x, i, bf16));
+        add_squares(sum + 2, vf_load(x, i + VF, bf16));
     }
-    for (int j = 0; j < VF; j++)
-        sum += lanes[j];
-    return sum;
+    for (; i < end; i += VF)
+        add_squares(sum, vf_load_n(x, i, end - i < VF ? end - i : VF, bf16));
+    sum[0] += sum[1] + (sum[2] + sum[3]);
+    for (int j = 0; j < VF / 2; j++)
+        total += sum[0][j];
+    return total;
 }
 
 axl_status AXL_CPU(sumsq)(axl_stream *s, const axl_sumsq_args *a)
