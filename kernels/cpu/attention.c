@@ -5,13 +5,13 @@
 // A thread's buffers; all f32.
 typedef struct fwd_scratch {
     attn_rows rows;
-    float *q;   // [ATTN_ROWS][dp], then the running output [ATTN_ROWS][dvp]
-    float *qt;  // [dp][ATTN_ROWS]
-    float *k;   // [ATTN_KEYS][dp]
-    float *v;   // [ATTN_KEYS][dvp]
-    float *s;   // [ATTN_KEYS][ATTN_LANES]
-    float *top; // [ATTN_ROWS] running maximum, base 2
-    float *sum; // [ATTN_ROWS] running sum of 2^(score - top)
+    float *q;               // [ATTN_ROWS][dp], then the running output [ATTN_ROWS][dvp]
+    float *qt;              // [dp][ATTN_ROWS]
+    float *k_room, *v_room; // [ATTN_KEYS][dp], [ATTN_KEYS][dvp]
+    attn_tile k, v;         // the tile at hand
+    float *s;               // [ATTN_KEYS][ATTN_LANES]
+    float *top;             // [ATTN_ROWS] running maximum, base 2
+    float *sum;             // [ATTN_ROWS] running sum of 2^(score - top)
     bool started[ATTN_STRIPS];
 } fwd_scratch;
 
@@ -26,9 +26,9 @@ static void scratch_init(const attn_dims *m, float *at, fwd_scratch *w)
 {
     w->q = at;
     w->qt = w->q + ATTN_ROWS * max64(m->dp, m->dvp);
-    w->k = w->qt + ATTN_ROWS * m->dp;
-    w->v = w->k + ATTN_KEYS * m->dp;
-    w->s = w->v + ATTN_KEYS * m->dvp;
+    w->k_room = w->qt + ATTN_ROWS * m->dp;
+    w->v_room = w->k_room + ATTN_KEYS * m->dp;
+    w->s = w->v_room + ATTN_KEYS * m->dvp;
     w->top = w->s + ATTN_KEYS * ATTN_LANES;
     w->sum = w->top + ATTN_ROWS;
 }
@@ -98,8 +98,8 @@ static void attend_strip(const axl_attn_args *a, const attn_dims *m, fwd_scratch
                 .k = end - begin,
                 .a = s,
                 .step_k = ATTN_LANES,
-                .b = w->v + begin * m->dvp,
-                .ldb = m->dvp,
+                .b = w->v.p + begin * w->v.ld,
+                .ldb = w->v.ld,
                 .c = out,
                 .ldc = m->dvp,
                 .add = w->started[strip]});
@@ -127,7 +127,7 @@ static void write_rows(const axl_attn_args *a, const attn_dims *m, const fwd_scr
 static void attend_block(const axl_attn_args *a, const attn_dims *m, fwd_scratch *w)
 {
     attn_rows *r = &w->rows;
-    const int64_t size = m->bf16 ? 2 : 4, first_key = a->cu_seqlens_k[r->seq];
+    const int64_t first_key = a->cu_seqlens_k[r->seq];
     const float scale = a->softcap > 0.0f ? a->scale : a->scale * ATTN_LOG2E;
     int64_t first = INT32_MAX, last = 0;
 
@@ -145,12 +145,8 @@ static void attend_block(const axl_attn_args *a, const attn_dims *m, fwd_scratch
         }
     for (int64_t key0 = first / ATTN_KEYS * ATTN_KEYS; key0 < last; key0 += ATTN_KEYS) {
         const int64_t n = min64(ATTN_KEYS, last - key0), at = first_key + key0;
-        AXL_CPU(attn_pack)
-        ((const uint8_t *)a->k + (at * a->ldk + r->head_kv * m->d) * size, a->ldk, n, m->d, m->bf16,
-         1.0f, w->k, m->dp);
-        AXL_CPU(attn_pack)
-        ((const uint8_t *)a->v + (at * a->ldv + r->head_kv * m->dv) * size, a->ldv, n, m->dv,
-         m->bf16, 1.0f, w->v, m->dvp);
+        w->k = AXL_CPU(attn_tile_of)(a->k, a->ldk, at, n, r->head_kv, m->d, m->bf16, w->k_room);
+        w->v = AXL_CPU(attn_tile_of)(a->v, a->ldv, at, n, r->head_kv, m->dv, m->bf16, w->v_room);
         for (int64_t s = 0; s < r->n_strips; s++) {
             const int64_t begin = max64(0, r->strips[s].first - key0);
             const int64_t end = min64(n, r->strips[s].last - key0);

@@ -12,13 +12,14 @@
 // A thread's buffers; all f32.
 typedef struct bwd_scratch {
     attn_rows rows;
-    float *q, *qt;       // [ATTN_ROWS][dp] unscaled, [dp][ATTN_ROWS] scaled
-    float *dout, *doutt; // [ATTN_ROWS][dvp], [dvp][ATTN_ROWS]
-    float *k, *v;        // [ATTN_KEYS][dp], [ATTN_KEYS][dvp]
-    float *p, *ds;       // [ATTN_KEYS][ATTN_ROWS]
-    float *dq;           // [ATTN_ROWS][dp] what a pair gives, before it is added to the sums
-    float *dk, *dv;      // [ATTN_KEYS][dp], [ATTN_KEYS][dvp] likewise
-    float *lse, *delta;  // [ATTN_ROWS]; lse base 2
+    float *q, *qt;          // [ATTN_ROWS][dp] unscaled, [dp][ATTN_ROWS] scaled
+    float *dout, *doutt;    // [ATTN_ROWS][dvp], [dvp][ATTN_ROWS]
+    float *k_room, *v_room; // [ATTN_KEYS][dp], [ATTN_KEYS][dvp]
+    attn_tile k, v;         // the keys at hand
+    float *p, *ds;          // [ATTN_KEYS][ATTN_ROWS]
+    float *dq;              // [ATTN_ROWS][dp] what a pair gives, before it is added to the sums
+    float *dk, *dv;         // [ATTN_KEYS][dp], [ATTN_KEYS][dvp] likewise
+    float *lse, *delta;     // [ATTN_ROWS]; lse base 2
 } bwd_scratch;
 
 // Where a gradient is summed: row t, head h at sum + t * ld + h * width.
@@ -50,9 +51,9 @@ static void scratch_init(const attn_dims *m, float *at, bwd_scratch *w)
     w->qt = w->q + ATTN_ROWS * m->dp;
     w->dout = w->qt + ATTN_ROWS * m->dp;
     w->doutt = w->dout + ATTN_ROWS * m->dvp;
-    w->k = w->doutt + ATTN_ROWS * m->dvp;
-    w->v = w->k + ATTN_KEYS * m->dp;
-    w->p = w->v + ATTN_KEYS * m->dvp;
+    w->k_room = w->doutt + ATTN_ROWS * m->dvp;
+    w->v_room = w->k_room + ATTN_KEYS * m->dp;
+    w->p = w->v_room + ATTN_KEYS * m->dvp;
     w->ds = w->p + ATTN_KEYS * ATTN_ROWS;
     w->dq = w->ds + ATTN_KEYS * ATTN_ROWS;
     w->dk = w->dq + ATTN_ROWS * m->dp;
@@ -83,8 +84,8 @@ static void strip_gradients(const bwd_job *job, bwd_scratch *w, int64_t strip, i
     (&(mm_args){.m = end - begin,
                 .n = ATTN_LANES,
                 .k = m->dvp,
-                .a = w->v + begin * m->dvp,
-                .step_m = m->dvp,
+                .a = w->v.p + begin * w->v.ld,
+                .step_m = w->v.ld,
                 .b = w->doutt + lane,
                 .ldb = ATTN_ROWS,
                 .c = w->ds + begin * ATTN_ROWS + lane,
@@ -159,8 +160,8 @@ static void add_dq(const bwd_job *job, bwd_scratch *w, int64_t strip, int64_t be
                 .k = end - begin,
                 .a = w->ds + begin * ATTN_ROWS + lane,
                 .step_k = ATTN_ROWS,
-                .b = w->k + begin * m->dp,
-                .ldb = m->dp,
+                .b = w->k.p + begin * w->k.ld,
+                .ldb = w->k.ld,
                 .c = w->dq + lane * m->dp,
                 .ldc = m->dp,
                 .add = job->in_scratch});
@@ -197,14 +198,10 @@ static void load_keys(const bwd_job *job, bwd_scratch *w, const attn_item *keys,
 {
     const axl_attn_args *a = job->a;
     const attn_dims *m = &job->m;
-    const int64_t size = m->bf16 ? 2 : 4, at = a->cu_seqlens_k[keys->seq] + keys->block * ATTN_KEYS;
+    const int64_t at = a->cu_seqlens_k[keys->seq] + keys->block * ATTN_KEYS;
 
-    AXL_CPU(attn_pack)
-    ((const uint8_t *)a->k + (at * a->ldk + keys->head_kv * m->d) * size, a->ldk, n, m->d, m->bf16,
-     1.0f, w->k, m->dp);
-    AXL_CPU(attn_pack)
-    ((const uint8_t *)a->v + (at * a->ldv + keys->head_kv * m->dv) * size, a->ldv, n, m->dv,
-     m->bf16, 1.0f, w->v, m->dvp);
+    w->k = AXL_CPU(attn_tile_of)(a->k, a->ldk, at, n, keys->head_kv, m->d, m->bf16, w->k_room);
+    w->v = AXL_CPU(attn_tile_of)(a->v, a->ldv, at, n, keys->head_kv, m->dv, m->bf16, w->v_room);
 }
 
 // Whether a row of the block sees a key of key0 .. key0 + n.

@@ -54,15 +54,20 @@ AXL_INLINE void pack_row(const void *src, int64_t at, int64_t width, bool bf16, 
         vf_store_f32(dst + c, scale * vf_load_n(src, at + c, width - c, bf16));
 }
 
-void AXL_CPU(attn_pack)(const void *src, int64_t step, int64_t n, int64_t width, bool bf16,
-                        float scale, float *dst, int64_t padded)
+attn_tile AXL_CPU(attn_tile_of)(const void *x, int64_t ld, int64_t token, int64_t n, int64_t head,
+                                int64_t width, bool bf16, float *room)
 {
+    const int64_t at = token * ld + head * width, padded = (width + VF - 1) / VF * VF;
+
+    if (!bf16 && padded == width)
+        return (attn_tile){(const float *)x + at, ld};
     for (int64_t i = 0; i < n; i++) {
         if (bf16)
-            pack_row(src, i * step, width, true, scale, dst + i * padded, padded);
+            pack_row(x, at + i * ld, width, true, 1.0f, room + i * padded, padded);
         else
-            pack_row(src, i * step, width, false, scale, dst + i * padded, padded);
+            pack_row(x, at + i * ld, width, false, 1.0f, room + i * padded, padded);
     }
+    return (attn_tile){room, padded};
 }
 
 void AXL_CPU(attn_gather)(const axl_attn_args *a, const attn_dims *m, const attn_rows *r,
@@ -141,8 +146,8 @@ void AXL_CPU(attn_scores)(const attn_score_args *g)
     (&(mm_args){.m = g->end - g->begin,
                 .n = ATTN_LANES,
                 .k = g->dp,
-                .a = g->k + g->begin * g->dp,
-                .step_m = g->dp,
+                .a = g->k.p + g->begin * g->k.ld,
+                .step_m = g->k.ld,
                 .b = g->qt + g->strip * ATTN_LANES,
                 .ldb = ATTN_ROWS,
                 .c = g->s + g->begin * g->ld,
