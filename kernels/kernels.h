@@ -263,6 +263,7 @@ typedef struct axl_adamw_args {
 
 struct axl_kernels {
     const char *name; // "ref", "cpu-avx512-bf16", ...
+// NOLINTNEXTLINE(bugprone-macro-parentheses): args is a type
 #define AXL_KERNEL_FIELD(entry, args) axl_status (*entry)(axl_stream * s, const args *a);
     AXL_KERNEL_LIST(AXL_KERNEL_FIELD)
 #undef AXL_KERNEL_FIELD

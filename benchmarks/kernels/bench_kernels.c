@@ -119,7 +119,7 @@ static void run_all(axl_device *d, const options *o)
                 continue;
             k->run(&r, c);
             if (r.status != AXL_OK)
-                fprintf(stderr, "%s.%s: %s\n", k->name, c->name, axl_error_message());
+                (void)fprintf(stderr, "%s.%s: %s\n", k->name, c->name, axl_error_message());
             print_rates(&r, k, c, variant, copy, product);
             kt_run_fini(&r);
         }
@@ -132,13 +132,13 @@ int main(int argc, char **argv)
     axl_device *d = NULL;
 
     if (!read_options(argc, argv, &o)) {
-        fputs(usage, stderr);
+        (void)fputs(usage, stderr);
         return 2;
     }
     axl_status status = axl_device_create(
         &(axl_device_options){.backend = o.backend, .n_threads = o.n_threads}, &d);
     if (status != AXL_OK) {
-        fprintf(stderr, "%s\n", axl_error_message());
+        (void)fprintf(stderr, "%s\n", axl_error_message());
         return axl_status_exit_code(status);
     }
     run_all(d, &o);

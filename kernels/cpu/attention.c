@@ -113,7 +113,7 @@ static void write_rows(const axl_attn_args *a, const attn_dims *m, const fwd_scr
 
     for (int64_t i = 0; i < r->n; i++) {
         const int64_t t = attn_token(a, m, r, i), h = attn_head(m, r, i);
-        const bool any = w->sum[i] > 0.0f || w->sum[i] != w->sum[i]; // NaN must not hide
+        const bool any = w->sum[i] > 0.0f || isnan(w->sum[i]); // NaN must not hide
         const vf factor = vf_set(any ? 1.0f / w->sum[i] : 0.0f);
         for (int64_t c = 0; c < m->dv; c += VF) {
             vf y = any ? vf_load_f32(w->q + i * m->dvp + c) * factor : vf_set(0.0f);

@@ -43,8 +43,8 @@ void AXL_CPU(attn_rows_init)(const axl_attn_args *a, const attn_dims *m, int64_t
         strip_range(r, s, &r->strips[s]);
 }
 
-AXL_INLINE void pack_row(const void *src, int64_t at, int64_t width, bool bf16, float scale,
-                         float *dst, int64_t padded)
+AXL_INLINE void pack_vectors(const void *src, int64_t at, int64_t width, bool bf16, float scale,
+                             float *dst, int64_t padded)
 {
     int64_t c = 0;
 
@@ -54,6 +54,15 @@ AXL_INLINE void pack_row(const void *src, int64_t at, int64_t width, bool bf16, 
         vf_store_f32(dst + c, scale * vf_load_n(src, at + c, width - c, bf16));
 }
 
+AXL_INLINE void pack_row(const void *src, int64_t at, int64_t width, bool bf16, float scale,
+                         float *dst, int64_t padded)
+{
+    if (bf16)
+        pack_vectors(src, at, width, true, scale, dst, padded);
+    else
+        pack_vectors(src, at, width, false, scale, dst, padded);
+}
+
 attn_tile AXL_CPU(attn_tile_of)(const void *x, int64_t ld, int64_t token, int64_t n, int64_t head,
                                 int64_t width, bool bf16, float *room)
 {
@@ -61,12 +70,8 @@ attn_tile AXL_CPU(attn_tile_of)(const void *x, int64_t ld, int64_t token, int64_
 
     if (!bf16 && padded == width)
         return (attn_tile){(const float *)x + at, ld};
-    for (int64_t i = 0; i < n; i++) {
-        if (bf16)
-            pack_row(x, at + i * ld, width, true, 1.0f, room + i * padded, padded);
-        else
-            pack_row(x, at + i * ld, width, false, 1.0f, room + i * padded, padded);
-    }
+    for (int64_t i = 0; i < n; i++)
+        pack_row(x, at + i * ld, width, bf16, 1.0f, room + i * padded, padded);
     return (attn_tile){room, padded};
 }
 
@@ -78,10 +83,7 @@ void AXL_CPU(attn_gather)(const axl_attn_args *a, const attn_dims *m, const attn
 
     for (int64_t i = 0; i < r->n; i++) {
         const int64_t at = attn_token(a, m, r, i) * ld + attn_head(m, r, i) * width;
-        if (m->bf16)
-            pack_row(x, at, width, true, scale, dst + i * padded, padded);
-        else
-            pack_row(x, at, width, false, scale, dst + i * padded, padded);
+        pack_row(x, at, width, m->bf16, scale, dst + i * padded, padded);
     }
     memset(dst + r->n * padded, 0, rest);
 }
@@ -98,15 +100,15 @@ AXL_INLINE void transpose_square(const float *src, int64_t ld_src, float *dst, i
     for (int span = 1; span < VF; span *= 2) {
         const vi lane = vi_iota();
         const vi upper = (lane & span) != 0;
-        const vi low = (upper & (lane + VF - span)) | (~upper & lane);
-        const vi high = (upper & (lane + VF)) | (~upper & (lane + span));
+        const vi low = (upper & (lane + (int)VF - span)) | (~upper & lane);
+        const vi high = (upper & (lane + (int)VF)) | (~upper & (lane + span));
 #pragma GCC unroll 16
         for (int i = 0; i < VF; i++) {
             if ((i & span) != 0)
                 continue;
             vf a = row[i], b = row[i + span];
-            row[i] = __builtin_shuffle(a, b, low);
-            row[i + span] = __builtin_shuffle(a, b, high);
+            row[i] = vf_shuffle(a, b, low);
+            row[i + span] = vf_shuffle(a, b, high);
         }
     }
 #pragma GCC unroll 16

@@ -14,16 +14,15 @@
 #include <math.h>
 #include <string.h>
 
-#define ATTN_ROWS   192
-#define ATTN_KEYS   240 // a multiple of MM_ROWS; 120 costs 10 % more in packing
-#define ATTN_LANES  (2 * VF)
+#define ATTN_ROWS   ((int64_t)192)
+#define ATTN_KEYS   ((int64_t)240) // a multiple of MM_ROWS; 120 costs 10 % more in packing
+#define ATTN_LANES  ((int64_t)2 * VF)
 #define ATTN_STRIPS (ATTN_ROWS / ATTN_LANES)
 
 #define ATTN_LOG2E  1.44269504f
 #define ATTN_LN2    0.69314718f
-#define ATTN_MASKED -1e30f // a score that no finite maximum lets through
-#define ATTN_NO_MAX                                                                                \
-    -1e20f // the maximum before the first key: above a masked score, below any other
+#define ATTN_MASKED (-1e30f) // a score that no finite maximum lets through
+#define ATTN_NO_MAX (-1e20f) // the maximum before the first key
 
 typedef struct attn_dims {
     int64_t group;   // query heads of a key head

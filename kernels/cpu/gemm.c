@@ -106,33 +106,67 @@ static void finish_block(axl_stream *s, const axl_gemm_args *g, const block *q, 
     }
 }
 
+// The sizes of blocks of one product.
+typedef struct cut {
+    int64_t m, n, k;
+    bool library; // by the library's own bf16 product
+    bool round;   // C is bf16
+} cut;
+
+static cut cut_product(const axl_gemm_args *g)
+{
+    cut q = {.library = axl_cpu_library_prefers_bf16(g), .round = g->dtype_c == AXL_BF16};
+    int64_t wide = INT64_MAX, tall = INT64_MAX;
+
+    q.k = g->k;
+    if (!q.library) {
+        q.k = part_size(g->k, 4096);
+        wide = ROOM_B / q.k;
+        tall = ROOM_A / q.k;
+    }
+    if (q.round && wide > ROOM_C / 64)
+        wide = ROOM_C / 64;
+    q.n = part_size(g->n, wide);
+    if (q.round && tall > ROOM_C / q.n)
+        tall = ROOM_C / q.n;
+    q.m = part_size(g->m, tall);
+    return q;
+}
+
+// One block of C, over all of k.
+static axl_status multiply_block(axl_stream *s, const axl_gemm_args *g, const cut *size, block q)
+{
+    axl_status status = AXL_OK;
+    float *sum = (float *)s->device->workspace + ROOM_A + ROOM_B;
+    float *c = size->round ? sum : (float *)g->c + q.i * g->ldc + q.j;
+    const int64_t ldc = size->round ? q.n : g->ldc;
+    const bool whole_k = size->k >= g->k;
+
+    q.new_a = !whole_k || size->m < g->m || q.j == 0;
+    q.new_b = !whole_k || q.i == 0;
+    for (q.p = 0; q.p < g->k; q.p += size->k) {
+        q.k = size->k < g->k - q.p ? size->k : g->k - q.p;
+        AXL_TRY(
+            multiply(s, g, &q, size->library, c, ldc, q.p > 0 || (g->accumulate && !size->round)));
+    }
+    if (size->round || g->bias != NULL)
+        finish_block(s, g, &q, c, ldc);
+
+out:
+    return status;
+}
+
 static axl_status gemm_bf16(axl_stream *s, const axl_gemm_args *g)
 {
     axl_status status = AXL_OK;
-    const bool library = axl_cpu_library_prefers_bf16(g), round = g->dtype_c == AXL_BF16;
-    const int64_t k_part = library ? g->k : part_size(g->k, 4096);
-    const int64_t wide = library ? INT64_MAX : ROOM_B / k_part,
-                  tall = library ? INT64_MAX : ROOM_A / k_part;
-    const int64_t n_part = part_size(g->n, round && wide > ROOM_C / 64 ? ROOM_C / 64 : wide);
-    const int64_t m_part =
-        part_size(g->m, round && tall > ROOM_C / n_part ? ROOM_C / n_part : tall);
-    float *sum = (float *)s->device->workspace + ROOM_A + ROOM_B;
+    const cut size = cut_product(g);
     block q = {0};
 
-    for (q.j = 0; q.j < g->n; q.j += n_part) {
-        q.n = n_part < g->n - q.j ? n_part : g->n - q.j;
-        for (q.i = 0; q.i < g->m; q.i += m_part) {
-            q.m = m_part < g->m - q.i ? m_part : g->m - q.i;
-            float *c = round ? sum : (float *)g->c + q.i * g->ldc + q.j;
-            const int64_t ldc = round ? q.n : g->ldc;
-            for (q.p = 0; q.p < g->k; q.p += k_part) {
-                q.k = k_part < g->k - q.p ? k_part : g->k - q.p;
-                q.new_a = k_part < g->k || m_part < g->m || q.j == 0;
-                q.new_b = k_part < g->k || q.i == 0;
-                AXL_TRY(multiply(s, g, &q, library, c, ldc, q.p > 0 || (g->accumulate && !round)));
-            }
-            if (round || g->bias != NULL)
-                finish_block(s, g, &q, c, ldc);
+    for (q.j = 0; q.j < g->n; q.j += size.n) {
+        q.n = size.n < g->n - q.j ? size.n : g->n - q.j;
+        for (q.i = 0; q.i < g->m; q.i += size.m) {
+            q.m = size.m < g->m - q.i ? size.m : g->m - q.i;
+            AXL_TRY(multiply_block(s, g, &size, q));
         }
     }
 

@@ -5,6 +5,7 @@
 #include "kernels/cpu/simd.h"
 #include "kernels/kernels.h"
 
+// NOLINTNEXTLINE(bugprone-macro-parentheses): args is a type
 #define AXL_CPU_PROTOTYPE(entry, args) axl_status AXL_CPU(entry)(axl_stream * s, const args *a);
 AXL_KERNEL_LIST(AXL_CPU_PROTOTYPE)
 #undef AXL_CPU_PROTOTYPE

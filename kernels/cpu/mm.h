@@ -9,9 +9,9 @@
 #include "kernels/cpu/simd.h"
 
 #ifdef __AVX512F__
-#define MM_ROWS 12
+#define MM_ROWS ((int64_t)12)
 #else
-#define MM_ROWS 6
+#define MM_ROWS ((int64_t)6)
 #endif
 
 typedef struct mm_args {

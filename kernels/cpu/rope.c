@@ -75,11 +75,11 @@ AXL_INLINE void rotate_pairs(const axl_rope_args *a, const uint8_t *x, uint8_t *
         vf low = vf_load_n(x, 2 * i, n_low, bf16), high = vf_set(0.0f);
         if (n_high > 0)
             high = vf_load_n(x, 2 * i + VF, n_high, bf16);
-        vf x1 = __builtin_shuffle(low, high, EVENS), x2 = __builtin_shuffle(low, high, ODDS);
+        vf x1 = vf_shuffle(low, high, EVENS), x2 = vf_shuffle(low, high, ODDS);
         vf y1 = x1 * c - x2 * s, y2 = x2 * c + x1 * s;
-        vf_store_n(out, 2 * i, __builtin_shuffle(y1, y2, LOWS), n_low, bf16);
+        vf_store_n(out, 2 * i, vf_shuffle(y1, y2, LOWS), n_low, bf16);
         if (n_high > 0)
-            vf_store_n(out, 2 * i + VF, __builtin_shuffle(y1, y2, HIGHS), n_high, bf16);
+            vf_store_n(out, 2 * i + VF, vf_shuffle(y1, y2, HIGHS), n_high, bf16);
     }
 }
 

@@ -21,11 +21,11 @@
 #define AXL_INLINE static inline __attribute__((always_inline))
 
 #ifdef __AVX512F__
-#define VF       16
+#define VF       ((int64_t)16)
 #define VF_BYTES 64
 typedef __mmask16 vmask;
 #else
-#define VF       8
+#define VF       ((int64_t)8)
 #define VF_BYTES 32
 typedef __m256i vmask;
 #endif
@@ -222,6 +222,18 @@ AXL_INLINE vf vf_abs(vf a)
 AXL_INLINE vf vf_select(vi mask, vf yes, vf no)
 {
     return (vf)((mask & (vi)yes) | (~mask & (vi)no));
+}
+
+// Lanes of a (0 .. VF - 1) and of b (VF .. 2 VF - 1) by index.
+AXL_INLINE vf vf_shuffle(vf a, vf b, vi index)
+{
+#ifdef __AVX512F__
+    return (vf)_mm512_permutex2var_ps((__m512)a, (__m512i)index, (__m512)b);
+#else
+    vf x = (vf)_mm256_permutevar8x32_ps((__m256)a, (__m256i)index);
+    vf y = (vf)_mm256_permutevar8x32_ps((__m256)b, (__m256i)index);
+    return vf_select(index >= 8, y, x);
+#endif
 }
 
 // The sum of the lanes, always in the same order.

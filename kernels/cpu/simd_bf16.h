@@ -20,7 +20,7 @@ AXL_INLINE vi vf_round_bf16(vf x)
 {
     vi bits = (vi)x;
     vi rounded = bits + 0x7fff + ((bits >> 16) & 1);
-    vi is_nan = x != x;
+    vi is_nan = (bits & 0x7fffffff) > 0x7f800000;
     bits = ((bits | 0x400000) & is_nan) | (rounded & ~is_nan);
     return (bits >> 16) & 0xffff;
 }

@@ -8,7 +8,7 @@
 #define R(fn)         fn##f
 #define AXL_REF(name) name##_f32
 #define AXL_REF_DTYPE AXL_F32
-#include AXL_REF_FILE
+#include AXL_REF_FILE // NOLINT(bugprone-suspicious-include): a kernel is its own template
 #undef elem
 #undef load
 #undef store
@@ -20,7 +20,7 @@
 #define store(x)      axl_f32_to_bf16(x)
 #define AXL_REF(name) name##_bf16
 #define AXL_REF_DTYPE AXL_BF16
-#include AXL_REF_FILE
+#include AXL_REF_FILE // NOLINT(bugprone-suspicious-include): a kernel is its own template
 #undef elem
 #undef real
 #undef load
@@ -36,7 +36,7 @@
 #define R(fn)         fn
 #define AXL_REF(name) name##_f64
 #define AXL_REF_DTYPE AXL_F64
-#include AXL_REF_FILE
+#include AXL_REF_FILE // NOLINT(bugprone-suspicious-include): a kernel is its own template
 #undef elem
 #undef real
 #undef load

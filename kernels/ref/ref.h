@@ -9,6 +9,7 @@
 
 #include <math.h>
 
+// NOLINTNEXTLINE(bugprone-macro-parentheses): args is a type
 #define AXL_REF_PROTOTYPE(entry, args) axl_status axl_ref_##entry(axl_stream *s, const args *a);
 AXL_KERNEL_LIST(AXL_REF_PROTOTYPE)
 #undef AXL_REF_PROTOTYPE

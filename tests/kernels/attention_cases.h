@@ -17,7 +17,8 @@ typedef struct attn_case {
     bool grad_f32; // dq, dk, dv are f32 whatever the dtype
 } attn_case;
 
-#define CAUSAL          .mask = AXL_MASK_CAUSAL
+#define CAUSAL .mask = AXL_MASK_CAUSAL
+// NOLINTNEXTLINE(bugprone-macro-parentheses): designated initialisers
 #define HEADS(h, hk, d) .n_heads = h, .n_kv_heads = hk, .head_dim = d, .v_head_dim = d
 
 static const attn_case attn_cases[] = {

@@ -108,8 +108,8 @@ static void adamw_run(kt_run *r, const void *c)
     static const kt_kernel entry##_kernel = {.name = #entry,                                       \
                                              .run = entry##_run,                                   \
                                              .cases = list,                                        \
-                                             .case_bytes = sizeof list[0],                         \
-                                             .n_cases = sizeof list / sizeof list[0]};
+                                             .case_bytes = sizeof((list)[0]),                      \
+                                             .n_cases = sizeof(list) / sizeof((list)[0])};
 PASS_KERNEL(add, pass_cases)
 PASS_KERNEL(cast, pass_cases)
 PASS_KERNEL(bias, pass_cases)
