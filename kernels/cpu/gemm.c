@@ -17,9 +17,11 @@ _Static_assert((ROOM_A + ROOM_B + ROOM_C) * 4 <= (int64_t)AXL_WORKSPACE_BYTES, "
 static int64_t part_size(int64_t n, int64_t most)
 {
     const int64_t limit = most < 16 ? 16 : most;
-    const int64_t n_parts = (n + limit - 1) / limit;
-    const int64_t size = n_parts > 0 ? (n + n_parts - 1) / n_parts : 1;
 
+    if (n <= limit)
+        return n > 0 ? n : 1;
+    const int64_t n_parts = (n - 1) / limit + 1;
+    const int64_t size = (n + n_parts - 1) / n_parts;
     return size < limit - 15 ? (size + 15) / 16 * 16 : size;
 }
 
