@@ -166,16 +166,38 @@ static double mib(size_t bytes)
     return (double)bytes / 1048576.0;
 }
 
+static size_t planned_bytes(const axl_trainer *t)
+{
+    const axl_sharder_bytes *s = &t->sharder.bytes;
+
+    return s->master + s->grads + s->moments + s->gathered + s->grad_buffers +
+           axl_work_total(&t->work.bytes);
+}
+
 void axl_metrics_plan(const axl_trainer *t)
 {
     const axl_sharder_bytes *s = &t->sharder.bytes;
     const axl_work_bytes *w = &t->work.bytes;
-    size_t total =
-        s->master + s->grads + s->moments + s->gathered + s->grad_buffers + axl_work_total(w);
 
     axl_info("plan, MiB a rank: weights %.1f, gradients %.1f, moments %.1f, gathered weights %.1f, "
              "gradients in flight %.1f, activations %.1f, scratch %.1f, head %.1f, sum %.1f",
              mib(s->master), mib(s->grads), mib(s->moments), mib(s->gathered), mib(s->grad_buffers),
              mib(w->batch + w->carries + w->saved + w->grads), mib(w->scratch), mib(w->head),
-             mib(total));
+             mib(planned_bytes(t)));
+}
+
+axl_status axl_metrics_memory(const axl_trainer *t)
+{
+    axl_status status = AXL_OK;
+    size_t used = 0;
+    size_t all = 0;
+
+    t->env.device->ops->mem_info(t->env.device, &used, &all);
+    double largest = (double)used;
+    AXL_TRY(axl_comm_all_reduce_f64(t->env.world, &largest, 1, AXL_REDUCE_MAX));
+    axl_info("memory, MiB a rank: planned %.1f, taken for tensors %.1f, process (RssAnon + "
+             "RssShmem) %.1f",
+             mib(planned_bytes(t)), mib((size_t)largest), mib((size_t)t->peak_rss));
+out:
+    return status;
 }

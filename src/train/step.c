@@ -50,7 +50,7 @@ out:
     return status;
 }
 
-// Seconds that this rank waited for communication since the counters were last read.
+// Seconds that this rank waited for communication in this step.
 static double exposed_seconds(const axl_trainer *t)
 {
     axl_comm_counter counters[AXL_COMM_N_OPS];
@@ -68,9 +68,9 @@ axl_status axl_train_step(axl_trainer *t, axl_step_report *report)
     axl_step_info info;
     const axl_batch *batch = NULL;
     double start = axl_now();
-    double exposed = exposed_seconds(t);
     double sums[3] = {0.0}; // loss, tokens, trained tokens
 
+    axl_comm_counters_reset(t->env.world);
     AXL_TRY(axl_loader_begin_step(t->loader, &info));
     axl_sharder_begin_step(&t->sharder);
     for (int64_t m = 0; m < info.n_micro; m++) {
@@ -93,10 +93,12 @@ axl_status axl_train_step(axl_trainer *t, axl_step_report *report)
     if (info.weight > 0.0)
         AXL_TRY(update(t, report->grad_norm));
     report->lr = t->hyper.lr;
-    double largest[2] = {exposed_seconds(t) - exposed, (double)axl_rss_bytes()};
+    double largest[2] = {exposed_seconds(t), (double)axl_rss_bytes()};
     AXL_TRY(axl_comm_all_reduce_f64(t->env.world, largest, 2, AXL_REDUCE_MAX));
     report->exposed = largest[0];
     report->rss_bytes = (int64_t)largest[1];
+    if (report->rss_bytes > t->peak_rss)
+        t->peak_rss = report->rss_bytes;
     report->seconds = axl_now() - start;
     t->step++;
     t->total_tokens += report->n_tokens;

@@ -61,6 +61,7 @@ typedef struct axl_trainer {
     FILE *metrics;      // rank 0: metrics.jsonl
     double run_start;   // axl_now() at the first step
     int64_t first_step; // step at which this process began
+    int64_t peak_rss;   // the largest RssAnon + RssShmem after any step, of all ranks
     bool agreed;        // a failure of axl_trainer_run is known to all ranks
 } axl_trainer;
 
@@ -94,13 +95,18 @@ axl_status axl_metrics_step(axl_trainer *t, const axl_step_report *r);
 axl_status axl_metrics_eval(axl_trainer *t, double loss);
 // Memory in place now: RssAnon + RssShmem of this process, bytes.
 int64_t axl_rss_bytes(void);
-// The table of planned bytes, before the first step.
+// The table of planned bytes, before the first step; and what was measured beside it, at the end.
 void axl_metrics_plan(const axl_trainer *t);
+axl_status axl_metrics_memory(const axl_trainer *t);
 
 // ---- watchdog.c
 
 // AXL_E_NUMERIC when loss or norm is not finite, or the loss stayed above loss_watchdog_threshold. Local.
 axl_status axl_watchdog(axl_trainer *t, const axl_step_report *r);
+
+// ---- card.c
+
+axl_status axl_write_card(const axl_trainer *t); // rank 0: README.md of output_dir
 
 // ---- resume.c
 

@@ -301,6 +301,8 @@ axl_status axl_trainer_run(axl_trainer *t)
     }
     t->agreed = true; // saving agrees on its result
     AXL_TRY(axl_model_save(t->model, t->env.world, t->source, t->env.config->output_dir));
+    AXL_TRY(axl_comm_agree(t->env.world, axl_write_card(t)));
+    AXL_TRY(axl_metrics_memory(t));
     axl_info("wrote the model to %s", t->env.config->output_dir);
 out:
     return status;
