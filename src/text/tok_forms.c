@@ -17,6 +17,13 @@ static const utf8proc_property_t *property(uint32_t cp)
     return utf8proc_get_property((utf8proc_int32_t)cp);
 }
 
+// Marks younger than the reference's tables are no marks there.
+static int class_of(uint32_t cp)
+{
+    int class = property(cp)->combining_class;
+    return class != 0 && axl_uni_flipped(AXL_UNI_MARK, cp) ? 0 : class;
+}
+
 static bool is_hangul_part(uint32_t cp)
 {
     return (cp >= 0x1161 && cp <= 0x1175) || (cp >= 0x11a8 && cp <= 0x11c2);
@@ -51,7 +58,7 @@ static bool is_inert(const axl_step *s, uint32_t cp)
     if (cp < 0xa0)
         return true;
     const utf8proc_property_t *p = property(cp);
-    if (p->combining_class != 0)
+    if (class_of(cp) != 0)
         return false;
     if (s->compose &&
         (is_hangul_part(cp) || (p->comb_index != UINT16_MAX && p->comb_index >= IS_SECOND)))
@@ -86,11 +93,11 @@ static void order_marks(axl_change *c, size_t n)
 {
     for (size_t i = 1; i < n; i++) {
         axl_change x = c[i];
-        int class = property(x.cp)->combining_class;
+        int class = class_of(x.cp);
         size_t k = i;
         if (class == 0)
             continue;
-        while (k > 0 && property(c[k - 1].cp)->combining_class > class) {
+        while (k > 0 && class_of(c[k - 1].cp) > class) {
             c[k] = c[k - 1];
             k--;
         }
@@ -105,7 +112,7 @@ static size_t compose_all(axl_change *c, size_t n)
     int last = -1; // class of the last mark kept after the starter; -1: none
 
     for (size_t i = 0; i < n; i++) {
-        int class = property(c[i].cp)->combining_class;
+        int class = class_of(c[i].cp);
         bool free_to = starter != SIZE_MAX && (last < 0 || last < class);
         uint32_t joined = free_to ? compose(c[starter].cp, c[i].cp) : 0;
         if (joined != 0) {
