@@ -19,6 +19,7 @@
 
 #define HUGE_PAGE          ((size_t)2 << 20)
 #define MAX_QUEUES         16
+#define MOVE_BYTES         ((size_t)1 << 18) // of a copy, at a time
 #define WORKSPACE_A_THREAD ((size_t)1 << 20) // tiles of attention; untouched pages cost nothing
 
 // The queue of a stream other than compute. All fields are guarded by cpu_state.mutex.
@@ -264,6 +265,22 @@ out:
     return status;
 }
 
+// A large copy (or fill with 0, src NULL) by all threads of the device: one core cannot fill the memory bus.
+static void move_at_once(const axl_device *d, uint8_t *dst, const uint8_t *src, size_t bytes)
+{
+    const int64_t n_parts = (int64_t)((bytes + MOVE_BYTES - 1) / MOVE_BYTES);
+
+#pragma omp parallel for schedule(static) num_threads(d->n_threads) if (n_parts > 2)
+    for (int64_t i = 0; i < n_parts; i++) {
+        const size_t at = (size_t)i * MOVE_BYTES,
+                     n = bytes - at < MOVE_BYTES ? bytes - at : MOVE_BYTES;
+        if (src != NULL)
+            memcpy(dst + at, src + at, n);
+        else
+            memset(dst + at, 0, n);
+    }
+}
+
 static axl_status cpu_copy(axl_stream *s, void *dst, const void *src, size_t bytes)
 {
     device_task m = {.task.poll = poll_memory, .dst = dst, .src = src, .bytes = bytes};
@@ -272,7 +289,7 @@ static axl_status cpu_copy(axl_stream *s, void *dst, const void *src, size_t byt
         return AXL_OK;
     if (s->impl != NULL)
         return push_task(s, &m);
-    memcpy(dst, src, bytes);
+    move_at_once(s->device, dst, src, bytes);
     return AXL_OK;
 }
 
@@ -284,7 +301,7 @@ static axl_status cpu_zero(axl_stream *s, void *dst, size_t bytes)
         return AXL_OK;
     if (s->impl != NULL)
         return push_task(s, &m);
-    memset(dst, 0, bytes);
+    move_at_once(s->device, dst, NULL, bytes);
     return AXL_OK;
 }
 

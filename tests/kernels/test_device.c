@@ -137,6 +137,29 @@ static void a_failed_task_fails_every_later_wait(void **state)
     axl_device_destroy(d);
 }
 
+static void large_copies_and_fills_are_whole(void **state)
+{
+    axl_device *d = NULL;
+    const size_t bytes = ((size_t)3 << 20) + 13;
+    void *a, *b;
+
+    (void)state;
+    CHECK_OK(axl_device_create(&(axl_device_options){.backend = "ref", .n_threads = 2}, &d));
+    CHECK_OK(d->ops->alloc(d, bytes, "a", &a));
+    CHECK_OK(d->ops->alloc(d, bytes, "b", &b));
+    for (size_t i = 0; i < bytes; i++)
+        ((unsigned char *)a)[i] = (unsigned char)(i * 31 + (i >> 12));
+    CHECK_OK(d->ops->copy(d->compute, b, a, bytes));
+    assert_memory_equal(a, b, bytes);
+    CHECK_OK(d->ops->zero(d->compute, b, bytes - 1));
+    for (size_t i = 0; i + 1 < bytes; i++)
+        assert_true(((unsigned char *)b)[i] == 0);
+    assert_int_equal(((unsigned char *)b)[bytes - 1], ((unsigned char *)a)[bytes - 1]);
+    d->ops->free(d, a, bytes);
+    d->ops->free(d, b, bytes);
+    axl_device_destroy(d);
+}
+
 static void unknown_backend_is_refused(void **state)
 {
     axl_device *d = NULL;
@@ -156,6 +179,7 @@ int main(void)
         cmocka_unit_test(queue_keeps_its_order_and_events_wait_for_their_place),
         cmocka_unit_test(one_stream_waits_for_another),
         cmocka_unit_test(a_failed_task_fails_every_later_wait),
+        cmocka_unit_test(large_copies_and_fills_are_whole),
         cmocka_unit_test(unknown_backend_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
