@@ -83,9 +83,27 @@ void axl_builder_begin(axl_builder *b, axl_program *program, const char *name, i
         program->in = new_slot(b, "input", cols, false);
 }
 
+// A value that nothing reads has no gradient; its producer's backward would read memory that nobody wrote.
+static void check_all_read(axl_builder *b)
+{
+    const axl_program *p = b->program;
+    bool read[AXL_MAX_SLOTS] = {false};
+
+    read[p->out] = true;
+    for (int n = 0; n < p->n_insns; n++)
+        for (int k = 0; k < AXL_MAX_IN; k++)
+            if (p->insns[n].in[k] >= 0)
+                read[p->insns[n].in[k]] = true;
+    for (int n = 0; n < p->n_insns; n++)
+        if (!read[p->insns[n].out[0]])
+            fail(b, "it makes a value that nothing reads");
+}
+
 axl_status axl_builder_finish(axl_builder *b, axl_slot out)
 {
     b->program->out = out;
+    if (b->status == AXL_OK)
+        check_all_read(b);
     return b->status;
 }
 

@@ -24,6 +24,7 @@ typedef struct axl_op_def {
     axl_status (*backward)(axl_exec *x, const axl_insn *i, const bool acc[AXL_MAX_IN]);
     uint32_t needs_in, needs_out;   // which inputs and outputs backward reads: bits by position
     uint32_t needs_in_if_trainable; // further inputs it reads when w[0] is trainable
+    uint32_t sets_only;             // inputs whose gradient it can set but not add to
     bool cheap;                     // selective checkpointing re-runs it
     // Floating-point operations of forward for n tokens; attention counts sum of squares of document
     // lengths / 2 in `pairs`. Backward costs twice that. NULL: none (bandwidth only).

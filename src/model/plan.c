@@ -18,6 +18,7 @@ typedef struct planner {
     bool needed[AXL_MAX_SLOTS];  // backward reads it
     bool saved[AXL_MAX_SLOTS];
     bool rebuilt[AXL_MAX_SLOTS];
+    axl_slot sum_of[AXL_MAX_SLOTS]; // the sum whose gradient's memory the slot's shares; -1: none
 } planner;
 
 // One buffer that wants a place: alive in [begin, end] of its walk.
@@ -142,19 +143,37 @@ static void place_forward(planner *x)
     x->plan->forward_bytes = place(list, n_list);
 }
 
-// The last instruction before `limit` that reads slot s; -1: none.
-static int last_use(const axl_program *p, axl_slot s, int limit)
+// Whether s is an addend, at any depth of sums that share memory, of slot sum.
+static bool is_part_of(const planner *x, axl_slot s, axl_slot sum)
 {
-    for (int n = limit - 1; n >= 0; n--)
-        for (int k = 0; k < AXL_MAX_IN; k++)
-            if (p->insns[n].in[k] == s)
-                return n;
-    return -1;
+    while (s >= 0 && s != sum)
+        s = x->sum_of[s];
+    return s == sum;
 }
 
-// Lets the gradients of a sum's inputs lie where that of its output lies, if it is safe: the second input
-// feeds only this sum, and all other uses of the first come before the second is produced, so that their
-// contributions arrive after the producer of the second has read the shared memory.
+// Whether one memory may hold the gradients of all slots of this root. Where something other than their sum reads
+// slot s, it adds to the memory what belongs to s and to its addends only; all others must have been taken from
+// it by then, that is, their producers must come later in the list.
+static bool may_share(const planner *x, int16_t root)
+{
+    const int16_t *root_of = x->plan->grad_root;
+
+    for (int n = 0; n < x->p->n_insns; n++) {
+        const axl_insn *i = &x->p->insns[n];
+        for (int k = 0; k < AXL_MAX_IN; k++) {
+            axl_slot s = i->in[k];
+            if (s < 0 || root_of[s] != root || x->sum_of[s] == i->out[0])
+                continue;
+            for (int t = 0; t < x->p->n_slots; t++)
+                if (root_of[t] == root && x->p->slots[t].producer <= n &&
+                    !is_part_of(x, (axl_slot)t, s))
+                    return false;
+        }
+    }
+    return true;
+}
+
+// Lets the gradients of a sum's inputs lie where that of its output lies, if it is safe.
 static void share_sum(planner *x, int n)
 {
     const axl_insn *i = &x->p->insns[n];
@@ -162,25 +181,33 @@ static void share_sum(planner *x, int n)
     axl_slot b = i->in[1];
     int16_t *root = x->plan->grad_root;
 
-    if (a == b || b == x->p->in || last_use(x->p, b, n) >= 0 ||
-        last_use(x->p, b, x->p->n_insns) != n || last_use(x->p, a, x->p->n_insns) != n ||
-        last_use(x->p, a, n) >= x->p->slots[b].producer)
+    // x + x has twice the gradient of the sum; a slot shares with one sum only, the last that reads it
+    if (a == b || x->sum_of[a] >= 0 || x->sum_of[b] >= 0)
         return;
     root[a] = root[b] = root[i->out[0]];
+    x->sum_of[a] = x->sum_of[b] = i->out[0];
+    if (may_share(x, root[a]))
+        return;
+    root[a] = a;
+    root[b] = b;
+    x->sum_of[a] = x->sum_of[b] = -1;
 }
 
 static void find_roots(planner *x)
 {
-    for (int s = 0; s < x->p->n_slots; s++)
+    for (int s = 0; s < x->p->n_slots; s++) {
         x->plan->grad_root[s] = (int16_t)s;
+        x->sum_of[s] = -1;
+    }
     for (int n = x->p->n_insns - 1; n >= 0; n--)
         if (x->p->insns[n].op == AXL_OP_ADD)
             share_sum(x, n);
 }
 
 // First contributions set, later ones add; in reverse order of the list.
-static void find_contributions(planner *x)
+static axl_status find_contributions(planner *x)
 {
+    axl_status status = AXL_OK;
     bool have[AXL_MAX_SLOTS] = {false};
 
     have[x->plan->grad_root[x->p->out]] = true;
@@ -192,8 +219,14 @@ static void find_contributions(planner *x)
             int16_t root = x->plan->grad_root[i->in[k]];
             x->plan->acc[n][k] = have[root];
             have[root] = true;
+            AXL_REQUIRE(!x->plan->acc[n][k] || (axl_ops[i->op]->sets_only >> k & 1) == 0, AXL_E_BUG,
+                        "program %s: something after %s reads its input too, and its backward "
+                        "cannot add",
+                        x->p->name, i->name);
         }
     }
+out:
+    return status;
 }
 
 static void place_backward(planner *x)
@@ -263,7 +296,7 @@ axl_status axl_unit_plan_make(const axl_program *p, const bool *trainable, axl_c
     place_saved(&x);
     place_forward(&x);
     find_roots(&x);
-    find_contributions(&x);
+    AXL_TRY(find_contributions(&x));
     place_backward(&x);
     out->in_place = p->in >= 0 && out->grad_root[p->in] == out->grad_root[p->out];
 out:
