@@ -19,6 +19,7 @@ dataset_prepared_path: ${TMPDIR:-/tmp}/axl-train-step-prepared
 sequence_len: $tokens
 sample_packing: true
 micro_batch_size: 1
+gradient_accumulation_steps: 1
 max_steps: $((steps + 1))
 optimizer: adamw_torch_fused
 learning_rate: 1e-5
