@@ -46,6 +46,54 @@ typedef struct session {
     axl_str text, written; // scratch; what of the answer was printed
 } session;
 
+static axl_status read_number(const char *text, double *out)
+{
+    axl_status status = AXL_OK;
+    char *end = NULL;
+
+    *out = strtod(text, &end);
+    AXL_REQUIRE(end != text && *end == '\0', AXL_E_CONFIG, "%s is not a number", text);
+out:
+    return status;
+}
+
+// One option; letter is that of the table in parse_options.
+static axl_status set_option(session *s, int letter, const char *value)
+{
+    axl_status status = AXL_OK;
+    double number = 0.0;
+
+    if (letter == 'p') {
+        s->prompt = value;
+        goto out;
+    }
+    if (letter == 'c') {
+        s->chat = true;
+        goto out;
+    }
+    if (letter == 'd') {
+        AXL_REQUIRE(strcmp(value, "fp32") == 0 || strcmp(value, "bf16") == 0, AXL_E_CONFIG,
+                    "--dtype %s: fp32 or bf16 is needed", value);
+        s->dtype = value[0] == 'b' ? AXL_BF16 : AXL_F32;
+        goto out;
+    }
+    AXL_REQUIRE(strchr("ntkqs", letter) != NULL, AXL_E_CONFIG,
+                "axl-dist inference --help lists the options");
+    AXL_TRY(read_number(value, &number));
+    if (letter == 't')
+        s->sampling.temperature = number;
+    else if (letter == 'q')
+        s->sampling.top_p = number;
+    else if (letter == 'n')
+        s->max_new_tokens = (int64_t)number;
+    else if (letter == 'k')
+        s->sampling.top_k = (int64_t)number;
+    else
+        s->sampling.seed = (uint64_t)number;
+out:
+    return status;
+}
+
 static axl_status parse_options(session *s, int argc, char **argv)
 {
     static const struct option options[] = {{"prompt", required_argument, NULL, 'p'},
@@ -56,55 +104,21 @@ static axl_status parse_options(session *s, int argc, char **argv)
                                             {"top-p", required_argument, NULL, 'q'},
                                             {"seed", required_argument, NULL, 's'},
                                             {"dtype", required_argument, NULL, 'd'},
-                                            {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     axl_status status = AXL_OK;
-    int c;
+    int letter;
 
     s->max_new_tokens = 256;
     s->sampling.top_p = 1.0;
     s->dtype = AXL_F32;
-    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        char *end = NULL;
-        switch (c) {
-        case 'p':
-            s->prompt = optarg;
-            continue;
-        case 'c':
-            s->chat = true;
-            continue;
-        case 'd':
-            AXL_REQUIRE(strcmp(optarg, "fp32") == 0 || strcmp(optarg, "bf16") == 0, AXL_E_CONFIG,
-                        "--dtype %s: fp32 or bf16 is needed", optarg);
-            s->dtype = optarg[0] == 'b' ? AXL_BF16 : AXL_F32;
-            continue;
-        case 'n':
-            s->max_new_tokens = strtoll(optarg, &end, 10);
-            break;
-        case 't':
-            s->sampling.temperature = strtod(optarg, &end);
-            break;
-        case 'k':
-            s->sampling.top_k = strtoll(optarg, &end, 10);
-            break;
-        case 'q':
-            s->sampling.top_p = strtod(optarg, &end);
-            break;
-        case 's':
-            s->sampling.seed = strtoull(optarg, &end, 10);
-            break;
-        default:
-            AXL_FAIL(AXL_E_CONFIG, "axl-dist inference --help lists the options");
-        }
-        AXL_REQUIRE(end != optarg && *end == '\0', AXL_E_CONFIG, "%s is not a number", optarg);
-    }
+    while ((letter = getopt_long(argc, argv, "", options, NULL)) != -1)
+        AXL_TRY(set_option(s, letter, optarg));
     AXL_REQUIRE(optind == argc - 1, AXL_E_CONFIG, "one model directory or configuration is needed");
-    AXL_REQUIRE(
-        s->max_new_tokens > 0 && s->sampling.temperature >= 0.0 && s->sampling.top_k >= 0 &&
-            s->sampling.top_p > 0.0 && s->sampling.top_p <= 1.0,
-        AXL_E_CONFIG,
-        "--max-new-tokens must be positive, --temperature and --top-k not negative, --top-p in "
-        "(0, 1]");
+    AXL_REQUIRE(s->max_new_tokens > 0 && s->sampling.temperature >= 0.0 && s->sampling.top_k >= 0 &&
+                    s->sampling.top_p > 0.0 && s->sampling.top_p <= 1.0,
+                AXL_E_CONFIG,
+                "--max-new-tokens must be positive, --temperature and --top-k not negative, "
+                "--top-p in (0, 1]");
 out:
     return status;
 }

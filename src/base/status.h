@@ -49,7 +49,8 @@ _Noreturn void axl_assert_failed(const char *cond, const char *file, int line);
 
 #define AXL_FAIL(code, ...)                                                                        \
     do {                                                                                           \
-        status = axl_error_set((code), __FILE__, __LINE__, __VA_ARGS__);                           \
+        status = (code); /* set here, so that an analyser sees that it is not AXL_OK */            \
+        (void)axl_error_set(status, __FILE__, __LINE__, __VA_ARGS__);                              \
         goto out;                                                                                  \
     } while (0)
 

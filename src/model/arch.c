@@ -264,7 +264,7 @@ static axl_status read_sizes(const axl_json *config, axl_arch *arch)
                 "num_key_value_heads %lld does not divide num_attention_heads %lld",
                 (long long)kv_heads, (long long)heads);
     AXL_TRY(axl_config_int(config, "head_dim", arch->hidden / heads, &head_dim));
-    AXL_REQUIRE(head_dim > 0 && head_dim <= 2 * AXL_MAX_ROPE_PAIRS, AXL_E_INPUT,
+    AXL_REQUIRE(head_dim > 0 && head_dim <= (int64_t)2 * AXL_MAX_ROPE_PAIRS, AXL_E_INPUT,
                 "head_dim %lld is out of range (1 to %d)", (long long)head_dim,
                 2 * AXL_MAX_ROPE_PAIRS);
     AXL_TRY(axl_config_int(config, "max_position_embeddings", 2048, &arch->max_position));

@@ -24,8 +24,8 @@ static const char *keep(axl_builder *b, const char *name, const char *suffix)
         return "";
     }
     char *at = p->text + p->text_used;
-    memcpy(at, name, n);
-    memcpy(at + n, suffix, m + 1);
+    memcpy(at, name, n); // the program began as zeros: the text is terminated
+    memcpy(at + n, suffix, m);
     p->text_used += n + m + 1;
     return at;
 }

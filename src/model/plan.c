@@ -247,7 +247,7 @@ static void place_backward(planner *x)
         const axl_insn *i = &x->p->insns[n];
         int turn = last - n;
         for (int k = 0; k < AXL_MAX_IN + AXL_MAX_OUT; k++) {
-            axl_slot s = k < AXL_MAX_IN ? i->in[k] : i->out[k - AXL_MAX_IN];
+            int s = k < AXL_MAX_IN ? i->in[k] : i->out[k - AXL_MAX_IN];
             if (s < 0 || x->p->slots[s].stat)
                 continue;
             int16_t root = x->plan->grad_root[s];

@@ -170,24 +170,31 @@ out:
     return status;
 }
 
+static axl_status restore_param(axl_ckpt *k, const axl_param *p, int group)
+{
+    axl_status status = AXL_OK;
+    const axl_ckpt_entry *e = axl_ckpt_find(k, groups[group], p->key);
+    const char *path = axl_ckpt_path(k);
+
+    AXL_REQUIRE(e != NULL, AXL_E_INPUT, "%s lacks %s of %s%s", path, groups[group], p->key,
+                group > 0 ? "; it was saved with save_only_model and cannot be resumed" : "");
+    AXL_REQUIRE(e->dims[0] == p->rows && (p->n_dims == 1 || e->dims[1] == p->cols) &&
+                    e->dtype == AXL_F32,
+                AXL_E_INPUT, "%s: %s has another shape than the model", path, p->key);
+    AXL_TRY(axl_ckpt_read_rows(k, groups[group], p->key, p->row0, p->n_rows, group_data(p, group)));
+out:
+    return status;
+}
+
 static axl_status restore(axl_trainer *t, const char *path)
 {
     axl_status status = AXL_OK;
     axl_ckpt *k = NULL;
 
     AXL_TRY(axl_ckpt_open(path, &k));
-    for (int g = 0; g < 1 + t->optimizer->n_moments; g++) {
-        for (int i = 0; i < axl_model_n_params(t->model); i++) {
-            axl_param *p = axl_model_param(t->model, i);
-            const axl_ckpt_entry *e = axl_ckpt_find(k, groups[g], p->key);
-            AXL_REQUIRE(e != NULL, AXL_E_INPUT, "%s lacks %s of %s%s", path, groups[g], p->key,
-                        g > 0 ? "; it was saved with save_only_model and cannot be resumed" : "");
-            AXL_REQUIRE(e->dims[0] == p->rows && (p->n_dims == 1 || e->dims[1] == p->cols) &&
-                            e->dtype == AXL_F32,
-                        AXL_E_INPUT, "%s: %s has another shape than the model", path, p->key);
-            AXL_TRY(axl_ckpt_read_rows(k, groups[g], p->key, p->row0, p->n_rows, group_data(p, g)));
-        }
-    }
+    for (int g = 0; g < 1 + t->optimizer->n_moments; g++)
+        for (int i = 0; i < axl_model_n_params(t->model); i++)
+            AXL_TRY(restore_param(k, axl_model_param(t->model, i), g));
     AXL_TRY(restore_meta(t, k));
 out:
     axl_ckpt_close(k);
