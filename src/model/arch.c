@@ -73,21 +73,34 @@ bool axl_config_layer_is_sliding(const axl_json *config, int i, bool *sliding)
     return true;
 }
 
+axl_status axl_config_window(const axl_json *config, int32_t *out)
+{
+    axl_status status = AXL_OK;
+    int64_t window = 0;
+
+    AXL_TRY(axl_config_int(config, "sliding_window", 0, &window));
+    AXL_REQUIRE(window >= 0 && window <= INT32_MAX, AXL_E_INPUT,
+                "sliding_window %lld is out of range (0 to %d)", (long long)window, INT32_MAX);
+    *out = (int32_t)window;
+out:
+    return status;
+}
+
 axl_status axl_config_qwen_windows(const axl_json *config, axl_arch *arch)
 {
     axl_status status = AXL_OK;
     bool use = false;
-    int64_t window = 0;
+    int32_t window = 0;
     int64_t first = 0;
 
     AXL_TRY(axl_config_flag(config, "use_sliding_window", false, &use));
-    AXL_TRY(axl_config_int(config, "sliding_window", 0, &window));
+    AXL_TRY(axl_config_window(config, &window));
     AXL_TRY(axl_config_int(config, "max_window_layers", 28, &first));
     for (int i = 0; i < arch->n_layers; i++) {
         bool sliding = use && i >= first;
         if (use)
             (void)axl_config_layer_is_sliding(config, i, &sliding);
-        arch->layers[i].window = sliding ? (int32_t)window : 0;
+        arch->layers[i].window = sliding ? window : 0;
     }
 out:
     return status;
@@ -160,7 +173,8 @@ static axl_status read_rope(const axl_json *top, const axl_json *dict, const axl
     AXL_TRY(axl_config_int(top, "original_max_position_embeddings", rope->original_max_position,
                            &rope->original_max_position));
     rope->max_position = arch->max_position;
-    rope->rotary_dim = (int)(arch->head_dim * partial) / 2 * 2;
+    if (partial > 0.0 && partial <= 1.0) // else the width stays 0, which is out of range
+        rope->rotary_dim = (int)(arch->head_dim * partial) / 2 * 2;
     AXL_REQUIRE(
         rope->theta > 1.0 && rope->factor > 0.0 && rope->rotary_dim >= 2 &&
             rope->rotary_dim <= arch->head_dim && rope->rotary_dim <= 2 * AXL_MAX_ROPE_PAIRS &&
@@ -228,19 +242,38 @@ out:
     return status;
 }
 
+// -1 says that there is none.
+static axl_status check_id(const char *key, int64_t id)
+{
+    axl_status status = AXL_OK;
+
+    AXL_REQUIRE(id >= -1 && id <= INT32_MAX, AXL_E_INPUT, "%s is not a token id (0 to %d)", key,
+                INT32_MAX);
+out:
+    return status;
+}
+
 static axl_status read_ids(const axl_json *config, axl_arch *arch)
 {
     axl_status status = AXL_OK;
     const axl_json *eos = axl_json_get(config, "eos_token_id");
-    int64_t bos = -1;
+    int64_t id = -1;
 
     if (!axl_json_is(axl_json_get(config, "bos_token_id"), AXL_JSON_ARRAY))
-        AXL_TRY(axl_config_int(config, "bos_token_id", -1, &bos));
-    arch->bos_id = (int32_t)bos;
-    if (axl_json_is(eos, AXL_JSON_INT))
-        arch->eos_id[arch->n_eos++] = (int32_t)axl_json_int(eos, 0);
-    for (size_t i = 0; axl_json_is(eos, AXL_JSON_ARRAY) && i < axl_json_count(eos) && i < 8; i++)
-        arch->eos_id[arch->n_eos++] = (int32_t)axl_json_int(axl_json_at(eos, i), -1);
+        AXL_TRY(axl_config_int(config, "bos_token_id", -1, &id));
+    AXL_TRY(check_id("bos_token_id", id));
+    arch->bos_id = (int32_t)id;
+    if (!axl_json_is(eos, AXL_JSON_ARRAY)) {
+        AXL_TRY(axl_config_int(config, "eos_token_id", -1, &id));
+        AXL_TRY(check_id("eos_token_id", id));
+        if (id >= 0)
+            arch->eos_id[arch->n_eos++] = (int32_t)id;
+    }
+    for (size_t i = 0; axl_json_is(eos, AXL_JSON_ARRAY) && i < axl_json_count(eos) && i < 8; i++) {
+        id = axl_json_int(axl_json_at(eos, i), INT64_MIN);
+        AXL_TRY(check_id("eos_token_id", id));
+        arch->eos_id[arch->n_eos++] = (int32_t)id;
+    }
 out:
     return status;
 }
@@ -270,6 +303,8 @@ static axl_status read_sizes(const axl_json *config, axl_arch *arch)
     AXL_TRY(axl_config_int(config, "max_position_embeddings", 2048, &arch->max_position));
     AXL_REQUIRE(arch->max_position > 0, AXL_E_INPUT, "max_position_embeddings must be positive");
     AXL_TRY(axl_config_real(config, "rms_norm_eps", 1e-6, &eps));
+    AXL_REQUIRE(eps >= 0.0 && eps < 1.0, AXL_E_INPUT, "rms_norm_eps %g is out of range (0 to 1)",
+                eps);
     arch->norm = (axl_norm){.kind = AXL_NORM_RMS, .eps = (float)eps};
     arch->n_layers = (int32_t)layers;
     arch->n_heads = (int32_t)heads;

@@ -16,6 +16,9 @@ axl_status axl_config_flag(const axl_json *config, const char *key, bool otherwi
 // Whether layer_types names layer i; the answer is in *sliding. Returns false when the key is absent.
 bool axl_config_layer_is_sliding(const axl_json *config, int i, bool *sliding);
 
+// sliding_window as it stands; 0 when it is absent. AXL_E_INPUT when it is negative or too large.
+axl_status axl_config_window(const axl_json *config, int32_t *out);
+
 // Qwen's rule: layers from max_window_layers on slide when use_sliding_window is true; layer_types wins.
 axl_status axl_config_qwen_windows(const axl_json *config, axl_arch *arch);
 

@@ -4,12 +4,11 @@
 static axl_status read_config(const axl_json *config, axl_arch *arch)
 {
     axl_status status = AXL_OK;
-    int64_t window = 0;
+    int32_t window = 0;
 
-    AXL_TRY(axl_config_int(config, "sliding_window", 0, &window));
-    AXL_REQUIRE(window >= 0 && window <= INT32_MAX, AXL_E_INPUT, "sliding_window is out of range");
+    AXL_TRY(axl_config_window(config, &window));
     for (int i = 0; i < arch->n_layers; i++)
-        arch->layers[i].window = (int32_t)window;
+        arch->layers[i].window = window;
 out:
     return status;
 }
