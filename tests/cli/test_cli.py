@@ -17,7 +17,7 @@ import tiny
 
 CUT = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
 PROGRAM, MPIRUN = sys.argv[1], sys.argv[2:CUT]
-ENV = dict(os.environ, OMP_NUM_THREADS="1", OMPI_MCA_odls_base_sigkill_timeout="30")
+ENV = dict(os.environ, OMP_NUM_THREADS="1")
 LENGTHS = [37, 5, 64, 12, 29, 51, 3, 44, 18, 60, 9, 33] * 3
 
 BASE = """
