@@ -259,6 +259,38 @@ static void top_p_keeps_the_smallest_set_that_reaches_it(void **state)
     check_draws(&(axl_sampling){.temperature = 1.0, .top_k = 4, .top_p = 0.5}, 0x00a);
 }
 
+// Real sizes: what is drawn lies among the k largest, or in the nucleus, as a plain sort finds them.
+static void large_vocabularies_are_cut_right(void **state)
+{
+    enum { LARGE = 50000, K = 40 };
+    static float logits[LARGE];
+    static int32_t scratch[LARGE];
+    const axl_sampling by_k = {.temperature = 1.0, .top_k = K, .top_p = 1.0};
+    const axl_sampling by_p = {.temperature = 0.8, .top_p = 0.9};
+
+    (void)state;
+    for (uint64_t draw_index = 0; draw_index < 40; draw_index++) {
+        double total = 0.0;
+        double above = 0.0;
+        int n_above = 0;
+        for (int v = 0; v < LARGE; v++) { // many equal ones
+            logits[v] = (float)round(
+                            8.0 * axl_random_normal(draw_index % 4, AXL_RANDOM_TEST, (uint64_t)v)) /
+                        4.0f;
+            total += exp((double)logits[v] / 0.8);
+        }
+        int32_t t = axl_sample(&by_k, logits, LARGE, draw_index, scratch);
+        for (int v = 0; v < LARGE; v++)
+            n_above += logits[v] > logits[t] || (logits[v] == logits[t] && v < t);
+        assert_true(n_above < K);
+        t = axl_sample(&by_p, logits, LARGE, draw_index, scratch);
+        for (int v = 0; v < LARGE; v++)
+            if (logits[v] > logits[t] || (logits[v] == logits[t] && v < t))
+                above += exp((double)logits[v] / 0.8);
+        assert_true(above < 0.9 * total);
+    }
+}
+
 static void greedy_takes_the_first_of_the_largest(void **state)
 {
     const axl_sampling greedy = {.temperature = 0.0, .top_p = 1.0};
@@ -326,6 +358,7 @@ int main(void)
         cmocka_unit_test(draws_follow_the_softmax),
         cmocka_unit_test(top_k_keeps_the_largest),
         cmocka_unit_test(top_p_keeps_the_smallest_set_that_reaches_it),
+        cmocka_unit_test(large_vocabularies_are_cut_right),
         cmocka_unit_test(greedy_takes_the_first_of_the_largest),
         cmocka_unit_test(draws_repeat_by_seed_and_index),
         cmocka_unit_test(logits_that_are_no_numbers_still_give_an_id),
