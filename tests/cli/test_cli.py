@@ -382,6 +382,16 @@ class BadInput(Case):
                 write(shard, data)
             self.refuse([words], f"resume_from_checkpoint: {broken}\n")
 
+    def test_numbers_that_run_away(self):
+        for np in (1, 2):
+            done = self.train("away", f"learning_rate: 1.0e+30\ngradient_accumulation_steps: {12 // np}\n",
+                              np=np, expect=3)
+            self.assertIn("the loss is", done.stderr)
+            self.assertEqual(done.stderr.count("error: "), 1, done.stderr)
+            shutil.rmtree(self.out("away"))
+        done = self.train("watched", "loss_watchdog_threshold: 0.1\nloss_watchdog_patience: 2\n", expect=3)
+        self.assertIn("step 2", done.stderr)
+
     def test_commands(self):
         self.run_program(expect=2)
         self.assertIn("train", self.run_program("tarin", expect=2).stderr)
