@@ -279,6 +279,17 @@ class Text(Case):
         self.assertNotEqual(drawn, self.run_program(*ask, "--temperature", "1.5", "--seed", "4").stdout)
         self.assertEqual(greedy, self.run_program(*ask, "--temperature", "1", "--top-k", "1").stdout)
 
+    def test_a_gguf_file_is_a_base_model(self):
+        # imported once into the prepared folder, then trained by two ranks
+        data = os.path.join(self.top, "small.jsonl")
+        tiny.make_tokenized(data, LENGTHS, largest_id=200)
+        gguf = os.path.join(tiny.HERE, "..", "data", "io", "tiny_llama.gguf")
+        self.train("gguf", "gradient_accumulation_steps: 6\n", np=2, model=gguf, data=data)
+        losses = tiny.read_metrics(self.out("gguf"))
+        self.assertLess(losses[6], losses[1])
+        for name in ("config.json", "tokenizer.json", "model.safetensors"):
+            self.assertTrue(os.path.exists(os.path.join(self.out("gguf"), name)))
+
     def test_untrained_weights_come_out_byte_equal(self):
         self.train("untouched", "learning_rate: 0.0\nweight_decay: 0.0\n", np=2)
         self.assertTrue(read(os.path.join(self.model, "model.safetensors")) ==

@@ -82,11 +82,11 @@ def read_metrics(out_dir, key="loss"):
     return values
 
 
-def make_tokenized(path, lengths, seed=2):
+def make_tokenized(path, lengths, seed=2, largest_id=600):
     """Pre-tokenized rows; the first third of each is not trained."""
     rng = random.Random(seed)
     with open(path, "w") as f:
         for n in lengths:
-            ids = [rng.randrange(5, 600) for _ in range(n)]
+            ids = [rng.randrange(5, largest_id) for _ in range(n)]
             labels = [-100 if i < n // 3 else t for i, t in enumerate(ids)]
             f.write(json.dumps({"input_ids": ids, "attention_mask": [1] * n, "labels": labels}) + "\n")
