@@ -93,12 +93,28 @@ out:
     return status;
 }
 
+// Whether a person watches. mpirun gives ranks a pseudo-terminal even when its own output goes to a file, so
+// then the parent's output decides.
+static bool on_terminal(void)
+{
+    char link[64];
+    char target[64] = "";
+
+    if (isatty(STDOUT_FILENO) == 0)
+        return false;
+    if (isatty(STDERR_FILENO) != 0)
+        return true;
+    (void)snprintf(link, sizeof link, "/proc/%d/fd/1", (int)getppid());
+    return readlink(link, target, sizeof target - 1) > 0 &&
+           (strncmp(target, "/dev/pts/", 9) == 0 || strncmp(target, "/dev/tty", 8) == 0);
+}
+
 // On a terminal one line that renews itself; in a file plain lines, at the logging steps.
 static void show_progress(const axl_trainer *t, const axl_step_report *r, bool log_line)
 {
     double done = (double)(t->step - t->first_step);
     double left = (axl_now() - t->run_start) / fmax(done, 1.0) * (double)(t->total_steps - t->step);
-    bool terminal = isatty(STDOUT_FILENO) != 0;
+    bool terminal = on_terminal();
     char text[256];
 
     (void)snprintf(text, sizeof text,

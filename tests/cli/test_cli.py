@@ -117,7 +117,9 @@ class SameRun(Case):
 
     def test_any_rank_count(self):
         for np in (2, 3, 4):
-            self.train(f"np{np}", f"gradient_accumulation_steps: {12 // np}\n", np=np)
+            done = self.train(f"np{np}", f"gradient_accumulation_steps: {12 // np}\n", np=np)
+            self.assertIn("step 6/6  loss", done.stdout)
+            self.assertNotIn("\033", done.stdout)  # plain lines where nobody watches
             self.assert_same_losses("straight", f"np{np}", 1e-5)
             self.assert_same_weights("straight", f"np{np}", 1e-4)
 
