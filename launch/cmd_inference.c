@@ -38,6 +38,7 @@ typedef struct session {
     axl_tokenizer *tokenizer;
     axl_chat_encoder *encoder; // with --chat
     axl_json *messages;        // of the chat so far
+    axl_mesh *mesh;
     axl_model *model;
     axl_sharder sharder;
     axl_generator generator;
@@ -170,9 +171,10 @@ static axl_status open_model(session *s)
     }
     int64_t capacity = arch.max_position;
     AXL_TRY(axl_device_create(&d, &s->up.device));
-    AXL_TRY(axl_model_create(&arch, s->up.world, &s->model));
-    AXL_TRY(axl_sharder_init(&s->sharder, s->up.device, s->up.world, s->model->units,
-                             s->model->n_units, &o));
+    AXL_TRY(axl_mesh_create(s->up.world, (const int[AXL_N_AXES]){1, 1, 1, 1, 1}, &s->mesh));
+    AXL_TRY(axl_model_create(&arch, s->mesh, &s->model));
+    AXL_TRY(axl_sharder_init(&s->sharder, s->up.device, s->mesh, s->model->units, s->model->n_units,
+                             &o));
     AXL_TRY(axl_model_load(s->model, s->source));
     AXL_TRY(
         axl_generator_init(&s->generator, s->model, &s->sharder, s->up.device, s->dtype, capacity));
@@ -313,6 +315,7 @@ static void session_fini(session *s)
     axl_generator_fini(&s->generator);
     axl_sharder_fini(&s->sharder);
     axl_model_destroy(s->model);
+    axl_mesh_destroy(s->mesh);
     axl_chat_encoder_destroy(s->encoder);
     axl_tokenizer_destroy(s->tokenizer);
     axl_hfdir_close(s->source);

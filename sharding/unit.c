@@ -9,81 +9,116 @@
 
 #include <string.h>
 
-void axl_param_shard(axl_param *p, axl_comm *shard_comm)
-{
-    int64_t n = axl_comm_size(shard_comm);
-    int64_t r = axl_comm_rank(shard_comm);
-    int64_t align = p->row_align > 0 ? p->row_align : 1;
-    int64_t chunk = (p->rows + n - 1) / n;
-
-    p->shard_comm = shard_comm;
-    p->shard_rows = (chunk + align - 1) / align * align;
-    p->row0 = r * p->shard_rows < p->rows ? r * p->shard_rows : p->rows;
-    int64_t end = (r + 1) * p->shard_rows < p->rows ? (r + 1) * p->shard_rows : p->rows;
-    p->n_rows = end - p->row0;
-}
-
-// Elements of a param gathered over n ranks; as axl_param_full_count, for any n.
-static int64_t full_count(const axl_param *p, int n)
-{
-    int64_t align = p->row_align > 0 ? p->row_align : 1;
-    int64_t chunk = ((p->rows + n - 1) / n + align - 1) / align * align;
-    return chunk * n * p->cols;
-}
+enum { KEPT = 3 }; // index of the place of kept weights in gather_offset
 
 static int region_of(const axl_unit *u)
 {
     return u->layer < 0 ? 0 : 1 + u->layer % 2;
 }
 
-static bool keeps(const axl_sharder_options *o, int n_ranks)
+// Whether the gathered form stays until the optimizer changes it.
+static bool is_kept(const axl_sharder_options *o, const axl_param *p)
 {
-    return n_ranks == 1 || !o->reshard_after_forward;
+    return p->n_shards == 1 || !o->reshard_after_forward;
 }
 
-// The sizes of the three regions when each unit's uses lie one after the other.
-static void region_sizes(const axl_unit *units, int n_units, int n_ranks, size_t element,
-                         bool trainable_only, size_t size[3])
+// Whether compute reads the master itself.
+static bool is_master(const axl_sharder_options *o, const axl_param *p)
 {
-    memset(size, 0, 3 * sizeof *size);
+    return p->n_shards == 1 && o->dtype == AXL_F32;
+}
+
+// Whether backward writes into the shard itself.
+static bool writes_shard(const axl_param *p)
+{
+    return p->n_shards == 1;
+}
+
+static bool owns(const axl_unit *u, const axl_param *p)
+{
+    return u->n_params > 0 && p >= u->params && p < u->params + u->n_params;
+}
+
+static size_t full_bytes(const axl_param *p, size_t element)
+{
+    return axl_align_up((size_t)axl_param_full_count(p) * element);
+}
+
+// The sizes of the three regions of gathered weights, and that of what is kept.
+static void gather_sizes(const axl_unit *units, int n_units, const axl_sharder_options *o,
+                         size_t size[4])
+{
+    const size_t element = axl_dtype_size(o->dtype);
+
+    memset(size, 0, 4 * sizeof *size);
     for (int i = 0; i < n_units; i++) {
         size_t total = 0;
-        for (int k = 0; k < units[i].n_uses; k++)
-            if (!trainable_only || units[i].uses[k]->trainable)
-                total += axl_align_up((size_t)full_count(units[i].uses[k], n_ranks) * element);
+        for (int k = 0; k < units[i].n_uses; k++) {
+            const axl_param *p = units[i].uses[k];
+            if (!is_kept(o, p))
+                total += full_bytes(p, element);
+            else if (owns(&units[i], p) && !is_master(o, p))
+                size[KEPT] += full_bytes(p, element);
+        }
         size_t *region = &size[region_of(&units[i])];
         *region = total > *region ? total : *region;
     }
 }
 
-axl_sharder_bytes axl_sharder_plan(const axl_unit *units, int n_units, int n_ranks,
-                                   const axl_sharder_options *o)
+// The sizes of the three regions of full gradients in f32.
+static void grad_sizes(const axl_unit *units, int n_units, size_t size[4])
+{
+    memset(size, 0, 4 * sizeof *size);
+    for (int i = 0; i < n_units; i++) {
+        size_t total = 0;
+        for (int k = 0; k < units[i].n_uses; k++)
+            if (units[i].uses[k]->trainable && !writes_shard(units[i].uses[k]))
+                total += full_bytes(units[i].uses[k], sizeof(float));
+        size_t *region = &size[region_of(&units[i])];
+        *region = total > *region ? total : *region;
+    }
+}
+
+static size_t sum_sizes(const size_t size[4])
+{
+    return size[0] + size[1] + size[2] + size[3];
+}
+
+static int n_levels(const axl_sharder_options *o)
+{
+    int n = 0;
+
+    while (o->invariant > 1 && n < AXL_SHARDER_MAX_LEVELS && (o->invariant >> n) > 0)
+        n++;
+    return n;
+}
+
+axl_sharder_bytes axl_sharder_plan(const axl_unit *units, int n_units, const axl_sharder_options *o)
 {
     axl_sharder_bytes b = {0};
-    size_t size[3];
-    size_t element = axl_dtype_size(o->dtype);
+    size_t size[4];
 
-    for (int i = 0; i < n_units; i++) {
-        for (int k = 0; k < units[i].n_params; k++) {
-            size_t full = (size_t)full_count(&units[i].params[k], n_ranks);
-            b.master += axl_align_up(full / (size_t)n_ranks * sizeof(float));
-            if (keeps(o, n_ranks) && !(n_ranks == 1 && o->dtype == AXL_F32))
-                b.gathered += axl_align_up(full * element);
-        }
-    }
-    if (o->train) {
-        b.grads = b.master;
-        b.moments = 2 * b.master;
-    }
-    if (!keeps(o, n_ranks)) {
-        region_sizes(units, n_units, n_ranks, element, false, size);
-        b.gathered = size[0] + size[1] + size[2];
-    }
-    if (o->train && n_ranks > 1) {
-        region_sizes(units, n_units, n_ranks, sizeof(float), true, size);
-        b.grad_buffers = size[0] + size[1] + size[2];
-    }
+    for (int i = 0; i < n_units; i++)
+        for (int k = 0; k < units[i].n_params; k++)
+            b.master +=
+                axl_align_up((size_t)axl_param_shard_count(&units[i].params[k]) * sizeof(float));
+    gather_sizes(units, n_units, o, size);
+    b.gathered = sum_sizes(size);
+    if (!o->train)
+        return b;
+    b.grads = b.master;
+    b.moments = 2 * b.master;
+    b.levels = (size_t)n_levels(o) * b.master;
+    grad_sizes(units, n_units, size);
+    b.grad_buffers = sum_sizes(size);
+    if (o->reduce_bf16)
+        b.grad_buffers += sum_sizes(size) / 2;
     return b;
+}
+
+size_t axl_sharder_total(const axl_sharder_bytes *b)
+{
+    return b->master + b->grads + b->moments + b->gathered + b->grad_buffers + b->levels;
 }
 
 static axl_status take(axl_device *d, size_t bytes, const char *what, void *out)
@@ -116,32 +151,44 @@ static void point_params(axl_sharder *s)
     }
 }
 
-axl_status axl_sharder_init(axl_sharder *s, axl_device *device, axl_comm *comm, axl_unit *units,
+static void set_offsets(axl_sharder *s, size_t *send_at)
+{
+    size_t size[4];
+
+    gather_sizes(s->units, s->n_units, &s->options, size);
+    for (int i = 1; i < 4; i++)
+        s->gather_offset[i] = s->gather_offset[i - 1] + size[i - 1];
+    grad_sizes(s->units, s->n_units, size);
+    for (int i = 1; i < 4; i++)
+        s->grad_offset[i] = s->grad_offset[i - 1] + size[i - 1];
+    *send_at = sum_sizes(size);
+}
+
+axl_status axl_sharder_init(axl_sharder *s, axl_device *device, axl_mesh *mesh, axl_unit *units,
                             int n_units, const axl_sharder_options *o)
 {
     axl_status status = AXL_OK;
-    int n = axl_comm_size(comm);
-    size_t size[3];
+    size_t send_at = 0;
 
     *s = (axl_sharder){.device = device,
-                       .comm = comm,
+                       .mesh = mesh,
                        .units = units,
                        .n_units = n_units,
                        .options = *o,
-                       .bytes = axl_sharder_plan(units, n_units, n, o)};
+                       .n_levels = o->train ? n_levels(o) : 0,
+                       .bytes = axl_sharder_plan(units, n_units, o)};
     s->n_elements = (int64_t)(s->bytes.master / sizeof(float));
     AXL_TRY(take(device, s->bytes.master, "the weights", &s->master));
     AXL_TRY(take(device, s->bytes.grads, "the gradients", &s->grads));
     for (int m = 0; m < 2; m++)
         AXL_TRY(take(device, s->bytes.moments / 2, "the optimizer's moments", &s->moments[m]));
+    for (int l = 0; l < s->n_levels; l++)
+        AXL_TRY(take(device, s->bytes.master, "the sums of micro-steps", &s->level[l]));
     AXL_TRY(take(device, s->bytes.gathered, "the gathered weights", &s->gather_buffer));
     AXL_TRY(take(device, s->bytes.grad_buffers, "the gradients in flight", &s->grad_buffer));
-    region_sizes(units, n_units, n, axl_dtype_size(o->dtype), false, size);
-    s->gather_offset[1] = size[0];
-    s->gather_offset[2] = size[0] + size[1];
-    region_sizes(units, n_units, n, sizeof(float), true, size);
-    s->grad_offset[1] = size[0];
-    s->grad_offset[2] = size[0] + size[1];
+    set_offsets(s, &send_at);
+    if (o->reduce_bf16 && s->grad_buffer != NULL)
+        s->send_buffer = s->grad_buffer + send_at;
     point_params(s);
 out:
     if (status != AXL_OK)
@@ -161,33 +208,76 @@ void axl_sharder_fini(axl_sharder *s)
     d->ops->free(d, s->grads, s->bytes.grads);
     for (int m = 0; m < 2; m++)
         d->ops->free(d, s->moments[m], s->bytes.moments / 2);
+    for (int l = 0; l < s->n_levels; l++)
+        d->ops->free(d, s->level[l], s->bytes.master);
     d->ops->free(d, s->gather_buffer, s->bytes.gathered);
     d->ops->free(d, s->grad_buffer, s->bytes.grad_buffers);
     *s = (axl_sharder){0};
 }
 
+// ---- a grouped collective over the comms of several params
+
+// Opens and closes groups so that neighbours of one comm travel together. NULL closes the last.
+static axl_status switch_group(axl_comm **open, axl_comm *next)
+{
+    axl_status status = AXL_OK;
+    axl_comm *before = *open;
+
+    if (before == next)
+        goto out;
+    *open = NULL;
+    if (before != NULL)
+        AXL_TRY(axl_comm_group_end(before));
+    if (next != NULL)
+        AXL_TRY(axl_comm_group_begin(next));
+    *open = next;
+out:
+    return status;
+}
+
+// ---- weights
+
 // Where the gathered form of a param goes: kept weights have a place of their own, in the order of params.
 static char *kept_place(const axl_sharder *s, const axl_param *wanted)
 {
-    size_t at = 0;
+    size_t at = s->gather_offset[KEPT];
 
     for (int i = 0; i < s->n_units; i++) {
         for (int k = 0; k < s->units[i].n_params; k++) {
             const axl_param *p = &s->units[i].params[k];
             if (p == wanted)
                 return s->gather_buffer + at;
-            at += axl_align_up((size_t)axl_param_full_count(p) * axl_dtype_size(p->dtype));
+            if (is_kept(&s->options, p) && !is_master(&s->options, p))
+                at += full_bytes(p, axl_dtype_size(p->dtype));
         }
     }
     return NULL;
+}
+
+// Whether use j lies before use k in the unit's region: a tied matrix comes first, so that embedding and head
+// agree on its place.
+static bool lies_before(const axl_unit *u, int j, int k)
+{
+    return u->uses[j]->tied != u->uses[k]->tied ? u->uses[j]->tied : j < k;
+}
+
+static char *gather_place(const axl_sharder *s, const axl_unit *u, int k)
+{
+    size_t at = s->gather_offset[region_of(u)];
+
+    if (is_kept(&s->options, u->uses[k]))
+        return kept_place(s, u->uses[k]);
+    for (int j = 0; j < u->n_uses; j++)
+        if (!is_kept(&s->options, u->uses[j]) && lies_before(u, j, k))
+            at += full_bytes(u->uses[j], axl_dtype_size(u->uses[j]->dtype));
+    return s->gather_buffer + at;
 }
 
 static axl_status gather_param(axl_sharder *s, axl_param *p)
 {
     axl_status status = AXL_OK;
     int64_t count = axl_param_shard_count(p);
-    char *own =
-        (char *)p->full + (size_t)(axl_comm_rank(s->comm) * count) * axl_dtype_size(p->dtype);
+    char *own = (char *)p->full + (size_t)(p->shard * count) * axl_dtype_size(p->dtype);
     const void *send = p->master;
 
     if (p->dtype !=
@@ -197,8 +287,9 @@ static axl_status gather_param(axl_sharder *s, axl_param *p)
         AXL_TRY(s->device->kernels->cast(s->device->compute, &a));
         send = own;
     }
-    if (axl_comm_size(s->comm) > 1)
-        AXL_TRY(axl_comm_all_gather(s->comm, send, p->full, count, p->dtype, s->device->gather));
+    if (p->n_shards > 1)
+        AXL_TRY(
+            axl_comm_all_gather(p->shard_comm, send, p->full, count, p->dtype, s->device->gather));
 out:
     return status;
 }
@@ -206,30 +297,25 @@ out:
 axl_status axl_unit_prefetch(axl_sharder *s, axl_unit *u)
 {
     axl_status status = AXL_OK;
-    int n = axl_comm_size(s->comm);
-    bool keep = keeps(&s->options, n);
-    size_t at = keep ? 0 : s->gather_offset[region_of(u)];
-    bool grouped = false;
+    axl_comm *open = NULL;
+    bool travels = false;
 
     for (int k = 0; k < u->n_uses; k++) {
         axl_param *p = u->uses[k];
         if (p->full != NULL)
             continue;
-        if (n == 1 && p->dtype == AXL_F32) {
+        if (is_master(&s->options, p)) {
             p->full = p->master;
             continue;
         }
-        if (!grouped && n > 1)
-            AXL_TRY(axl_comm_group_begin(s->comm));
-        grouped = true;
-        p->full = keep ? kept_place(s, p) : s->gather_buffer + at;
-        at += axl_align_up((size_t)axl_param_full_count(p) * axl_dtype_size(p->dtype));
+        p->full = gather_place(s, u, k);
+        travels = travels || p->n_shards > 1;
+        AXL_TRY(switch_group(&open, p->n_shards > 1 ? p->shard_comm : open));
         AXL_TRY(gather_param(s, p));
     }
-    if (grouped && n > 1) {
-        AXL_TRY(axl_comm_group_end(s->comm));
+    AXL_TRY(switch_group(&open, NULL));
+    if (travels)
         AXL_TRY(s->device->ops->record(s->device->gather, &u->ready));
-    }
 out:
     return status;
 }
@@ -241,49 +327,144 @@ axl_status axl_unit_acquire(axl_sharder *s, axl_unit *u)
     AXL_TRY(axl_unit_prefetch(s, u));
     double start = axl_now();
     AXL_TRY(s->device->ops->wait(s->device->compute, &u->ready));
-    axl_comm_count_exposed(s->comm, AXL_COMM_ALL_GATHER, axl_now() - start);
+    axl_comm_count_exposed(s->mesh->dense, AXL_COMM_ALL_GATHER, axl_now() - start);
 out:
     return status;
 }
 
 void axl_unit_release(axl_sharder *s, axl_unit *u)
 {
-    if (keeps(&s->options, axl_comm_size(s->comm)))
-        return;
+    // the head still needs what the embedding gathered, and drops it
     for (int k = 0; k < u->n_uses; k++)
-        u->uses[k]->full = NULL;
+        if (!is_kept(&s->options, u->uses[k]) && !(u->uses[k]->tied && owns(u, u->uses[k])))
+            u->uses[k]->full = NULL;
+}
+
+// ---- gradients
+
+static char *grad_place(const axl_sharder *s, const axl_unit *u, int k)
+{
+    size_t at = s->grad_offset[region_of(u)];
+
+    for (int j = 0; j < u->n_uses; j++)
+        if (u->uses[j]->trainable && !writes_shard(u->uses[j]) && lies_before(u, j, k))
+            at += full_bytes(u->uses[j], sizeof(float));
+    return s->grad_buffer + at;
+}
+
+static axl_status begin_grad(axl_sharder *s, const axl_unit *u, int k)
+{
+    axl_status status = AXL_OK;
+    axl_param *p = u->uses[k];
+    int64_t real = p->rows * p->cols;
+    int64_t full = axl_param_full_count(p);
+
+    if (writes_shard(p)) { // grad_written lives through the step
+        p->grad_full = p->grad_shard;
+        goto out;
+    }
+    if (p->grad_full != NULL) // begun by the other use of a tied matrix
+        goto out;
+    p->grad_full = grad_place(s, u, k);
+    p->grad_written = false;
+    // compute writes the real rows only; the padding goes into the sum too
+    AXL_TRY(s->device->ops->zero(s->device->compute,
+                                 (char *)p->grad_full + (size_t)real * sizeof(float),
+                                 (size_t)(full - real) * sizeof(float)));
+out:
+    return status;
 }
 
 axl_status axl_unit_begin_grads(axl_sharder *s, axl_unit *u)
 {
     axl_status status = AXL_OK;
-    int region = region_of(u);
-    char *at = s->grad_buffer;
+    double start = axl_now();
 
-    if (at != NULL) {
-        double start = axl_now();
-        AXL_TRY(s->device->ops->wait(s->device->compute, &s->reduced[region]));
-        axl_comm_count_exposed(s->comm, AXL_COMM_REDUCE_SCATTER, axl_now() - start);
-        at += s->grad_offset[region];
-    }
-    for (int k = 0; k < u->n_uses; k++) {
-        axl_param *p = u->uses[k];
-        if (!p->trainable)
+    AXL_TRY(s->device->ops->wait(s->device->compute, &s->reduced[region_of(u)]));
+    axl_comm_count_exposed(s->mesh->dense, AXL_COMM_REDUCE_SCATTER, axl_now() - start);
+    for (int k = 0; k < u->n_uses; k++)
+        if (u->uses[k]->trainable)
+            AXL_TRY(begin_grad(s, u, k));
+out:
+    return status;
+}
+
+// What is sent: the full gradient, or its bf16 copy.
+static axl_status to_send(axl_sharder *s, const axl_param *p, const void **out, axl_dtype *dtype)
+{
+    axl_status status = AXL_OK;
+    char *copy = NULL;
+
+    *out = p->grad_full;
+    *dtype = AXL_F32;
+    if (!s->options.reduce_bf16)
+        goto out;
+    copy = s->send_buffer + ((const char *)p->grad_full - s->grad_buffer) / 2;
+    const axl_cast_args a = {.src = p->grad_full,
+                             .src_dtype = AXL_F32,
+                             .dst = copy,
+                             .dst_dtype = AXL_BF16,
+                             .n = axl_param_full_count(p)};
+    AXL_TRY(s->device->kernels->cast(s->device->compute, &a));
+    *out = copy;
+    *dtype = AXL_BF16;
+out:
+    return status;
+}
+
+static axl_status reduce_param(axl_sharder *s, axl_param *p)
+{
+    axl_status status = AXL_OK;
+    const void *send;
+    axl_dtype dtype;
+
+    if (!p->grad_written) // a rank without tokens adds nothing, but takes part
+        AXL_TRY(s->device->ops->zero(s->device->compute, p->grad_full,
+                                     (size_t)(p->rows * p->cols) * sizeof(float)));
+    AXL_TRY(to_send(s, p, &send, &dtype));
+    AXL_TRY(axl_comm_reduce_scatter(p->shard_comm, send, p->grad_shard, axl_param_shard_count(p),
+                                    dtype, p->shard_written, s->device->reduce));
+    p->shard_written = true;
+    p->grad_full = NULL;
+out:
+    return status;
+}
+
+// A shard that nothing was added to must read as zero.
+static axl_status clear_unwritten(axl_sharder *s, axl_param *p)
+{
+    axl_status status = AXL_OK;
+
+    if (p->grad_shard == NULL || p->shard_written || (writes_shard(p) && p->grad_written))
+        goto out;
+    AXL_TRY(s->device->ops->zero(s->device->compute, p->grad_shard,
+                                 (size_t)axl_param_shard_count(p) * sizeof(float)));
+    if (writes_shard(p))
+        p->grad_written = true;
+    else
+        p->shard_written = true;
+out:
+    return status;
+}
+
+// Sums the shards of a unit's own params over further ranks. replicas: over those that hold copies of the whole
+// sharded model; else over tp ranks whose gradients are parts of one sum.
+static axl_status sum_shards(axl_sharder *s, axl_unit *u, bool replicas)
+{
+    axl_status status = AXL_OK;
+    axl_comm *open = NULL;
+
+    for (int k = 0; k < u->n_params; k++) {
+        axl_param *p = &u->params[k];
+        axl_comm *c = replicas ? s->mesh->axis[AXL_DP_REPLICATE] : p->sum_comm;
+        if (!p->trainable || c == NULL || axl_comm_size(c) == 1)
             continue;
-        if (axl_comm_size(s->comm) ==
-            1) { // straight into the shard: grad_written lives through the step
-            p->grad_full = p->grad_shard;
-            continue;
-        }
-        int64_t real = p->rows * p->cols;
-        int64_t full = axl_param_full_count(p);
-        p->grad_full = at;
-        p->grad_written = false;
-        // compute writes the real rows only; the padding goes into the sum too
-        AXL_TRY(s->device->ops->zero(s->device->compute, at + (size_t)real * sizeof(float),
-                                     (size_t)(full - real) * sizeof(float)));
-        at += axl_align_up((size_t)full * sizeof(float));
+        AXL_TRY(clear_unwritten(s, p));
+        AXL_TRY(switch_group(&open, c));
+        AXL_TRY(axl_comm_all_reduce(c, p->grad_shard, axl_param_shard_count(p), AXL_F32,
+                                    AXL_REDUCE_SUM, s->device->reduce));
     }
+    AXL_TRY(switch_group(&open, NULL));
 out:
     return status;
 }
@@ -291,31 +472,31 @@ out:
 axl_status axl_unit_reduce(axl_sharder *s, axl_unit *u)
 {
     axl_status status = AXL_OK;
+    axl_comm *open = NULL;
 
-    if (axl_comm_size(s->comm) == 1)
-        goto out;
-    AXL_TRY(axl_comm_group_begin(s->comm));
     for (int k = 0; k < u->n_uses; k++) {
         axl_param *p = u->uses[k];
-        if (!p->trainable)
+        if (!p->trainable || writes_shard(p) || !owns(u, p))
             continue;
-        if (!p->grad_written) // a rank without tokens adds nothing, but takes part
-            AXL_TRY(s->device->ops->zero(s->device->compute, p->grad_full,
-                                         (size_t)(p->rows * p->cols) * sizeof(float)));
-        AXL_TRY(axl_comm_reduce_scatter(s->comm, p->grad_full, p->grad_shard,
-                                        axl_param_shard_count(p), AXL_F32, p->shard_written,
-                                        s->device->reduce));
-        p->shard_written = true;
-        p->grad_full = NULL;
+        AXL_TRY(switch_group(&open, p->shard_comm));
+        AXL_TRY(reduce_param(s, p));
     }
-    AXL_TRY(axl_comm_group_end(s->comm));
+    AXL_TRY(switch_group(&open, NULL));
+    if (s->last || s->options.invariant > 0) { // the tree sums whole micro-steps
+        AXL_TRY(sum_shards(s, u, true));
+        AXL_TRY(sum_shards(s, u, false));
+    }
     AXL_TRY(s->device->ops->record(s->device->reduce, &s->reduced[region_of(u)]));
 out:
     return status;
 }
 
+// ---- steps
+
 void axl_sharder_begin_step(axl_sharder *s)
 {
+    s->micro = 0;
+    s->last = true;
     for (int i = 0; i < s->n_units; i++) {
         for (int k = 0; k < s->units[i].n_params; k++) {
             axl_param *p = &s->units[i].params[k];
@@ -326,21 +507,96 @@ void axl_sharder_begin_step(axl_sharder *s)
     }
 }
 
-axl_status axl_sharder_finish(axl_sharder *s)
+void axl_sharder_begin_micro(axl_sharder *s, bool last)
+{
+    s->last = last;
+}
+
+static axl_status wait_reduced(axl_sharder *s)
 {
     axl_status status = AXL_OK;
     double start = axl_now();
 
     AXL_TRY(s->device->ops->synchronize(s->device->reduce));
-    axl_comm_count_exposed(s->comm, AXL_COMM_REDUCE_SCATTER, axl_now() - start);
-    for (int i = 0; i < s->n_units; i++) { // one rank whose step had no token at all
-        for (int k = 0; k < s->units[i].n_params; k++) {
-            axl_param *p = &s->units[i].params[k];
-            if (p->grad_shard != NULL && !p->grad_written && !p->shard_written)
-                AXL_TRY(s->device->ops->zero(s->device->compute, p->grad_shard,
-                                             (size_t)axl_param_shard_count(p) * sizeof(float)));
-        }
-    }
+    axl_comm_count_exposed(s->mesh->dense, AXL_COMM_REDUCE_SCATTER, axl_now() - start);
+out:
+    return status;
+}
+
+static axl_status clear_all_unwritten(axl_sharder *s)
+{
+    axl_status status = AXL_OK;
+
+    for (int i = 0; i < s->n_units; i++)
+        for (int k = 0; k < s->units[i].n_params; k++)
+            AXL_TRY(clear_unwritten(s, &s->units[i].params[k]));
+out:
+    return status;
+}
+
+// grads = level + grads; level stands for earlier micro-steps.
+static axl_status add_level(axl_sharder *s, int level)
+{
+    const axl_add_args a = {.a = s->level[level],
+                            .b = s->grads,
+                            .alpha = 1.0f,
+                            .beta = 1.0f,
+                            .n = s->n_elements,
+                            .dtype = AXL_F32,
+                            .out = s->grads};
+
+    return s->device->kernels->add(s->device->compute, &a);
+}
+
+// Micro-steps are summed as a binary counter counts: level l holds the sum of 2^l of them, and two of one level
+// make one of the next. Ranks are summed as the same tree (comm.h), and they hold neighbouring micro-batches, so
+// that how many there are does not change which sums are made.
+axl_status axl_sharder_end_micro(axl_sharder *s)
+{
+    axl_status status = AXL_OK;
+    int level = 0;
+
+    if (s->n_levels == 0)
+        goto out;
+    AXL_TRY(wait_reduced(s));
+    AXL_TRY(clear_all_unwritten(s));
+    for (; (s->micro >> level & 1) != 0; level++)
+        AXL_TRY(add_level(s, level));
+    AXL_ASSERT(level < s->n_levels);
+    AXL_TRY(s->device->ops->copy(s->device->compute, s->level[level], s->grads, s->bytes.grads));
+    s->micro++;
+    for (int i = 0; i < s->n_units; i++)
+        for (int k = 0; k < s->units[i].n_params; k++)
+            s->units[i].params[k].grad_written = s->units[i].params[k].shard_written = false;
+out:
+    return status;
+}
+
+// The levels that are left, from the smallest.
+static axl_status join_levels(axl_sharder *s)
+{
+    axl_status status = AXL_OK;
+    int level = 0;
+
+    while ((s->micro >> level & 1) == 0)
+        level++;
+    AXL_TRY(s->device->ops->copy(s->device->compute, s->grads, s->level[level], s->bytes.grads));
+    for (level++; level < s->n_levels; level++)
+        if ((s->micro >> level & 1) != 0)
+            AXL_TRY(add_level(s, level));
+out:
+    return status;
+}
+
+axl_status axl_sharder_finish(axl_sharder *s)
+{
+    axl_status status = AXL_OK;
+
+    AXL_TRY(wait_reduced(s));
+    if (s->n_levels > 0 && s->micro > 0)
+        AXL_TRY(join_levels(s));
+    else
+        AXL_TRY(clear_all_unwritten(s)); // a rank whose step had no token at all
 out:
     return status;
 }

@@ -3,12 +3,19 @@
 // A unit's weights live as row shards (param.h). For the moments that it computes they are gathered into a
 // buffer, one grouped all_gather for all of them, started one unit ahead on the gather stream; its gradients
 // leave by one grouped reduce_scatter on the reduce stream, one unit behind, and are added to the shards in f32
-// at every micro-step. The policy reshard_after_forward false, or one rank, keeps what was gathered until
-// the optimizer changes it.
+// at every micro-step. In the last micro-step the shards are summed over the replicas (HSDP), and over the tp
+// ranks that hold parts of the same sum. The policy reshard_after_forward false, or a weight that one rank holds
+// alone, keeps what was gathered until the optimizer changes it.
+//
+// A tied matrix belongs to the embedding and is borrowed by the head. It is gathered once a micro-step, by the
+// embedding, and stays for the head; its gradient is begun by the head and reduced once, by the embedding: its
+// place in memory is nobody else's in between.
 #ifndef AXL_SHARDING_UNIT_H
 #define AXL_SHARDING_UNIT_H
 
 #include "sharding/param.h"
+
+#define AXL_SHARDER_MAX_LEVELS 32
 
 typedef struct axl_unit {
     const char *name;  // borrowed
@@ -25,7 +32,11 @@ typedef struct axl_unit {
 typedef struct axl_sharder_options {
     axl_dtype dtype; // of compute
     bool reshard_after_forward;
-    bool train; // gradients and two moments too
+    bool train;       // gradients and two moments too
+    bool reduce_bf16; // gradients travel in bf16; sums are f32
+    int64_t
+        invariant; // sum the micro-steps of a step, at most this many, and ranks in one fixed tree; 0: in
+                   // the order they come
 } axl_sharder_options;
 
 // Bytes on this rank; what the plan prints and create allocates.
@@ -33,33 +44,40 @@ typedef struct axl_sharder_bytes {
     size_t master, grads, moments; // row shards, f32
     size_t gathered;               // buffers for gathered weights
     size_t grad_buffers;           // full gradients of units in flight
+    size_t levels;                 // invariant: sums of micro-steps that wait for their partners
 } axl_sharder_bytes;
 
 typedef struct axl_sharder {
     axl_device *device; // borrowed
-    axl_comm *comm;     // borrowed
+    axl_mesh *mesh;     // borrowed
     axl_unit *units;    // borrowed
     int n_units;
     axl_sharder_options options;
     axl_sharder_bytes bytes;
-    float *master, *grads, *moments[2];      // owned: all params of all units, one after the other
-    int64_t n_elements;                      // of each of the four
-    char *gather_buffer, *grad_buffer;       // owned
-    size_t gather_offset[3], grad_offset[3]; // root units, even layers, odd layers
-    axl_event reduced[3];                    // when each part of grad_buffer is free again
+    float *master, *grads, *moments[2]; // owned: all params of all units, one after the other
+    int64_t n_elements;                 // of each of the four
+    float *level[AXL_SHARDER_MAX_LEVELS];
+    int n_levels;
+    int64_t micro;                                   // micro-steps of this step that are over
+    bool last;                                       // the present one is the last
+    char *gather_buffer, *grad_buffer, *send_buffer; // owned
+    size_t gather_offset[4],
+        grad_offset[4];   // root units, even layers, odd layers; then what is kept
+    axl_event reduced[3]; // when each part of grad_buffer is free again
 } axl_sharder;
 
-// Bytes that axl_sharder_init will take. Local.
-axl_sharder_bytes axl_sharder_plan(const axl_unit *units, int n_units, int n_ranks,
+// Bytes that axl_sharder_init will take, for params that have been placed (axl_param_place). Local.
+axl_sharder_bytes axl_sharder_plan(const axl_unit *units, int n_units,
                                    const axl_sharder_options *o);
+size_t axl_sharder_total(const axl_sharder_bytes *b);
 
-// Takes the memory and points every param at its shard (zeros). comm: who shards the units; params must
-// have been split over it (axl_param_shard). AXL_E_MEMORY. Local.
-axl_status axl_sharder_init(axl_sharder *s, axl_device *device, axl_comm *comm, axl_unit *units,
+// Takes the memory and points every param at its shard (zeros). The params must have been placed on mesh
+// (axl_param_place). AXL_E_MEMORY. Local.
+axl_status axl_sharder_init(axl_sharder *s, axl_device *device, axl_mesh *mesh, axl_unit *units,
                             int n_units, const axl_sharder_options *o);
 void axl_sharder_fini(axl_sharder *s); // drains the streams
 
-// All of the following are Collective on the sharder's comm, in the same order of units on all ranks.
+// All of the following are Collective on the mesh's world, in the same order of units on all ranks.
 
 // Starts the gather of what the unit uses and does not hold yet; does not wait.
 axl_status axl_unit_prefetch(axl_sharder *s, axl_unit *u);
@@ -75,6 +93,9 @@ axl_status axl_unit_reduce(axl_sharder *s, axl_unit *u);
 
 // A new optimizer step: gradients start anew; kept weights count as old (the optimizer changed them).
 void axl_sharder_begin_step(axl_sharder *s);
+// Around each micro-step of it; last: no other follows, sums over replicas may start.
+void axl_sharder_begin_micro(axl_sharder *s, bool last);
+axl_status axl_sharder_end_micro(axl_sharder *s);
 // Waits for all reductions: after it every grad_shard is the sum over ranks and micro-steps.
 axl_status axl_sharder_finish(axl_sharder *s);
 

@@ -74,10 +74,10 @@ static axl_insn *new_insn(axl_builder *b, axl_op op, const char *name)
     return i;
 }
 
-void axl_builder_begin(axl_builder *b, axl_program *program, const char *name, int64_t cols)
+void axl_builder_begin(axl_builder *b, axl_program *program, const char *name, int64_t cols, int tp)
 {
     *program = (axl_program){.in = -1, .out = -1};
-    *b = (axl_builder){.program = program};
+    *b = (axl_builder){.program = program, .tp = tp};
     program->name = keep(b, name, "");
     if (cols > 0)
         program->in = new_slot(b, "input", cols, false);
@@ -95,7 +95,7 @@ static void check_all_read(axl_builder *b)
             if (p->insns[n].in[k] >= 0)
                 read[p->insns[n].in[k]] = true;
     for (int n = 0; n < p->n_insns; n++)
-        if (!read[p->insns[n].out[0]])
+        if (p->insns[n].out[0] >= 0 && !read[p->insns[n].out[0]])
             fail(b, "it makes a value that nothing reads");
 }
 
@@ -122,6 +122,7 @@ axl_slot axl_b_embed(axl_builder *b, const char *name, int64_t vocab, int64_t co
     axl_insn *i = new_insn(b, AXL_OP_EMBED, name);
 
     i->arg.embed.scale = scale;
+    i->arg.embed.partial = b->tp > 1;
     i->w[0] = new_weight(b, (axl_weight){.name = keep(b, name, ".weight"),
                                          .rows = vocab,
                                          .cols = cols,
@@ -131,33 +132,52 @@ axl_slot axl_b_embed(axl_builder *b, const char *name, int64_t vocab, int64_t co
     return i->out[0] = new_slot(b, i->name, cols, false);
 }
 
-axl_slot axl_b_linear(axl_builder *b, axl_slot x, const char *name, int64_t out, bool bias,
-                      axl_tp tp)
+void axl_b_tp_enter(axl_builder *b, axl_slot s)
+{
+    if (b->tp > 1)
+        new_insn(b, AXL_OP_TP_ENTER, "tp_enter")->in[0] = s;
+}
+
+// Parts that tp cuts the outputs of a column weight into.
+static int64_t n_parts(const axl_builder *b, const axl_linear_spec *spec)
+{
+    if (spec->tp != AXL_TP_COL)
+        return 1;
+    return spec->tp_parts > 0 && spec->tp_parts < b->tp ? spec->tp_parts : b->tp;
+}
+
+axl_slot axl_b_linear(axl_builder *b, axl_slot x, const char *name, const axl_linear_spec *spec)
 {
     axl_insn *i = new_insn(b, AXL_OP_LINEAR, name);
-    int64_t in = axl_b_cols(b, x);
+    const int64_t in = axl_b_cols(b, x), parts = n_parts(b, spec);
+    const bool row = spec->tp == AXL_TP_ROW;
 
+    if (spec->out % parts != 0)
+        fail(b, "tp does not divide the outputs of a linear layer");
     i->in[0] = x;
     i->arg.linear.in = in;
-    i->arg.linear.out = out;
+    i->arg.linear.out = spec->out / parts;
+    i->arg.linear.partial = row && b->tp > 1;
     i->w[0] = new_weight(b, (axl_weight){.name = keep(b, name, ".weight"),
-                                         .rows = out,
-                                         .cols = in,
+                                         .rows = spec->out,
+                                         .cols = row ? in * b->tp : in,
                                          .n_dims = 2,
-                                         .tp = tp,
+                                         .tp = spec->tp,
+                                         .tp_parts = spec->tp_parts,
                                          .decay = true});
-    if (bias)
+    if (spec->bias)
         i->w[1] = new_weight(b, (axl_weight){.name = keep(b, name, ".bias"),
-                                             .rows = out,
+                                             .rows = spec->out,
                                              .cols = 1,
                                              .n_dims = 1,
-                                             .tp = tp,
+                                             .tp = row ? AXL_TP_NONE : spec->tp,
+                                             .tp_parts = spec->tp_parts,
                                              .decay = false});
-    return i->out[0] = new_slot(b, i->name, out, false);
+    return i->out[0] = new_slot(b, i->name, spec->out / parts, false);
 }
 
 axl_slot axl_b_norm(axl_builder *b, axl_slot x, const char *name, const axl_norm *norm,
-                    int64_t cols)
+                    int64_t cols, axl_tp tp)
 {
     axl_insn *i = new_insn(b, AXL_OP_NORM, name);
     int64_t width = axl_b_cols(b, x);
@@ -172,7 +192,7 @@ axl_slot axl_b_norm(axl_builder *b, axl_slot x, const char *name, const axl_norm
                                          .rows = cols,
                                          .cols = 1,
                                          .n_dims = 1,
-                                         .tp = AXL_TP_NONE,
+                                         .tp = tp,
                                          .decay = false});
     i->out[0] = new_slot(b, i->name, width, false);
     i->out[1] = new_slot(b, "rstd", width / cols, true);
@@ -208,15 +228,16 @@ axl_slot axl_b_attention(axl_builder *b, axl_slot q, axl_slot k, axl_slot v, con
     i->in[0] = q;
     i->in[1] = k;
     i->in[2] = v;
-    i->arg.attention.n_heads = a->n_heads;
-    i->arg.attention.n_kv_heads = a->n_kv_heads;
+    i->arg.attention.n_heads = (int32_t)(axl_b_cols(b, q) / a->head_dim);
+    i->arg.attention.n_kv_heads = (int32_t)(axl_b_cols(b, k) / a->head_dim);
     i->arg.attention.head_dim = a->head_dim;
-    i->arg.attention.v_head_dim = (int32_t)(axl_b_cols(b, v) / a->n_kv_heads);
+    i->arg.attention.v_head_dim = (int32_t)(axl_b_cols(b, v) / i->arg.attention.n_kv_heads);
     i->arg.attention.window = window;
     i->arg.attention.scale = a->attention_scale;
-    i->out[0] = new_slot(b, i->name, (int64_t)a->n_heads * i->arg.attention.v_head_dim, false);
-    i->out[1] = new_slot(b, "lse", a->n_heads, true);
-    i->scratch = new_slot(b, "delta", a->n_heads, true);
+    const int64_t heads = i->arg.attention.n_heads;
+    i->out[0] = new_slot(b, i->name, heads * i->arg.attention.v_head_dim, false);
+    i->out[1] = new_slot(b, "lse", heads, true);
+    i->scratch = new_slot(b, "delta", heads, true);
     return i->out[0];
 }
 

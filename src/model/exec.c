@@ -25,6 +25,12 @@ void *axl_exec_weight_grad(axl_exec *x, const axl_insn *i, int k, bool *accumula
     return p->grad_full;
 }
 
+axl_status axl_exec_tp_sum(const axl_exec *x, void *rows, int64_t cols)
+{
+    return axl_comm_all_reduce(x->run->mesh->axis[AXL_TP], rows, x->run->n_tokens * cols,
+                               x->run->dtype, AXL_REDUCE_SUM, x->run->device->compute);
+}
+
 static void *at(void *base, int64_t offset)
 {
     return offset >= 0 ? (char *)base + offset : NULL;

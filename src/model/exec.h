@@ -21,6 +21,7 @@ typedef struct axl_kv_cache {
 
 typedef struct axl_run {
     axl_device *device;    // borrowed
+    axl_mesh *mesh;        // borrowed
     axl_dtype dtype, stat; // of activations; of statistics and gradients of weights
     int64_t n_tokens;      // T
     int32_t n_seqs, max_seqlen;
@@ -51,6 +52,9 @@ const void *axl_exec_weight(const axl_exec *x, const axl_insn *i, int k);
 // Where the gradient of weight k goes, and whether to add; NULL when it is frozen or absent. Marks it
 // written.
 void *axl_exec_weight_grad(axl_exec *x, const axl_insn *i, int k, bool *accumulate);
+
+// Sums rows [T, cols] of the activations' dtype over the tp ranks, in place.
+axl_status axl_exec_tp_sum(const axl_exec *x, void *rows, int64_t cols);
 
 // Runs the program: reads carry_in [T, cols] (NULL for the embedding), writes carry_out and the saved region.
 // scratch holds plan->forward_bytes, saved plan->saved_bytes. Returns the first failing op's status with its

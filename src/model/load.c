@@ -7,13 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static axl_tensor_spec spec_of(const axl_param *p, axl_dtype dtype)
+static axl_tensor_spec spec_of(const axl_model_tensor *t, axl_dtype dtype)
 {
-    axl_tensor_spec spec = {.name = p->key, .dtype = dtype, .n_dims = p->n_dims};
+    axl_tensor_spec spec = {.name = t->key, .dtype = dtype, .n_dims = t->param->n_dims};
 
-    spec.dims[0] = p->rows;
-    if (p->n_dims == 2)
-        spec.dims[1] = p->cols;
+    spec.dims[0] = t->param->file_rows;
+    if (t->param->n_dims == 2)
+        spec.dims[1] = t->param->file_cols;
     return spec;
 }
 
@@ -21,69 +21,75 @@ axl_status axl_model_load(axl_model *m, const axl_hfdir *dir)
 {
     axl_status status = AXL_OK;
 
-    for (int i = 0; i < axl_model_n_params(m); i++) {
-        axl_param *p = axl_model_param(m, i);
-        const axl_tensor_spec want = spec_of(p, AXL_F32);
-        AXL_TRY(axl_hfdir_read_rows(dir, &want, p->row0, p->n_rows, p->master));
+    for (int i = 0; i < m->n_tensors; i++) {
+        const axl_model_tensor *t = &m->tensors[i];
+        const axl_param_rect r = axl_param_rect_of(t->param, t->mat);
+        const axl_tensor_spec want = spec_of(t, AXL_F32);
+        AXL_TRY(axl_hfdir_read_rows(dir, &want, r.row0, r.n_rows, t->param->master + r.at));
     }
 out:
     return status;
 }
 
 // The dtype a weight is written in: that of its tensor in the source, else the model's.
-static axl_dtype file_dtype(const axl_model *m, const axl_hfdir *source, const axl_param *p)
+static axl_dtype file_dtype(const axl_model *m, const axl_hfdir *source, const char *key)
 {
-    const axl_tensor_entry *e = source != NULL ? axl_hfdir_find(source, p->key) : NULL;
+    const axl_tensor_entry *e = source != NULL ? axl_hfdir_find(source, key) : NULL;
 
     return e != NULL ? e->spec.dtype : m->arch.file_dtype;
 }
 
-static axl_status write_rows(const axl_model *m, axl_comm *comm, const axl_hfdir_plan *plan,
-                             const char *dir)
+static axl_status write_tensors(const axl_model *m, axl_hfdir_writer *w)
 {
     axl_status status = AXL_OK;
+
+    for (int i = 0; i < m->n_tensors; i++) {
+        const axl_param *p = m->tensors[i].param;
+        const axl_param_rect r = axl_param_rect_of(p, m->tensors[i].mat);
+        if (p->owner && r.n_rows > 0)
+            AXL_TRY(axl_hfdir_write_rows(w, i, r.row0, r.n_rows, p->master + r.at, AXL_F32));
+    }
+    AXL_TRY(axl_hfdir_writer_flush(w));
+out:
+    return status;
+}
+
+static axl_status write_rows(const axl_model *m, const axl_hfdir_plan *plan, const char *dir)
+{
+    axl_status status = AXL_OK;
+    axl_comm *world = m->mesh->world;
     axl_hfdir_writer *w = NULL;
-    bool first = axl_comm_rank(comm) == 0;
+    bool first = axl_comm_rank(world) == 0;
 
     if (first)
         status = axl_hfdir_writer_open(dir, plan, true, &w);
-    AXL_TRY(axl_comm_agree(comm, status)); // the files must be there before the others open them
+    AXL_TRY(axl_comm_agree(world, status)); // the files must be there before the others open them
     if (!first)
         status = axl_hfdir_writer_open(dir, plan, false, &w);
-    AXL_TRY(axl_comm_agree(comm, status));
-    for (int i = 0; status == AXL_OK && i < axl_model_n_params(m); i++) {
-        const axl_param *p = axl_model_param(m, i);
-        status = axl_hfdir_write_rows(w, i, p->row0, p->n_rows, p->master, AXL_F32);
-    }
-    if (status == AXL_OK)
-        status = axl_hfdir_writer_flush(w);
-    AXL_TRY(axl_comm_agree(comm, status));
+    AXL_TRY(axl_comm_agree(world, status));
+    AXL_TRY(axl_comm_agree(world, write_tensors(m, w)));
     if (first)
         status = axl_hfdir_writer_publish(w);
-    AXL_TRY(axl_comm_agree(comm, status));
+    AXL_TRY(axl_comm_agree(world, status));
 out:
     axl_hfdir_writer_destroy(w);
     return status;
 }
 
-axl_status axl_model_save(const axl_model *m, axl_comm *comm, const axl_hfdir *source,
-                          const char *dir)
+axl_status axl_model_save(const axl_model *m, const axl_hfdir *source, const char *dir)
 {
     axl_status status = AXL_OK;
     axl_tensor_spec *specs = NULL;
     axl_hfdir_plan plan = {0};
-    int n = axl_model_n_params(m);
 
-    AXL_TRY(axl_calloc((size_t)n, sizeof *specs, "the list of tensors", &specs));
-    for (int i = 0; i < n; i++) {
-        const axl_param *p = axl_model_param(m, i);
-        specs[i] = spec_of(p, file_dtype(m, source, p));
-    }
-    AXL_TRY(axl_hfdir_plan_make(specs, n, AXL_HFDIR_SHARD_BYTES, source, &plan));
-    AXL_TRY(write_rows(m, comm, &plan, dir));
-    if (source != NULL && axl_comm_rank(comm) == 0)
+    AXL_TRY(axl_calloc((size_t)m->n_tensors, sizeof *specs, "the list of tensors", &specs));
+    for (int i = 0; i < m->n_tensors; i++)
+        specs[i] = spec_of(&m->tensors[i], file_dtype(m, source, m->tensors[i].key));
+    AXL_TRY(axl_hfdir_plan_make(specs, m->n_tensors, AXL_HFDIR_SHARD_BYTES, source, &plan));
+    AXL_TRY(write_rows(m, &plan, dir));
+    if (source != NULL && axl_comm_rank(m->mesh->world) == 0)
         status = axl_hfdir_copy_side_files(axl_hfdir_path(source), dir, NULL);
-    AXL_TRY(axl_comm_agree(comm, status));
+    AXL_TRY(axl_comm_agree(m->mesh->world, status));
 out:
     axl_hfdir_plan_fini(&plan);
     free(specs);

@@ -13,6 +13,7 @@ typedef enum axl_op {
     AXL_OP_ATTENTION,
     AXL_OP_ADD,
     AXL_OP_GLU,
+    AXL_OP_TP_ENTER,
     AXL_N_OPS
 } axl_op;
 
@@ -25,7 +26,8 @@ typedef struct axl_op_def {
     uint32_t needs_in, needs_out;   // which inputs and outputs backward reads: bits by position
     uint32_t needs_in_if_trainable; // further inputs it reads when w[0] is trainable
     uint32_t sets_only;             // inputs whose gradient it can set but not add to
-    bool cheap;                     // selective checkpointing re-runs it
+    bool in_place; // has no output: its backward changes the gradient of in[0] where it is
+    bool cheap;    // selective checkpointing re-runs it
     // Floating-point operations of forward for n tokens; attention counts sum of squares of document
     // lengths / 2 in `pairs`. Backward costs twice that. NULL: none (bandwidth only).
     double (*flops)(const axl_insn *i, double n, double pairs);
@@ -41,6 +43,7 @@ AXL_OP_ROW(rope)
 AXL_OP_ROW(attention)
 AXL_OP_ROW(add)
 AXL_OP_ROW(glu)
+AXL_OP_ROW(tp_enter)
 #undef AXL_OP_ROW
 
 #endif

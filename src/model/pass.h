@@ -9,7 +9,7 @@
 #include "src/model/work.h"
 
 // Embedding and decoder layers of the batch set on w; the head unit is prefetched at the end. A rank whose batch is
-// empty computes nothing but takes part in every gather. Collective on the sharder's comm.
+// empty computes nothing but takes part in every gather. Collective on the sharder's world.
 axl_status axl_pass_forward(axl_work *w, axl_sharder *s);
 
 // The head with the head unit acquired around it. train: leaves the unit acquired with gradients begun, for

@@ -214,7 +214,7 @@ static axl_status find_contributions(planner *x)
     for (int n = x->p->n_insns - 1; n >= 0; n--) {
         const axl_insn *i = &x->p->insns[n];
         for (int k = 0; k < AXL_MAX_IN; k++) {
-            if (i->in[k] < 0)
+            if (i->in[k] < 0 || axl_ops[i->op]->in_place)
                 continue;
             int16_t root = x->plan->grad_root[i->in[k]];
             x->plan->acc[n][k] = have[root];

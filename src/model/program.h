@@ -7,6 +7,7 @@
 #define AXL_MODEL_PROGRAM_H
 
 #include "kernels/kernels.h"
+#include "sharding/param.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,9 +21,6 @@
 
 typedef int16_t axl_slot; // index into the slots of a program; -1: none
 
-// Which part of a weight a tensor-parallel rank holds. Every weight says it at its declaration.
-typedef enum axl_tp { AXL_TP_NONE, AXL_TP_COL, AXL_TP_ROW, AXL_TP_PARTIAL } axl_tp;
-
 typedef struct axl_slot_info {
     const char *name; // borrowed from the program's text
     int64_t cols;     // elements per token
@@ -32,10 +30,12 @@ typedef struct axl_slot_info {
 
 typedef struct axl_weight {
     const char *name;   // key without the unit's prefix: "self_attn.q_proj.weight"
-    int64_t rows, cols; // vectors: [rows, 1]
+    int n_mats;         // above 1: a stack of experts, and the name has a %d; 0 counts as 1
+    int64_t rows, cols; // of one matrix, whole; vectors: [rows, 1]
     int n_dims;         // as on disk
     axl_tp tp;
-    bool decay; // weight decay applies
+    int tp_parts; // most parts that tp may cut its rows into; 0: any
+    bool decay;   // weight decay applies
 } axl_weight;
 
 // The argument of an instruction; which member counts follows from the op.
@@ -46,7 +46,8 @@ typedef union axl_op_arg {
         int64_t cols; // of one normalised row; the slot holds cols_of_slot / cols rows a token
     } norm;
     struct {
-        int64_t in, out;
+        int64_t in, out; // of this rank's part
+        bool partial;    // the product is a part of a sum over tp
     } linear;
     struct {
         int rope; // index of the rotation tables
@@ -62,6 +63,7 @@ typedef union axl_op_arg {
     } glu;
     struct {
         float scale;
+        bool partial; // words of other tp ranks come out as zeros, and are summed
     } embed;
 } axl_op_arg;
 

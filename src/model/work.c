@@ -179,6 +179,7 @@ axl_status axl_work_init(axl_work *w, axl_model *m, axl_device *device, const ax
             w->saved[u] = w->scratch + (w->plans[m->units[u].program].forward_bytes -
                                         w->plans[m->units[u].program].saved_bytes);
     w->run.device = device;
+    w->run.mesh = m->mesh;
     w->run.dtype = o->dtype;
     w->run.stat = stat_dtype(o);
 out:

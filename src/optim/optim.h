@@ -24,7 +24,7 @@ typedef struct axl_optimizer {
 const axl_optimizer *axl_optimizer_find(const char *name);
 
 // sqrt of the sum of squares of every gradient over all ranks, in f64; each element counts once. Collective on
-// the sharder's comm.
+// the sharder's world.
 axl_status axl_grad_norm(const axl_sharder *s, double *out);
 
 // min(1, max_norm / (norm + 1e-6)); 1 when max_norm is 0.

@@ -61,22 +61,24 @@ int64_t axl_rss_bytes(void)
     return total;
 }
 
-// "comm_bytes": {"world.all_gather": n, ...} of this step.
+// "comm_bytes": {"dense.all_gather": n, ...} of this step: bytes that rank 0 sent.
 static axl_status put_comm_bytes(const axl_trainer *t, axl_str *line)
 {
     axl_status status = AXL_OK;
     axl_comm_counter counters[AXL_COMM_N_OPS];
     bool first = true;
 
-    axl_comm_counters_read(t->env.world, counters);
     AXL_TRY(axl_str_puts(line, ", \"comm_bytes\": {"));
-    for (int op = 0; op < AXL_COMM_N_OPS; op++) {
-        if (counters[op].sent_bytes == 0)
-            continue;
-        AXL_TRY(axl_str_printf(line, "%s\"%s.%s\": %lld", first ? "" : ", ",
-                               axl_comm_name(t->env.world), axl_comm_op_name((axl_comm_op)op),
-                               (long long)counters[op].sent_bytes));
-        first = false;
+    for (int c = 0; c < t->mesh->n_comms; c++) {
+        axl_comm_counters_read(t->mesh->comms[c], counters);
+        for (int op = 0; op < AXL_COMM_N_OPS; op++) {
+            if (counters[op].sent_bytes == 0)
+                continue;
+            AXL_TRY(axl_str_printf(
+                line, "%s\"%s.%s\": %lld", first ? "" : ", ", axl_comm_name(t->mesh->comms[c]),
+                axl_comm_op_name((axl_comm_op)op), (long long)counters[op].sent_bytes));
+            first = false;
+        }
     }
     AXL_TRY(axl_str_puts(line, "}"));
 out:
@@ -184,10 +186,7 @@ static double mib(size_t bytes)
 
 static size_t planned_bytes(const axl_trainer *t)
 {
-    const axl_sharder_bytes *s = &t->sharder.bytes;
-
-    return s->master + s->grads + s->moments + s->gathered + s->grad_buffers +
-           axl_work_total(&t->work.bytes);
+    return axl_sharder_total(&t->sharder.bytes) + axl_work_total(&t->work.bytes);
 }
 
 void axl_metrics_plan(const axl_trainer *t)

@@ -29,22 +29,23 @@ static int n_groups(const axl_trainer *t)
 static axl_status list_tensors(const axl_trainer *t, axl_ckpt_tensor **out, int64_t *n)
 {
     axl_status status = AXL_OK;
-    int n_params = axl_model_n_params(t->model);
+    const axl_model *m = t->model;
     axl_ckpt_tensor *list = NULL;
 
     *n = 0;
-    AXL_TRY(axl_calloc((size_t)(3 * n_params), sizeof *list, "the list of tensors", &list));
+    AXL_TRY(axl_calloc((size_t)(3 * m->n_tensors), sizeof *list, "the list of tensors", &list));
     for (int g = 0; g < n_groups(t); g++) {
-        for (int i = 0; i < n_params; i++) {
-            const axl_param *p = axl_model_param(t->model, i);
+        for (int i = 0; i < m->n_tensors; i++) {
+            const axl_param *p = m->tensors[i].param;
+            const axl_param_rect r = axl_param_rect_of(p, m->tensors[i].mat);
             list[(*n)++] = (axl_ckpt_tensor){.group = groups[g],
-                                             .name = p->key,
+                                             .name = m->tensors[i].key,
                                              .dtype = AXL_F32,
                                              .n_dims = p->n_dims,
-                                             .dims = {p->rows, p->cols},
-                                             .row0 = p->row0,
-                                             .n_rows = p->n_rows,
-                                             .data = group_data(p, g)};
+                                             .dims = {p->file_rows, p->file_cols},
+                                             .row0 = r.row0,
+                                             .n_rows = p->owner ? r.n_rows : 0,
+                                             .data = group_data(p, g) + r.at};
         }
     }
     *out = list;
@@ -170,18 +171,21 @@ out:
     return status;
 }
 
-static axl_status restore_param(axl_ckpt *k, const axl_param *p, int group)
+static axl_status restore_tensor(axl_ckpt *k, const axl_model_tensor *t, int group)
 {
     axl_status status = AXL_OK;
-    const axl_ckpt_entry *e = axl_ckpt_find(k, groups[group], p->key);
+    const axl_param *p = t->param;
+    const axl_param_rect r = axl_param_rect_of(p, t->mat);
+    const axl_ckpt_entry *e = axl_ckpt_find(k, groups[group], t->key);
     const char *path = axl_ckpt_path(k);
 
-    AXL_REQUIRE(e != NULL, AXL_E_INPUT, "%s lacks %s of %s%s", path, groups[group], p->key,
+    AXL_REQUIRE(e != NULL, AXL_E_INPUT, "%s lacks %s of %s%s", path, groups[group], t->key,
                 group > 0 ? "; it was saved with save_only_model and cannot be resumed" : "");
-    AXL_REQUIRE(e->dims[0] == p->rows && (p->n_dims == 1 || e->dims[1] == p->cols) &&
+    AXL_REQUIRE(e->dims[0] == p->file_rows && (p->n_dims == 1 || e->dims[1] == p->file_cols) &&
                     e->dtype == AXL_F32,
-                AXL_E_INPUT, "%s: %s has another shape than the model", path, p->key);
-    AXL_TRY(axl_ckpt_read_rows(k, groups[group], p->key, p->row0, p->n_rows, group_data(p, group)));
+                AXL_E_INPUT, "%s: %s has another shape than the model", path, t->key);
+    AXL_TRY(axl_ckpt_read_rows(k, groups[group], t->key, r.row0, r.n_rows,
+                               group_data(p, group) + r.at));
 out:
     return status;
 }
@@ -193,8 +197,8 @@ static axl_status restore(axl_trainer *t, const char *path)
 
     AXL_TRY(axl_ckpt_open(path, &k));
     for (int g = 0; g < 1 + t->optimizer->n_moments; g++)
-        for (int i = 0; i < axl_model_n_params(t->model); i++)
-            AXL_TRY(restore_param(k, axl_model_param(t->model, i), g));
+        for (int i = 0; i < t->model->n_tensors; i++)
+            AXL_TRY(restore_tensor(k, &t->model->tensors[i], g));
     AXL_TRY(restore_meta(t, k));
 out:
     axl_ckpt_close(k);

@@ -5,12 +5,14 @@
 #include "src/base/log.h"
 
 // Forward, loss and backward of one micro-batch. *loss gets its part of the step's mean.
-static axl_status micro_step(axl_trainer *t, const axl_batch *batch, double weight, double *loss)
+static axl_status micro_step(axl_trainer *t, const axl_batch *batch, double weight, bool last,
+                             double *loss)
 {
     axl_status status = AXL_OK;
     axl_work *w = &t->work;
 
     AXL_TRY(axl_work_set_batch(w, batch));
+    axl_sharder_begin_micro(&t->sharder, last);
     axl_loss_in in = {.batch = batch,
                       .position = w->host_scored,
                       .n = w->n_scored,
@@ -29,6 +31,7 @@ static axl_status micro_step(axl_trainer *t, const axl_batch *batch, double weig
     }
     *loss += t->method->loss(&in);
     AXL_TRY(axl_pass_backward(w, &t->sharder));
+    AXL_TRY(axl_sharder_end_micro(&t->sharder));
 out:
     return status;
 }
@@ -50,18 +53,6 @@ out:
     return status;
 }
 
-// Seconds that this rank waited for communication in this step.
-static double exposed_seconds(const axl_trainer *t)
-{
-    axl_comm_counter counters[AXL_COMM_N_OPS];
-    double total = 0.0;
-
-    axl_comm_counters_read(t->env.world, counters);
-    for (int op = 0; op < AXL_COMM_N_OPS; op++)
-        total += counters[op].exposed_seconds;
-    return total;
-}
-
 axl_status axl_train_step(axl_trainer *t, axl_step_report *report)
 {
     axl_status status = AXL_OK;
@@ -70,12 +61,12 @@ axl_status axl_train_step(axl_trainer *t, axl_step_report *report)
     double start = axl_now();
     double sums[3] = {0.0}; // loss, tokens, trained tokens
 
-    axl_comm_counters_reset(t->env.world);
+    axl_mesh_counters_reset(t->mesh);
     AXL_TRY(axl_loader_begin_step(t->loader, &info));
     axl_sharder_begin_step(&t->sharder);
     for (int64_t m = 0; m < info.n_micro; m++) {
         AXL_TRY(axl_loader_next(t->loader, &batch));
-        AXL_TRY(micro_step(t, batch, info.weight, &sums[0]));
+        AXL_TRY(micro_step(t, batch, info.weight, m + 1 == info.n_micro, &sums[0]));
         sums[1] += batch->n_tokens;
         sums[2] += (double)t->work.n_scored;
     }
@@ -93,7 +84,7 @@ axl_status axl_train_step(axl_trainer *t, axl_step_report *report)
     if (info.weight > 0.0)
         AXL_TRY(update(t, report->grad_norm));
     report->lr = t->hyper.lr;
-    double largest[2] = {exposed_seconds(t), (double)axl_rss_bytes()};
+    double largest[2] = {axl_mesh_exposed_seconds(t->mesh), (double)axl_rss_bytes()};
     AXL_TRY(axl_comm_all_reduce_f64(t->env.world, largest, 2, AXL_REDUCE_MAX));
     report->exposed = largest[0];
     report->rss_bytes = (int64_t)largest[1];

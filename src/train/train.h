@@ -40,6 +40,7 @@ typedef struct axl_step_report {
 
 typedef struct axl_trainer {
     axl_train_env env;
+    axl_mesh *mesh;
     axl_hfdir *source;   // the base model
     axl_data_setup data; // tokenizer, prepared sets, sample lists
     axl_model *model;

@@ -34,8 +34,8 @@ static axl_status open_model(axl_trainer *t, bool train)
 
     AXL_TRY(axl_hfdir_open(t->data.model_dir, &t->source));
     AXL_TRY(axl_arch_read(t->data.model_dir, &arch));
-    AXL_TRY(axl_model_create(&arch, t->env.world, &t->model));
-    AXL_TRY(axl_sharder_init(&t->sharder, t->env.device, t->env.world, t->model->units,
+    AXL_TRY(axl_model_create(&arch, t->mesh, &t->model));
+    AXL_TRY(axl_sharder_init(&t->sharder, t->env.device, t->mesh, t->model->units,
                              t->model->n_units, &so));
     AXL_TRY(axl_model_load(t->model, t->source));
 out:
@@ -152,6 +152,8 @@ static axl_status build(axl_trainer *t, bool train)
     t->best_eval = INFINITY;
     if (train)
         AXL_TRY(axl_comm_agree(world, check_output_dir(t)));
+    AXL_TRY(axl_mesh_create(world, (const int[AXL_N_AXES]){1, axl_comm_size(world), 1, 1, 1},
+                            &t->mesh));
     AXL_TRY(axl_data_setup_make(c, world, &t->data));
     if (train)
         AXL_TRY(axl_comm_agree(world, axl_data_setup_loader(&t->data, c, world, &t->loader)));
@@ -213,6 +215,7 @@ void axl_trainer_destroy(axl_trainer *t)
     axl_loader_destroy(t->loader);
     axl_sharder_fini(&t->sharder);
     axl_model_destroy(t->model);
+    axl_mesh_destroy(t->mesh);
     axl_data_setup_fini(&t->data);
     axl_hfdir_close(t->source);
     axl_log_close();
@@ -300,7 +303,7 @@ axl_status axl_trainer_run(axl_trainer *t)
         AXL_TRY(after_step(t, &r));
     }
     t->agreed = true; // saving agrees on its result
-    AXL_TRY(axl_model_save(t->model, t->env.world, t->source, t->env.config->output_dir));
+    AXL_TRY(axl_model_save(t->model, t->source, t->env.config->output_dir));
     AXL_TRY(axl_comm_agree(t->env.world, axl_write_card(t)));
     AXL_TRY(axl_metrics_memory(t));
     axl_info("wrote the model to %s", t->env.config->output_dir);

@@ -17,6 +17,7 @@ enum { CAPACITY = 512 };
 
 typedef struct fixture {
     axl_comm *comm;
+    axl_mesh *mesh;
     axl_json *want;
     axl_str dir;
     axl_device *device;
@@ -61,8 +62,9 @@ static int open_model(void **state)
     CHECK_OK(axl_device_create(&d, &f.device));
     CHECK_OK(axl_hfdir_open(f.dir.data, &f.hf));
     CHECK_OK(axl_arch_read(f.dir.data, &arch));
-    CHECK_OK(axl_model_create(&arch, f.comm, &f.model));
-    CHECK_OK(axl_sharder_init(&f.sharder, f.device, f.comm, f.model->units, f.model->n_units, &so));
+    CHECK_OK(axl_mesh_create(f.comm, (const int[AXL_N_AXES]){1, 1, 1, 1, 1}, &f.mesh));
+    CHECK_OK(axl_model_create(&arch, f.mesh, &f.model));
+    CHECK_OK(axl_sharder_init(&f.sharder, f.device, f.mesh, f.model->units, f.model->n_units, &so));
     CHECK_OK(axl_model_load(f.model, f.hf));
     axl_str_fini(&path);
     return 0;
@@ -76,6 +78,7 @@ static int close_model(void **state)
         return 0;
     axl_sharder_fini(&f->sharder);
     axl_model_destroy(f->model);
+    axl_mesh_destroy(f->mesh);
     axl_hfdir_close(f->hf);
     axl_device_destroy(f->device);
     axl_tokenizer_destroy(f->tokenizer);

@@ -18,7 +18,7 @@ static const void *array(const trial *t, const char *name, int64_t *n)
 static axl_batch deal(trial *t, int micro_step)
 {
     int64_t n_docs;
-    int ranks = axl_comm_size(t->comm);
+    int ranks = axl_mesh_n_batches(t->mesh);
     const int32_t *ids = array(t, "input_ids", NULL);
     const int32_t *labels = array(t, "labels", NULL);
     const int32_t *cu = array(t, "cu_seqlens", &n_docs);
@@ -29,7 +29,8 @@ static axl_batch deal(trial *t, int micro_step)
 
     t->cu[0] = 0;
     for (int64_t d = 0; d + 1 < n_docs; d++) {
-        if (d % (ranks * t->options.micro_steps) != micro_step * ranks + axl_comm_rank(t->comm))
+        if (d % (ranks * t->options.micro_steps) !=
+            micro_step * ranks + axl_mesh_batch_rank(t->mesh))
             continue;
         int32_t n = cu[d + 1] - cu[d];
         for (int32_t i = 0; i < n; i++) {
@@ -51,8 +52,12 @@ void trial_begin(trial *t, const char *name, axl_comm *comm, const trial_options
     int64_t n_tokens;
     int64_t n_docs;
     const axl_device_options d = {.backend = o->backend, .n_threads = 1};
-    const axl_sharder_options so = {
-        .dtype = AXL_F32, .train = true, .reshard_after_forward = o->reshard};
+    const axl_sharder_options so = {.dtype = AXL_F32,
+                                    .train = true,
+                                    .reshard_after_forward = o->reshard,
+                                    .reduce_bf16 = o->reduce_bf16,
+                                    .invariant = o->invariant};
+    const int whole[AXL_N_AXES] = {1, axl_comm_size(comm), 1, 1, 1};
 
     *t = (trial){.options = *o, .comm = comm};
     if (t->options.micro_steps == 0)
@@ -65,9 +70,10 @@ void trial_begin(trial *t, const char *name, axl_comm *comm, const trial_options
     CHECK_OK(axl_device_create(&d, &t->device));
     CHECK_OK(axl_hfdir_open(t->dir, &t->hf));
     CHECK_OK(axl_arch_read(t->dir, &arch));
-    CHECK_OK(axl_model_create(&arch, t->comm, &t->model));
+    CHECK_OK(axl_mesh_create(comm, o->mesh[0] > 0 ? o->mesh : whole, &t->mesh));
+    CHECK_OK(axl_model_create(&arch, t->mesh, &t->model));
     CHECK_OK(
-        axl_sharder_init(&t->sharder, t->device, t->comm, t->model->units, t->model->n_units, &so));
+        axl_sharder_init(&t->sharder, t->device, t->mesh, t->model->units, t->model->n_units, &so));
     CHECK_OK(axl_model_load(t->model, t->hf));
     const int32_t *labels = array(t, "labels", &n_tokens);
     for (int64_t i = 0; i < n_tokens; i++)
@@ -90,6 +96,7 @@ void trial_end(trial *t)
     axl_work_fini(&t->work);
     axl_sharder_fini(&t->sharder);
     axl_model_destroy(t->model);
+    axl_mesh_destroy(t->mesh);
     axl_hfdir_close(t->hf);
     axl_device_destroy(t->device);
     axl_safetensors_close(t->golden);
@@ -108,6 +115,7 @@ static double micro_step(trial *t, int index)
     double loss = 0.0;
 
     CHECK_OK(axl_work_set_batch(&t->work, &batch));
+    axl_sharder_begin_micro(&t->sharder, index + 1 == t->options.micro_steps);
     for (int64_t i = 0; i < t->work.n_scored; i++)
         grad[i] = -1.0 / (double)t->n_trained;
     CHECK_OK(axl_pass_forward(&t->work, &t->sharder));
@@ -116,6 +124,7 @@ static double micro_step(trial *t, int index)
     for (int64_t i = 0; i < t->work.n_scored; i++)
         loss -= logp[i] / (double)t->n_trained;
     CHECK_OK(axl_pass_backward(&t->work, &t->sharder));
+    CHECK_OK(axl_sharder_end_micro(&t->sharder));
     free(grad);
     free(logp);
     return loss;
@@ -129,7 +138,7 @@ double trial_run(trial *t)
     for (int i = 0; i < t->options.micro_steps; i++)
         loss += micro_step(t, i);
     CHECK_OK(axl_sharder_finish(&t->sharder));
-    CHECK_OK(axl_comm_all_reduce_f64(t->comm, &loss, 1, AXL_REDUCE_SUM));
+    CHECK_OK(axl_comm_all_reduce_f64(t->mesh->loss, &loss, 1, AXL_REDUCE_SUM));
     return loss;
 }
 
@@ -144,18 +153,20 @@ static double relative_difference(const trial *t, double diff, double norm, doub
 
 void trial_check_gradients(const trial *t)
 {
-    for (int i = 0; i < axl_model_n_params(t->model); i++) {
-        const axl_param *p = axl_model_param(t->model, i);
+    for (int i = 0; i < t->model->n_tensors; i++) {
+        const axl_param *p = t->model->tensors[i].param;
+        const axl_param_rect r = axl_param_rect_of(p, t->model->tensors[i].mat);
         char name[300];
         int64_t n;
-        (void)snprintf(name, sizeof name, "grad/%s", p->key);
-        const float *want = (const float *)array(t, name, &n) + p->row0 * p->cols;
+        (void)snprintf(name, sizeof name, "grad/%s", t->model->tensors[i].key);
+        const float *want = array(t, name, &n);
         double diff = 0.0;
         double norm = 0.0;
-        assert_int_equal(n, p->rows * p->cols);
-        for (int64_t k = 0; k < p->n_rows * p->cols; k++) {
-            diff += pow((double)p->grad_shard[k] - (double)want[k], 2.0);
-            norm += pow((double)want[k], 2.0);
+        assert_int_equal(n, p->file_rows * p->file_cols);
+        for (int64_t k = 0; k < r.n_rows * r.n_cols; k++) { // replicas too: all must be right
+            double x = (double)want[(r.row0 + k / r.n_cols) * p->file_cols + r.col0 + k % r.n_cols];
+            diff += pow((double)p->grad_shard[r.at + k] - x, 2.0);
+            norm += pow(x, 2.0);
         }
         // a key bias has no gradient in exact arithmetic; the floor keeps its noise out of the ratio
         double off = relative_difference(t, diff, norm, 1e-3);
@@ -166,21 +177,22 @@ void trial_check_gradients(const trial *t)
 
 void trial_check_params(const trial *t, const char *what)
 {
-    for (int i = 0; i < axl_model_n_params(t->model); i++) {
-        const axl_param *p = axl_model_param(t->model, i);
+    for (int i = 0; i < t->model->n_tensors; i++) {
+        const axl_param *p = t->model->tensors[i].param;
+        const axl_param_rect r = axl_param_rect_of(p, t->model->tensors[i].mat);
         char name[300];
         int64_t n;
-        int64_t count = p->rows * p->cols;
-        int64_t first = p->row0 * p->cols;
+        int64_t count = p->file_rows * p->file_cols;
         double diff = 0.0;
         double norm = 0.0;
-        (void)snprintf(name, sizeof name, "%s/%s", what, p->key);
+        (void)snprintf(name, sizeof name, "%s/%s", what, t->model->tensors[i].key);
         const float *want = array(t, name, &n);
         for (int64_t k = 0; k < n; k++) { // the reference keeps n of count elements
-            int64_t at = k * count / n - first;
-            if (at < 0 || at >= p->n_rows * p->cols)
+            int64_t row = k * count / n / p->file_cols - r.row0;
+            int64_t col = k * count / n % p->file_cols - r.col0;
+            if (row < 0 || row >= r.n_rows || col < 0 || col >= r.n_cols)
                 continue;
-            diff += pow((double)p->master[at] - (double)want[k], 2.0);
+            diff += pow((double)p->master[r.at + row * r.n_cols + col] - (double)want[k], 2.0);
             norm += pow((double)want[k], 2.0);
         }
         double off = relative_difference(t, diff, norm, 0.0);

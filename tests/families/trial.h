@@ -12,13 +12,17 @@ typedef struct trial_options {
     const char *backend; // of axl_device_options
     axl_checkpointing mode;
     bool reshard;
-    int micro_steps; // documents are dealt over ranks and micro-steps
+    int micro_steps; // documents are dealt over the ranks with data of their own and micro-steps
+    int mesh[AXL_N_AXES]; // zeros: all ranks along dp_shard
+    bool reduce_bf16;
+    int64_t invariant;
 } trial_options;
 
 typedef struct trial {
     char dir[512];
     trial_options options;
     axl_comm *comm; // borrowed
+    axl_mesh *mesh;
     axl_device *device;
     axl_hfdir *hf;
     axl_model *model;

@@ -134,7 +134,7 @@ static void gradients_of_random_sums_equal_differences(void **state)
 // What a program does with its input x; the sums are named, all widths are 2.
 static axl_slot line(axl_builder *b, axl_slot x, const char *name)
 {
-    return axl_b_linear(b, x, name, 2, false, AXL_TP_NONE);
+    return axl_b_linear(b, x, name, &(axl_linear_spec){.out = 2});
 }
 
 static axl_slot residual(axl_builder *b, axl_slot x)
@@ -204,7 +204,7 @@ static void sums_share_memory_where_that_is_right(void **state)
         bool all[AXL_MAX_WEIGHTS];
         int n_shared = 0;
         memset(all, true, sizeof all);
-        axl_builder_begin(&b, &t.program, cases[c].name, 2);
+        axl_builder_begin(&b, &t.program, cases[c].name, 2, 1);
         CHECK_OK(axl_builder_finish(&b, cases[c].make(&b, axl_b_input(&b))));
         CHECK_OK(
             axl_unit_plan_make(&t.program, all, AXL_CHECKPOINT_NONE, 4, AXL_F64, AXL_F64, &plan));
@@ -236,32 +236,32 @@ static void programs_that_cannot_be_run_are_refused(void **state)
 
     (void)state;
     memset(all, true, sizeof all);
-    axl_builder_begin(&b, &p, "unread", 2);
+    axl_builder_begin(&b, &p, "unread", 2, 1);
     (void)line(&b, axl_b_input(&b), "f");
     CHECK_FAILS(axl_builder_finish(&b, line(&b, axl_b_input(&b), "g")), AXL_E_BUG, "nothing reads");
 
-    axl_builder_begin(&b, &p, "widths", 2);
-    axl_slot f = axl_b_linear(&b, axl_b_input(&b), "f", 3, false, AXL_TP_NONE);
+    axl_builder_begin(&b, &p, "widths", 2, 1);
+    axl_slot f = axl_b_linear(&b, axl_b_input(&b), "f", &(axl_linear_spec){.out = 3});
     CHECK_FAILS(axl_builder_finish(&b, axl_b_add(&b, axl_b_input(&b), f, "sum")), AXL_E_BUG,
                 "different width");
 
-    axl_builder_begin(&b, &p, "norm", 3);
-    CHECK_FAILS(axl_builder_finish(&b, axl_b_norm(&b, axl_b_input(&b), "n", &norm, 2)), AXL_E_BUG,
-                "does not divide");
+    axl_builder_begin(&b, &p, "norm", 3, 1);
+    CHECK_FAILS(axl_builder_finish(&b, axl_b_norm(&b, axl_b_input(&b), "n", &norm, 2, AXL_TP_NONE)),
+                AXL_E_BUG, "does not divide");
 
-    axl_builder_begin(&b, &p, "long", 2);
+    axl_builder_begin(&b, &p, "long", 2, 1);
     axl_slot x = axl_b_input(&b);
     for (int i = 0; i <= AXL_MAX_INSNS; i++)
         x = line(&b, x, "f");
     CHECK_FAILS(axl_builder_finish(&b, x), AXL_E_BUG, "too many");
 
-    axl_builder_begin(&b, &p, "reads its output", 2);
+    axl_builder_begin(&b, &p, "reads its output", 2, 1);
     x = line(&b, axl_b_input(&b), "f");
     CHECK_OK(axl_builder_finish(&b, axl_b_attention(&b, x, x, x, &arch, 0)));
     CHECK_FAILS(axl_unit_plan_make(&p, all, AXL_CHECKPOINT_NONE, 4, AXL_F64, AXL_F64, &plan),
                 AXL_E_BUG, "its own output");
 
-    axl_builder_begin(&b, &p, "adds", 2);
+    axl_builder_begin(&b, &p, "adds", 2, 1);
     x = line(&b, axl_b_input(&b), "f");
     axl_slot h = axl_b_glu(&b, x, line(&b, axl_b_input(&b), "g"), AXL_ACT_SILU);
     CHECK_OK(axl_builder_finish(&b, axl_b_add(&b, line(&b, x, "i"), line(&b, h, "j"), "sum")));

@@ -61,7 +61,7 @@ static axl_slot pick_of_width(trial_program *t, pool *p, int64_t cols)
         }
     }
     (void)snprintf(name, sizeof name, "fit%d", p->n_names++);
-    return axl_b_linear(&p->b, pick(t, p), name, cols, false, AXL_TP_NONE);
+    return axl_b_linear(&p->b, pick(t, p), name, &(axl_linear_spec){.out = cols});
 }
 
 static axl_slot projection(trial_program *t, pool *p, int64_t cols)
@@ -69,7 +69,8 @@ static axl_slot projection(trial_program *t, pool *p, int64_t cols)
     char name[32];
 
     (void)snprintf(name, sizeof name, "linear%d", p->n_names++);
-    return axl_b_linear(&p->b, pick(t, p), name, cols, trial_int(t, 0, 1) == 1, AXL_TP_NONE);
+    const axl_linear_spec spec = {.out = cols, .bias = trial_int(t, 0, 1) == 1};
+    return axl_b_linear(&p->b, pick(t, p), name, &spec);
 }
 
 static axl_slot normalised(trial_program *t, pool *p, axl_slot x, int64_t cols)
@@ -79,7 +80,7 @@ static axl_slot normalised(trial_program *t, pool *p, axl_slot x, int64_t cols)
                            .eps = 0.125f};
 
     (void)snprintf(name, sizeof name, "norm%d", p->n_names++);
-    return axl_b_norm(&p->b, x, name, &norm, cols);
+    return axl_b_norm(&p->b, x, name, &norm, cols, AXL_TP_NONE);
 }
 
 static axl_slot attention(trial_program *t, pool *p)
@@ -144,7 +145,7 @@ static axl_slot gather_rest(trial_program *t, pool *p, int64_t width)
         axl_slot s = p->slots[order[i]];
         if (axl_b_cols(&p->b, s) != width || s == t->program.in) {
             (void)snprintf(name, sizeof name, "rest%d", p->n_names++);
-            s = axl_b_linear(&p->b, s, name, width, false, AXL_TP_NONE);
+            s = axl_b_linear(&p->b, s, name, &(axl_linear_spec){.out = width});
         }
         if (result < 0)
             result = s;
@@ -153,7 +154,7 @@ static axl_slot gather_rest(trial_program *t, pool *p, int64_t width)
                                              : axl_b_add(&p->b, s, result, "rest_sum");
     }
     // the result's own backward must not read it
-    return axl_b_linear(&p->b, result, "last", width, false, AXL_TP_NONE);
+    return axl_b_linear(&p->b, result, "last", &(axl_linear_spec){.out = width});
 }
 
 void trial_random_program(trial_program *t, axl_device *device, uint64_t seed)
@@ -170,7 +171,7 @@ void trial_random_program(trial_program *t, axl_device *device, uint64_t seed)
         (axl_rope){.rotary_dim = trial_int(t, 0, 1) == 1 ? 4 : 2,
                    .theta = 100.0,
                    .pairing = trial_int(t, 0, 1) == 1 ? AXL_ROPE_HALF : AXL_ROPE_PAIRS};
-    axl_builder_begin(&p.b, &t->program, "random", width);
+    axl_builder_begin(&p.b, &t->program, "random", width, 1);
     (void)put(&p, axl_b_input(&p.b));
     for (int64_t i = 0; i < n; i++)
         (void)put(&p, any_op(t, &p, width));
@@ -185,7 +186,7 @@ void trial_random_sums(trial_program *t, axl_device *device, uint64_t seed)
     *t = (trial_program){.seed = seed};
     int64_t n = trial_int(t, 3, 9);
     t->arch = (axl_arch){.n_heads = 1, .n_kv_heads = 1, .head_dim = 2, .n_ropes = 0};
-    axl_builder_begin(&p.b, &t->program, "sums", 2);
+    axl_builder_begin(&p.b, &t->program, "sums", 2, 1);
     (void)put(&p, axl_b_input(&p.b));
     for (int64_t i = 0; i < n; i++) {
         if (trial_int(t, 0, 1) == 1)

@@ -1,19 +1,26 @@
-// Token ids to rows of the embedding matrix; backward adds rows in the order of tokens.
+// Token ids to rows of the embedding matrix; backward adds rows in the order of tokens. A tp rank holds some of
+// the words: the others' come out as zeros, and the ranks' results are summed.
 #include "src/model/ops.h"
 
 static axl_status forward(axl_exec *x, const axl_insn *i)
 {
+    axl_status status = AXL_OK;
     const axl_param *p = x->w[i->w[0]];
     const axl_embed_args a = {.ids = x->run->ids,
                               .n_tokens = x->run->n_tokens,
                               .cols = p->cols,
+                              .row0 = p->row_base,
                               .n_rows = p->rows,
                               .table = p->full,
                               .scale = i->arg.embed.scale,
                               .dtype = x->run->dtype,
                               .out = x->slot[i->out[0]]};
 
-    return x->run->device->kernels->embed_fwd(x->run->device->compute, &a);
+    AXL_TRY(x->run->device->kernels->embed_fwd(x->run->device->compute, &a));
+    if (i->arg.embed.partial)
+        AXL_TRY(axl_exec_tp_sum(x, x->slot[i->out[0]], p->cols));
+out:
+    return status;
 }
 
 static axl_status backward(axl_exec *x, const axl_insn *i, const bool acc[AXL_MAX_IN])
@@ -33,6 +40,7 @@ static axl_status backward(axl_exec *x, const axl_insn *i, const bool acc[AXL_MA
     const axl_embed_bwd_args a = {.ids = x->run->ids,
                                   .n_tokens = x->run->n_tokens,
                                   .cols = p->cols,
+                                  .row0 = p->row_base,
                                   .n_rows = p->rows,
                                   .dout = x->grad[i->out[0]],
                                   .scale = i->arg.embed.scale,

@@ -1,12 +1,16 @@
-// y = x W^T + b. Backward: dx = dy W, dW = dy^T x in f32, db = column sums.
+// y = x W^T + b. Backward: dx = dy W, dW = dy^T x in f32, db = column sums. When x holds this tp rank's part of the
+// inputs, y is a part of a sum; the bias goes in once.
 #include "src/model/ops.h"
 
 static axl_status forward(axl_exec *x, const axl_insn *i)
 {
+    axl_status status = AXL_OK;
+    const bool partial = i->arg.linear.partial;
+    const bool first = !partial || x->run->mesh->coord[AXL_TP] == 0;
     int64_t in = i->arg.linear.in;
-    int64_t out = i->arg.linear.out;
+    int64_t n_out = i->arg.linear.out;
     const axl_gemm_args a = {.m = x->run->n_tokens,
-                             .n = out,
+                             .n = n_out,
                              .k = in,
                              .a = x->slot[i->in[0]],
                              .lda = in,
@@ -14,13 +18,17 @@ static axl_status forward(axl_exec *x, const axl_insn *i)
                              .ldb = in,
                              .trans_b = true,
                              .c = x->slot[i->out[0]],
-                             .ldc = out,
+                             .ldc = n_out,
                              .alpha = 1.0f,
                              .dtype = x->run->dtype,
                              .dtype_c = x->run->dtype,
-                             .bias = axl_exec_weight(x, i, 1)};
+                             .bias = first ? axl_exec_weight(x, i, 1) : NULL};
 
-    return x->run->device->kernels->gemm(x->run->device->compute, &a);
+    AXL_TRY(x->run->device->kernels->gemm(x->run->device->compute, &a));
+    if (partial)
+        AXL_TRY(axl_exec_tp_sum(x, x->slot[i->out[0]], n_out));
+out:
+    return status;
 }
 
 static axl_status backward(axl_exec *x, const axl_insn *i, const bool acc[AXL_MAX_IN])

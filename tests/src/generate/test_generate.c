@@ -15,6 +15,7 @@ static axl_comm *world;
 typedef struct fixture {
     axl_device *device;
     axl_hfdir *hf;
+    axl_mesh *mesh;
     axl_model *model;
     axl_sharder sharder;
     axl_generator g;
@@ -37,9 +38,10 @@ static void begin(fixture *f, const char *name, const char *backend)
     CHECK_OK(axl_device_create(&d, &f->device));
     CHECK_OK(axl_hfdir_open(path, &f->hf));
     CHECK_OK(axl_arch_read(path, &arch));
-    CHECK_OK(axl_model_create(&arch, world, &f->model));
+    CHECK_OK(axl_mesh_create(world, (const int[AXL_N_AXES]){1, 1, 1, 1, 1}, &f->mesh));
+    CHECK_OK(axl_model_create(&arch, f->mesh, &f->model));
     CHECK_OK(
-        axl_sharder_init(&f->sharder, f->device, world, f->model->units, f->model->n_units, &so));
+        axl_sharder_init(&f->sharder, f->device, f->mesh, f->model->units, f->model->n_units, &so));
     CHECK_OK(axl_model_load(f->model, f->hf));
     CHECK_OK(axl_generator_init(&f->g, f->model, &f->sharder, f->device, AXL_F32, CAPACITY));
 }
@@ -49,6 +51,7 @@ static void end(fixture *f)
     axl_generator_fini(&f->g);
     axl_sharder_fini(&f->sharder);
     axl_model_destroy(f->model);
+    axl_mesh_destroy(f->mesh);
     axl_hfdir_close(f->hf);
     axl_device_destroy(f->device);
     axl_safetensors_close(f->golden);

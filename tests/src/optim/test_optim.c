@@ -82,6 +82,7 @@ typedef struct bench {
     axl_param params[3];
     axl_param *uses[3];
     axl_unit unit;
+    axl_mesh *mesh;
     axl_sharder sharder;
 } bench;
 
@@ -92,31 +93,37 @@ static void bench_begin(bench *b, const char *backend)
     const axl_device_options d = {.backend = backend, .n_threads = 1};
     const axl_sharder_options o = {.dtype = AXL_F32, .train = true, .reshard_after_forward = true};
 
-    *b = (bench){.params = {{.rows = 2, .cols = 3, .n_dims = 2, .trainable = true, .decay = true},
-                            {.rows = 5, .cols = 1, .n_dims = 1, .trainable = true},
-                            {.rows = 4, .cols = 2, .n_dims = 2, .decay = true}}};
+    *b = (bench){
+        .params = {{.file_rows = 2, .file_cols = 3, .n_dims = 2, .trainable = true, .decay = true},
+                   {.file_rows = 5, .file_cols = 1, .n_dims = 1, .trainable = true},
+                   {.file_rows = 4, .file_cols = 2, .n_dims = 2, .decay = true}}};
+    CHECK_OK(axl_mesh_create(world, (const int[AXL_N_AXES]){1, axl_comm_size(world), 1, 1, 1},
+                             &b->mesh));
     for (int i = 0; i < 3; i++) {
         b->params[i].key = keys[i];
-        axl_param_shard(&b->params[i], world);
+        b->params[i].n_file_mats = 1;
+        CHECK_OK(axl_param_place(&b->params[i], b->mesh));
         b->uses[i] = &b->params[i];
     }
     b->unit = (axl_unit){
         .name = "unit", .params = b->params, .n_params = 3, .uses = b->uses, .n_uses = 3};
     CHECK_OK(axl_device_create(&d, &b->device));
-    CHECK_OK(axl_sharder_init(&b->sharder, b->device, world, &b->unit, 1, &o));
+    CHECK_OK(axl_sharder_init(&b->sharder, b->device, b->mesh, &b->unit, 1, &o));
 }
 
 static void bench_end(bench *b)
 {
     axl_sharder_fini(&b->sharder);
+    axl_mesh_destroy(b->mesh);
     axl_device_destroy(b->device);
 }
 
 // This rank's rows of a whole matrix, scaled.
 static void set_rows(const axl_param *p, float *shard, const double *whole, double scale)
 {
-    for (int64_t i = 0; i < p->n_rows * p->cols; i++)
-        shard[i] = (float)(scale * whole[p->row0 * p->cols + i]);
+    const axl_param_rect r = axl_param_rect_of(p, 0);
+    for (int64_t i = 0; i < r.n_rows * p->cols; i++)
+        shard[i] = (float)(scale * whole[r.row0 * p->cols + i]);
 }
 
 static void adamw_takes_the_steps_of_the_reference(void **state)
@@ -149,7 +156,8 @@ static void adamw_takes_the_steps_of_the_reference(void **state)
             set_rows(p, p->grad_shard, grad, scales[h.t - 1] / h.grad_scale);
             CHECK_OK(opt->step(b.device, p, &h));
         }
-        CHECK_CLOSE(p->master, want + p->row0 * p->cols, p->n_rows * p->cols, 1e-6, 0.0);
+        const axl_param_rect r = axl_param_rect_of(p, 0);
+        CHECK_CLOSE(p->master, want + r.row0 * p->cols, r.n_rows * p->cols, 1e-6, 0.0);
         bench_end(&b);
     }
     assert_null(axl_optimizer_find("adamw_touch"));
@@ -167,7 +175,7 @@ static void decay_spares_what_is_marked(void **state)
         axl_param *p = &b.params[i];
         set_rows(p, p->master, ones, 1.0);
         CHECK_OK(axl_optimizer_find("adamw_torch")->step(b.device, p, &h));
-        for (int64_t k = 0; k < p->n_rows * p->cols; k++)
+        for (int64_t k = 0; k < axl_param_rect_of(p, 0).n_rows * p->cols; k++)
             assert_true(p->master[k] == (i == 0 ? 0.75f : 1.0f));
     }
     bench_end(&b);
@@ -198,7 +206,7 @@ static void the_norm_counts_each_trained_element_once(void **state)
     const double large = 1e25 * sqrt(91.0);
     CHECK_CLOSE(&got, &large, 1, 0.0, 1e-6);
     // one value that is not finite on one rank is seen by all
-    if (b.params[1].n_rows > 0 && b.params[1].row0 == 0)
+    if (axl_param_rect_of(&b.params[1], 0).n_rows > 0 && b.params[1].shard == 0)
         b.params[1].grad_shard[0] = NAN;
     CHECK_OK(axl_grad_norm(&b.sharder, &got));
     assert_true(isnan(got));

@@ -1,0 +1,70 @@
+// The mesh: how the ranks of the world divide the work, as five axes and the groups made from them.
+//
+// The one idea: a rank is a point of a box. Along each axis the ranks split something else:
+//   dp_replicate  copies of the sharded model, each with data of its own (HSDP)
+//   dp_shard      rows of every weight, and data
+//   ep            the experts of a mixture, and data
+//   cp            the tokens of each sequence
+//   tp            each matrix product
+// tp is the fastest axis: neighbours in rank are neighbours in the machine, and tp talks most.
+//   rank = (((r * dp_shard + n) * ep + e) * cp + c) * tp + t
+#ifndef AXL_COMM_MESH_H
+#define AXL_COMM_MESH_H
+
+#include "comm/comm.h"
+
+typedef enum axl_axis {
+    AXL_DP_REPLICATE,
+    AXL_DP_SHARD,
+    AXL_EP,
+    AXL_CP,
+    AXL_TP,
+    AXL_N_AXES
+} axl_axis;
+
+#define AXL_MESH_MAX_COMMS 16
+
+typedef struct axl_mesh {
+    int size[AXL_N_AXES], coord[AXL_N_AXES];
+    axl_comm *axis[AXL_N_AXES]; // owned: the ranks that differ from this one in that axis only
+    axl_comm *world;            // borrowed
+    axl_comm *batch;            // owned: dp_replicate x dp_shard x ep: who has other data
+    axl_comm *loss;             // owned: all but tp: whose tokens are summed
+    axl_comm *dense;            // owned: dp_shard x ep x cp: who shards a weight
+    axl_comm *expert;           // owned: dp_shard x cp: who shards an expert's weight
+    axl_comm *comms[AXL_MESH_MAX_COMMS]; // borrowed: all of the above once, and further groups
+    int n_comms;
+    axl_comm *groups[AXL_MESH_MAX_COMMS]; // owned: from axl_mesh_tp_group
+    int group_size[AXL_MESH_MAX_COMMS];
+    int n_groups;
+} axl_mesh;
+
+const char *axl_axis_name(axl_axis axis); // "dp_replicate", ... borrowed
+
+// Splits world. size[i] >= 1; AXL_E_CONFIG when their product is not the number of ranks. Collective on
+// world. Destroy with axl_mesh_destroy (Collective, NULL-safe) before the world goes.
+axl_status axl_mesh_create(axl_comm *world, const int size[AXL_N_AXES], axl_mesh **out);
+void axl_mesh_destroy(axl_mesh *m);
+
+// The ranks of tp that share one of n equal parts of something that tp splits into fewer parts than ranks
+// (key and value heads). n divides tp; made once for each n. Borrowed. Collective on the tp axis.
+axl_status axl_mesh_tp_group(axl_mesh *m, int n, axl_comm **out);
+
+// A mesh as rank would see it, without communicators (all NULL): for plans of machines that are not here.
+// The product of the sizes is not limited. Local.
+void axl_mesh_imagine(const int size[AXL_N_AXES], int64_t rank, axl_mesh *out);
+
+// How many ranks differ in data; in the rows of a weight; in the rows of an expert's weight. And this rank's
+// place among them.
+int axl_mesh_n_batches(const axl_mesh *m);
+int axl_mesh_batch_rank(const axl_mesh *m);
+int axl_mesh_n_dense(const axl_mesh *m);
+int axl_mesh_dense_rank(const axl_mesh *m);
+int axl_mesh_n_expert(const axl_mesh *m);
+int axl_mesh_expert_rank(const axl_mesh *m);
+
+// Seconds that this rank waited for communication since the counters' reset, over all comms. Local.
+double axl_mesh_exposed_seconds(const axl_mesh *m);
+void axl_mesh_counters_reset(axl_mesh *m);
+
+#endif
