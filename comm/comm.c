@@ -14,7 +14,7 @@
 static const char *const op_names[AXL_COMM_N_OPS] = {
     [AXL_COMM_ALL_GATHER] = "all_gather", [AXL_COMM_REDUCE_SCATTER] = "reduce_scatter",
     [AXL_COMM_ALL_REDUCE] = "all_reduce", [AXL_COMM_BROADCAST] = "broadcast",
-    [AXL_COMM_SHIFT] = "shift",
+    [AXL_COMM_SEND_RECV] = "send_recv",   [AXL_COMM_ALL_TO_ALL] = "all_to_all",
 };
 
 const char *axl_comm_op_name(axl_comm_op op)
@@ -80,14 +80,6 @@ static int64_t payload_bytes(const axl_comm *c, const axl_coll *coll)
     return by_shard ? bytes * c->size : bytes;
 }
 
-// The end of a broadcast's chain, and a shift to oneself, send nothing.
-static bool is_quiet(const axl_comm *c, const axl_coll *coll)
-{
-    if (coll->op == AXL_COMM_BROADCAST)
-        return (c->rank + 1) % c->size == coll->peer;
-    return coll->op == AXL_COMM_SHIFT && coll->peer % c->size == 0;
-}
-
 static void count(axl_comm *c, const axl_coll *coll)
 {
     axl_comm_counter *k = &c->counters[coll->op];
@@ -98,8 +90,10 @@ static void count(axl_comm *c, const axl_coll *coll)
         sent = payload / n * (n - 1);
     else if (coll->op == AXL_COMM_ALL_REDUCE)
         sent = 2 * (n - 1) * payload / n;
-    else if (is_quiet(c, coll))
-        sent = 0;
+    else if (coll->op == AXL_COMM_BROADCAST && (c->rank + 1) % n == coll->peer)
+        sent = 0; // the end of the chain
+    else
+        sent = payload - coll->own;
     k->calls++;
     k->payload_bytes += payload;
     k->sent_bytes += sent;
@@ -113,6 +107,7 @@ static void task_free(axl_comm_task *t)
         return;
     t->comm->transport->task_fini(t);
     free(t->colls);
+    free(t->parts);
     free(t);
 }
 
@@ -163,6 +158,7 @@ static axl_status task_take(axl_comm *c, axl_comm_task **out)
     t->base.next = NULL;
     t->next_free = NULL;
     t->n_colls = 0;
+    t->n_parts = 0;
     t->started = false;
     t->stream = NULL;
     *out = t;
@@ -207,6 +203,8 @@ static axl_status task_launch(axl_comm_task *t)
 {
     axl_status status = AXL_OK;
 
+    for (size_t i = 0; i < t->n_colls && t->n_parts > 0; i++) // now the list grows no more
+        t->colls[i].parts = t->parts + t->colls[i].first_part;
     if (t->n_colls == 0) {
         task_release(&t->base);
     } else if (t->stream == NULL || t->stream == t->stream->device->compute) {
@@ -220,13 +218,21 @@ out:
     return status;
 }
 
-static axl_status task_add(axl_comm_task *t, const axl_coll *coll, axl_stream *s)
+static axl_status task_add(axl_comm_task *t, axl_coll *coll, axl_stream *s)
 {
     axl_status status = AXL_OK;
+    const size_t n_parts = coll->op == AXL_COMM_ALL_TO_ALL ? (size_t)t->comm->size : 0;
 
     AXL_REQUIRE(t->n_colls == 0 || t->stream == s, AXL_E_BUG,
                 "a group of collectives on axis %s uses two streams", t->comm->name);
     AXL_TRY(axl_grow(&t->colls, &t->capacity, t->n_colls + 1, sizeof *t->colls, "collectives"));
+    if (n_parts > 0) {
+        AXL_TRY(axl_grow(&t->parts, &t->part_capacity, t->n_parts + n_parts, sizeof *t->parts,
+                         "parts of an all_to_all"));
+        memcpy(t->parts + t->n_parts, coll->parts, n_parts * sizeof *coll->parts);
+        coll->first_part = t->n_parts;
+        t->n_parts += n_parts;
+    }
     t->colls[t->n_colls] = *coll;
     t->comm->transport->plan(t->comm, &t->colls[t->n_colls]);
     t->n_colls++;
@@ -353,17 +359,65 @@ out:
     return status;
 }
 
-axl_status axl_comm_shift(axl_comm *c, const void *send, void *recv, int64_t bytes, int distance,
-                          axl_stream *s)
+static bool is_rank(const axl_comm *c, int r)
 {
-    return submit(c,
-                  (axl_coll){.op = AXL_COMM_SHIFT,
-                             .src = send,
-                             .dst = recv,
-                             .count = bytes,
-                             .dtype = AXL_U8,
-                             .peer = distance},
-                  s);
+    return r >= 0 && r < c->size;
+}
+
+axl_status axl_comm_send_recv(axl_comm *c, const void *send, int64_t send_bytes, int to, void *recv,
+                              int64_t recv_bytes, int from, axl_stream *s)
+{
+    axl_status status = AXL_OK;
+    const int64_t own = send_bytes > 0 && to == c->rank ? send_bytes : 0;
+    const int64_t from_self = recv_bytes > 0 && from == c->rank ? recv_bytes : 0;
+
+    AXL_REQUIRE((send_bytes == 0 || is_rank(c, to)) && (recv_bytes == 0 || is_rank(c, from)) &&
+                    recv_bytes >= 0 && own == from_self,
+                AXL_E_BUG,
+                "send_recv on axis %s: %lld bytes to rank %d, %lld from rank %d, at rank %d of %d",
+                c->name, (long long)send_bytes, to, (long long)recv_bytes, from, c->rank, c->size);
+    AXL_TRY(submit(c,
+                   (axl_coll){.op = AXL_COMM_SEND_RECV,
+                              .src = send,
+                              .dst = recv,
+                              .count = send_bytes,
+                              .recv_count = recv_bytes,
+                              .dtype = AXL_U8,
+                              .peer = to,
+                              .from = from,
+                              .own = own},
+                   s));
+
+out:
+    return status;
+}
+
+axl_status axl_comm_all_to_all(axl_comm *c, const void *send, const int64_t *send_count,
+                               const int64_t *send_at, void *recv, const int64_t *recv_count,
+                               const int64_t *recv_at, int64_t row_bytes, axl_stream *s)
+{
+    axl_status status = AXL_OK;
+    axl_coll coll = {.op = AXL_COMM_ALL_TO_ALL, .src = send, .dst = recv, .dtype = AXL_U8};
+
+    AXL_REQUIRE(send_count[c->rank] == recv_count[c->rank], AXL_E_BUG,
+                "all_to_all on axis %s: rank %d sends itself %lld rows and expects %lld", c->name,
+                c->rank, (long long)send_count[c->rank], (long long)recv_count[c->rank]);
+    AXL_TRY(axl_grow(&c->parts, &c->part_capacity, (size_t)c->size, sizeof *c->parts,
+                     "parts of an all_to_all"));
+    for (int r = 0; r < c->size; r++) {
+        AXL_REQUIRE(send_count[r] >= 0 && recv_count[r] >= 0, AXL_E_BUG,
+                    "all_to_all on axis %s: %lld rows to and %lld from rank %d", c->name,
+                    (long long)send_count[r], (long long)recv_count[r], r);
+        c->parts[r] = (axl_part){send_at[r] * row_bytes, send_count[r] * row_bytes,
+                                 recv_at[r] * row_bytes, recv_count[r] * row_bytes};
+        coll.count += c->parts[r].send;
+    }
+    coll.own = c->parts[c->rank].send;
+    coll.parts = c->parts;
+    AXL_TRY(submit(c, coll, s));
+
+out:
+    return status;
 }
 
 // ---- host side
@@ -461,6 +515,7 @@ void axl_comm_destroy(axl_comm *c)
         task_free(t);
     }
     task_free(c->group);
+    free(c->parts);
     c->transport->destroy(c);
     (void)pthread_mutex_destroy(&c->pool_lock);
     free(c->name);

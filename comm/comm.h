@@ -6,8 +6,9 @@
 // count what they move. The transport behind a communicator (one rank, MPI) is chosen in table.c.
 //
 // Collective on c means: every rank of c calls it, in the same order among the collectives of c, with
-// the same counts and dtypes. Counts are elements and int64; only this directory narrows them. Buffers
-// stay untouched by the caller until the stream has passed the call.
+// the same counts and dtypes (send_recv and all_to_all: counts that fit each other). Counts are elements
+// and int64; only this directory narrows them. Buffers stay untouched by the caller until the stream has
+// passed the call.
 //
 // A failure is AXL_E_COMM with a message that names operation, axis and bytes.
 #ifndef AXL_COMM_COMM_H
@@ -27,7 +28,8 @@ typedef enum axl_comm_op {
     AXL_COMM_REDUCE_SCATTER,
     AXL_COMM_ALL_REDUCE,
     AXL_COMM_BROADCAST,
-    AXL_COMM_SHIFT,
+    AXL_COMM_SEND_RECV,
+    AXL_COMM_ALL_TO_ALL,
     AXL_COMM_N_OPS
 } axl_comm_op;
 
@@ -81,10 +83,19 @@ axl_status axl_comm_all_reduce(axl_comm *c, void *buf, int64_t count, axl_dtype 
 // buf [bytes] of rank root to all.
 axl_status axl_comm_broadcast(axl_comm *c, void *buf, int64_t bytes, int root, axl_stream *s);
 
-// send [bytes] goes to rank + distance, recv [bytes] comes from rank - distance (both mod size). They do
-// not overlap.
-axl_status axl_comm_shift(axl_comm *c, const void *send, void *recv, int64_t bytes, int distance,
-                          axl_stream *s);
+// One turn of a ring: send [send_bytes] goes to rank `to` while recv [recv_bytes] comes from rank `from`.
+// Either side may have 0 bytes and then names nobody (its rank is not looked at). What one rank sends
+// is what the other receives; every rank of c takes part, if only with nothing. They do not overlap.
+axl_status axl_comm_send_recv(axl_comm *c, const void *send, int64_t send_bytes, int to, void *recv,
+                              int64_t recv_bytes, int from, axl_stream *s);
+
+// Rows of row_bytes bytes between all pairs: rows send_at[r] .. + send_count[r] of send go to rank r, and
+// its rows come to recv_at[r] .. + recv_count[r] of recv. The four arrays are [size], in rows, and may
+// be changed after the call. Both sides know the counts: send_count[r] here is recv_count[rank] at r.
+// The own part is copied. Nothing of recv overlaps send.
+axl_status axl_comm_all_to_all(axl_comm *c, const void *send, const int64_t *send_count,
+                               const int64_t *send_at, void *recv, const int64_t *recv_count,
+                               const int64_t *recv_at, int64_t row_bytes, axl_stream *s);
 
 // Between begin and end the collectives of c, all on one stream, are only collected; end queues them as
 // one launch whose messages travel together, so that many small ones cost the latency of one. Groups do
@@ -122,7 +133,8 @@ void axl_comm_progress_stop(axl_comm_progress *p); // NULL-safe
 
 // Per operation since the last reset. The factors are those of ring algorithms on n ranks; B is the
 // gathered (all_gather), input (reduce_scatter) or whole (others) buffer in bytes: sent per rank is
-// (n-1)/n B, (n-1)/n B, floor(2(n-1)/n B), B but for the last of a broadcast's chain, B (shift).
+// (n-1)/n B, (n-1)/n B, floor(2(n-1)/n B), B but for the last of a broadcast's chain. For send_recv and
+// all_to_all B is what this rank hands out, and sent is B less what it hands to itself.
 typedef struct axl_comm_counter {
     int64_t calls;
     int64_t payload_bytes;  // B

@@ -42,7 +42,7 @@ typedef struct task_state {
 } task_state;
 
 struct axl_algo {
-    int (*n_steps)(int size);
+    int (*n_steps)(const axl_comm *c, const lane *l);
     axl_status (*post)(axl_comm *c, lane *l);
     void (*finish)(axl_comm *c, lane *l); // NULL: nothing to compute
     bool staged;
@@ -113,20 +113,23 @@ static void copy_own(axl_comm *c, lane *l)
         memcpy(own, src_at(l, 0), (size_t)l->n * l->coll->elem);
 }
 
-static int one_step(int size)
+static int one_step(const axl_comm *c, const lane *l)
 {
-    (void)size;
+    (void)c;
+    (void)l;
     return 1;
 }
 
-static int ring_steps(int size)
+static int ring_steps(const axl_comm *c, const lane *l)
 {
-    return size - 1;
+    (void)l;
+    return c->size - 1;
 }
 
-static int two_steps(int size)
+static int two_steps(const axl_comm *c, const lane *l)
 {
-    (void)size;
+    (void)c;
+    (void)l;
     return 2;
 }
 
@@ -286,7 +289,7 @@ static void reduce_whole_sum(axl_comm *c, lane *l)
     axl_reduce_any(l->parts, c->size, l->coll->dtype, l->coll->reduce, l->n, dst_at(l, 0));
 }
 
-// ---- broadcast and shift
+// ---- broadcast
 
 // A chain from the root: receive a chunk, then pass it on.
 static axl_status broadcast_chain(axl_comm *c, lane *l)
@@ -303,17 +306,66 @@ out:
     return status;
 }
 
-static axl_status shift_direct(axl_comm *c, lane *l)
+// ---- exchanges: each pair of ranks has its own count
+//
+// Counts differ by pair, so a cut into numbered chunks would give ranks different numbers of tags. An
+// exchange is one chunk with one tag instead; its step k sends and receives piece k of every pair. MPI
+// keeps the pieces of a pair in order, and a rank that is behind finds what it needs already sent.
+
+static axl_part part_of(const axl_coll *coll, int rank)
+{
+    axl_part part = {0};
+
+    if (coll->op == AXL_COMM_ALL_TO_ALL)
+        return coll->parts[rank];
+    part.send = rank == coll->peer ? coll->count : 0;
+    part.recv = rank == coll->from ? coll->recv_count : 0;
+    return part;
+}
+
+static int exchange_steps(const axl_comm *c, const lane *l)
+{
+    const int64_t piece = c->root->message_bytes;
+    int64_t longest = 1;
+
+    for (int d = 1; d < c->size; d++) {
+        const axl_part part = part_of(l->coll, wrap(c, c->rank + d));
+        longest = part.send > longest ? part.send : longest;
+        longest = part.recv > longest ? part.recv : longest;
+    }
+    return (int)((longest + piece - 1) / piece);
+}
+
+static int64_t piece_size(const axl_comm *c, int64_t bytes, int64_t begin)
+{
+    const int64_t rest = bytes - begin;
+    return rest < c->root->message_bytes ? rest : c->root->message_bytes;
+}
+
+static axl_status exchange(axl_comm *c, lane *l)
 {
     axl_status status = AXL_OK;
-    const int distance = l->coll->peer % c->size;
+    const axl_coll *coll = l->coll;
+    const int64_t begin = l->step * c->root->message_bytes;
+    const axl_part own = part_of(coll, c->rank);
 
-    if (distance == 0) {
-        memcpy(dst_at(l, 0), src_at(l, 0), (size_t)l->n);
-        goto out;
+    for (int d = 1; d < c->size; d++) {
+        const int from = wrap(c, c->rank - d);
+        const axl_part part = part_of(coll, from);
+        const int64_t n = piece_size(c, part.recv, begin);
+        if (n > 0)
+            AXL_TRY(post_recv(c, l, (char *)coll->dst + part.recv_at + begin, n, from));
     }
-    AXL_TRY(post_recv(c, l, dst_at(l, 0), l->n, wrap(c, c->rank - distance)));
-    AXL_TRY(post_send(c, l, src_at(l, 0), l->n, wrap(c, c->rank + distance)));
+    for (int d = 1; d < c->size; d++) {
+        const int to = wrap(c, c->rank + d);
+        const axl_part part = part_of(coll, to);
+        const int64_t n = piece_size(c, part.send, begin);
+        if (n > 0)
+            AXL_TRY(post_send(c, l, (const char *)coll->src + part.send_at + begin, n, to));
+    }
+    if (l->step == 0 && own.send > 0)
+        memcpy((char *)coll->dst + own.recv_at, (const char *)coll->src + own.send_at,
+               (size_t)own.send);
 
 out:
     return status;
@@ -328,7 +380,7 @@ static const axl_algo algo_scatter_ring = {ring_steps, scatter_ring, scatter_rin
 static const axl_algo algo_reduce_sliced = {two_steps, reduce_sliced, reduce_sliced_sum, true};
 static const axl_algo algo_reduce_whole = {one_step, reduce_whole, reduce_whole_sum, true};
 static const axl_algo algo_broadcast = {two_steps, broadcast_chain, NULL, false};
-static const axl_algo algo_shift = {one_step, shift_direct, NULL, false};
+static const axl_algo algo_exchange = {exchange_steps, exchange, NULL, false};
 
 static const axl_algo *choose(const axl_comm *c, const axl_coll *coll)
 {
@@ -346,7 +398,7 @@ static const axl_algo *choose(const axl_comm *c, const axl_coll *coll)
     case AXL_COMM_BROADCAST:
         return &algo_broadcast;
     default:
-        return &algo_shift;
+        return &algo_exchange;
     }
 }
 
@@ -364,6 +416,8 @@ void axl_mpi_plan(axl_comm *c, axl_coll *coll)
         coll->chunk =
             coll->algo == &algo_scatter_ring ? staging_bytes(c) / 4 / (int64_t)coll->elem : part;
     coll->n_chunks = (coll->count + coll->chunk - 1) / coll->chunk;
+    if (coll->algo == &algo_exchange)
+        coll->n_chunks = 1; // whatever this rank's counts: tags are drawn alike everywhere
     coll->tag = m->tag;
     m->tag = (int)((m->tag + coll->n_chunks) % m->tag_limit);
 }
@@ -425,7 +479,7 @@ static axl_status lane_advance(axl_comm *c, lane *l)
         algo->finish(c, l);
     l->step++;
     l->n_requests = 0;
-    if (l->step == algo->n_steps(c->size))
+    if (l->step == algo->n_steps(c, l))
         l->coll = NULL;
     else
         AXL_TRY(algo->post(c, l));

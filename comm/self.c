@@ -9,11 +9,14 @@ static void run(const axl_coll *coll)
 {
     const size_t bytes = (size_t)coll->count * coll->elem;
 
-    if (bytes == 0)
+    if (bytes == 0) // nothing, also when there are no buffers
         return;
+    if (coll->op == AXL_COMM_ALL_TO_ALL)
+        memmove((char *)coll->dst + coll->parts->recv_at,
+                (const char *)coll->src + coll->parts->send_at, bytes);
     if (coll->op == AXL_COMM_REDUCE_SCATTER)
         axl_reduce_sum(&coll->src, 1, coll->dtype, coll->count, coll->dst, coll->accumulate);
-    else if (coll->op == AXL_COMM_ALL_GATHER || coll->op == AXL_COMM_SHIFT)
+    else if (coll->op == AXL_COMM_ALL_GATHER || coll->op == AXL_COMM_SEND_RECV)
         memmove(coll->dst, coll->src, bytes);
 }
 

@@ -58,6 +58,7 @@ axl_status axl_comm_init(int *argc, char ***argv, axl_comm **out_world)
         AXL_TRY(axl_mpi_init(argc, argv, world));
     AXL_TRY(check_slurm(world));
     world->root->spin_rounds = spin_rounds(world);
+    world->root->message_bytes = (int64_t)1 << 30;
     *out_world = world;
     world = NULL;
 

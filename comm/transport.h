@@ -9,17 +9,28 @@
 
 typedef struct axl_algo axl_algo; // the transport's
 
+// What a rank of an all_to_all exchanges with another, in bytes.
+typedef struct axl_part {
+    int64_t send_at, send, recv_at, recv;
+} axl_part;
+
 // One collective, as called.
 typedef struct axl_coll {
     axl_comm_op op;
     const void *src; // shard, full, or NULL (in place)
     void *dst;
-    int64_t count; // elements of a shard (all_gather, reduce_scatter), else of the buffer
+    int64_t count; // elements of a shard (all_gather, reduce_scatter), else of the buffer (sent)
     axl_dtype dtype;
     size_t elem; // bytes of an element
     axl_reduce_op reduce;
     bool accumulate;
-    int peer; // root of a broadcast, distance of a shift
+    int peer; // root of a broadcast, to whom send_recv sends
+    // send_recv and all_to_all, in bytes
+    int from;              // whom send_recv receives from
+    int64_t recv_count;    // send_recv
+    int64_t own;           // of count, for the rank itself
+    const axl_part *parts; // [size] of all_to_all; in the task, set when it is launched
+    size_t first_part;     // its place there
     // set by the transport's plan
     const axl_algo *algo;    // NULL: nothing travels
     int64_t chunk, n_chunks; // elements a chunk; the transport's units of work
@@ -33,6 +44,8 @@ typedef struct axl_comm_task {
     axl_comm *comm;
     axl_coll *colls; // [capacity], owned
     size_t n_colls, capacity;
+    axl_part *parts; // [part_capacity], owned: those of all all_to_all of the group
+    size_t n_parts, part_capacity;
     void *state; // owned by the transport; NULL until the first run
     bool started;
     axl_stream *stream; // of the group
@@ -61,7 +74,8 @@ typedef struct axl_transport {
 typedef struct axl_comm_root {
     axl_device *device; // whose streams waits move on; borrowed, set by the first queued collective
     bool threads;
-    int64_t spin_rounds; // of a wait before each further one gives the core away
+    int64_t spin_rounds;   // of a wait before each further one gives the core away
+    int64_t message_bytes; // send_recv and all_to_all cut what is longer
 } axl_comm_root;
 
 struct axl_comm {
@@ -73,6 +87,8 @@ struct axl_comm {
     axl_comm_task *group;      // open group or NULL; owned
     pthread_mutex_t pool_lock; // a progress thread gives tasks back
     axl_comm_task *free;       // pool
+    axl_part *parts;           // [part_capacity], owned: an all_to_all's on its way into a task
+    size_t part_capacity;
     axl_comm_counter counters[AXL_COMM_N_OPS];
     void *impl; // owned by the transport
 };

@@ -189,11 +189,11 @@ static void all_reduce_knows_types_and_operations(void **state)
                 AXL_E_UNSUPPORTED, "I8");
 }
 
-static void broadcast_and_shift_move_bytes(void **state)
+static void broadcast_moves_bytes(void **state)
 {
     const int n = axl_comm_size(world), rank = axl_comm_rank(world);
     enum { BYTES = 9000001 };
-    uint8_t *a = calloc(BYTES, 1), *b = calloc(BYTES, 1);
+    uint8_t *a = calloc(BYTES, 1);
 
     (void)state;
     for (int root = 0; root < n; root++) {
@@ -204,15 +204,132 @@ static void broadcast_and_shift_move_bytes(void **state)
         for (int64_t i = 0; i < BYTES; i++)
             assert_true(a[i] == (uint8_t)(i * 31 + root));
     }
-    for (int distance = -1; distance <= n; distance++) {
-        const int from = ((rank - distance) % n + n) % n;
-        memset(a, rank + 1, BYTES);
-        CHECK_OK(axl_comm_shift(world, a, b, BYTES, distance, NULL));
-        for (int64_t i = 0; i < BYTES; i++)
-            assert_true(b[i] == from + 1);
+    free(a);
+}
+
+// How many rows rank `from` sends to rank `to`: some none, some to itself.
+static int64_t rows_of(int from, int to, int round)
+{
+    return (from * 7 + to * 5 + round) % 4 == 0 ? 0 : (from * 3 + to * 11 + round * 17) % 60;
+}
+
+enum { ROW = 24, MOST_ROWS = 4 * 60 };
+
+static uint8_t exchanged_byte(int from, int to, int64_t i)
+{
+    return (uint8_t)(from * 91 + to * 37 + i * 13 + 1);
+}
+
+typedef struct exchange_case {
+    uint8_t send[MOST_ROWS * ROW], recv[MOST_ROWS * ROW];
+    int64_t send_count[4], send_at[4], recv_count[4], recv_at[4];
+} exchange_case;
+
+// The parts to send lie in reversed order of ranks, so that places are no running sums.
+static void exchange_begin(exchange_case *x, int round, axl_stream *s)
+{
+    const int n = axl_comm_size(world), rank = axl_comm_rank(world);
+    int64_t at = 0;
+
+    for (int r = n - 1; r >= 0; r--) {
+        x->send_count[r] = rows_of(rank, r, round);
+        x->send_at[r] = at;
+        for (int64_t i = 0; i < x->send_count[r] * ROW; i++)
+            x->send[at * ROW + i] = exchanged_byte(rank, r, i);
+        at += x->send_count[r];
     }
+    at = 0;
+    for (int r = 0; r < n; r++) {
+        x->recv_count[r] = rows_of(r, rank, round);
+        x->recv_at[r] = at;
+        at += x->recv_count[r];
+    }
+    memset(x->recv, 0, sizeof x->recv);
+    CHECK_OK(axl_comm_all_to_all(world, x->send, x->send_count, x->send_at, x->recv, x->recv_count,
+                                 x->recv_at, ROW, s));
+    memset(x->send_count, 0x55, sizeof x->send_count); // the call has copied them
+    memset(x->recv_at, 0x55, sizeof x->recv_at);
+}
+
+static void exchange_check(const exchange_case *x, int round)
+{
+    const int n = axl_comm_size(world), rank = axl_comm_rank(world);
+    int64_t at = 0;
+
+    for (int r = 0; r < n; r++)
+        for (int64_t i = 0; i < rows_of(r, rank, round) * ROW; i++)
+            assert_int_equal(x->recv[at++], exchanged_byte(r, rank, i));
+    for (; at < MOST_ROWS * ROW; at++)
+        assert_int_equal(x->recv[at], 0);
+}
+
+static void all_to_all_moves_each_pairs_rows(void **state)
+{
+    enum { N_ROUNDS = 8 };
+    exchange_case *x = calloc(N_ROUNDS, sizeof *x);
+    const int64_t none[4] = {0};
+
+    (void)state;
+    for (int round = 0; round < N_ROUNDS; round++) {
+        exchange_begin(x, round, NULL);
+        exchange_check(x, round);
+    }
+    for (int grouped = 0; grouped < 2; grouped++) {
+        if (grouped == 1)
+            CHECK_OK(axl_comm_group_begin(world));
+        for (int round = 0; round < N_ROUNDS; round++)
+            exchange_begin(&x[round], round, device->gather);
+        if (grouped == 1)
+            CHECK_OK(axl_comm_group_end(world));
+        drain();
+        for (int round = 0; round < N_ROUNDS; round++)
+            exchange_check(&x[round], round);
+    }
+    CHECK_OK(axl_comm_all_to_all(world, NULL, none, none, NULL, none, none, ROW, NULL));
+    x->send_count[axl_comm_rank(world)] = 2;
+    CHECK_FAILS(
+        axl_comm_all_to_all(world, x->send, x->send_count, none, x->recv, none, none, ROW, NULL),
+        AXL_E_BUG, "sends itself");
+    free(x);
+}
+
+// Turns of a ring in both directions, with a message of each size, and with ranks that send or receive
+// nothing.
+static void send_recv_turns_a_ring(void **state)
+{
+    const int n = axl_comm_size(world), rank = axl_comm_rank(world);
+    static const int64_t sizes[] = {0, 1, 5000, 9000001};
+    uint8_t *a = calloc(9000001, 1), *b = calloc(9000001, 1);
+
+    (void)state;
+    for (int k = 0; k < 4 * n; k++) {
+        const int distance = k / 4, to = (rank + distance) % n, from = (rank + n - distance) % n;
+        const int64_t size = sizes[k % 4];
+        // a rank of odd number sends only half
+        const int64_t out = rank % 2 == 1 ? size / 2 : size, in = from % 2 == 1 ? size / 2 : size;
+        memset(a, rank + 1, (size_t)out);
+        memset(b, 0, (size_t)size);
+        CHECK_OK(
+            axl_comm_send_recv(world, a, out, out > 0 ? to : -1, b, in, in > 0 ? from : n, NULL));
+        for (int64_t i = 0; i < size; i++)
+            assert_int_equal(b[i], i < in ? from + 1 : 0);
+    }
+    CHECK_FAILS(axl_comm_send_recv(world, a, 1, n, b, 0, 0, NULL), AXL_E_BUG, "to rank");
     free(a);
     free(b);
+}
+
+// What is longer than a message travels in pieces; collectives around it keep their tags.
+static void long_messages_are_cut(void **state)
+{
+    const int64_t message_bytes = world->root->message_bytes;
+
+    world->root->message_bytes = 100;
+    all_to_all_moves_each_pairs_rows(state);
+    world->root->message_bytes = 1000000;
+    send_recv_turns_a_ring(state);
+    all_gather_collects_shards_in_rank_order(state);
+    world->root->message_bytes = message_bytes;
 }
 
 static void groups_and_queues_keep_order(void **state)
@@ -273,7 +390,10 @@ static void a_progress_thread_changes_nothing(void **state)
 
 static void counters_equal_the_formulas(void **state)
 {
-    const int64_t n = axl_comm_size(world);
+    const int64_t n = axl_comm_size(world), rank = axl_comm_rank(world);
+    const int64_t next = (rank + 1) % n, last = (rank + n - 1) % n;
+    const int64_t send_count[4] = {rank, rank, rank, rank}, recv_count[4] = {0, 1, 2, 3};
+    const int64_t at[4] = {0, 10, 20, 30};
     axl_comm_counter c[AXL_COMM_N_OPS];
     float *full = calloc((size_t)n * 1003, sizeof *full), *shard = calloc(1003, sizeof *shard);
 
@@ -285,7 +405,9 @@ static void counters_equal_the_formulas(void **state)
     }
     CHECK_OK(axl_comm_all_reduce(world, shard, 1001, AXL_F32, AXL_REDUCE_SUM, NULL));
     CHECK_OK(axl_comm_broadcast(world, shard, 77, 0, NULL));
-    CHECK_OK(axl_comm_shift(world, shard, full, 55, 1, NULL));
+    CHECK_OK(
+        axl_comm_send_recv(world, shard, 55 + rank, (int)next, full, 55 + last, (int)last, NULL));
+    CHECK_OK(axl_comm_all_to_all(world, shard, send_count, at, full, recv_count, at, 12, NULL));
     axl_comm_counters_read(world, c);
     assert_int_equal(c[AXL_COMM_ALL_GATHER].calls, 3);
     assert_int_equal(c[AXL_COMM_ALL_GATHER].payload_bytes, 3 * n * 1003 * 2);
@@ -295,11 +417,14 @@ static void counters_equal_the_formulas(void **state)
     assert_int_equal(c[AXL_COMM_ALL_REDUCE].payload_bytes, 1001 * 4);
     assert_int_equal(c[AXL_COMM_ALL_REDUCE].sent_bytes, 2 * (n - 1) * 1001 * 4 / n);
     assert_int_equal(c[AXL_COMM_BROADCAST].sent_bytes, axl_comm_rank(world) == n - 1 ? 0 : 77);
-    assert_int_equal(c[AXL_COMM_SHIFT].sent_bytes, n == 1 ? 0 : 55);
+    assert_int_equal(c[AXL_COMM_SEND_RECV].payload_bytes, 55 + rank);
+    assert_int_equal(c[AXL_COMM_SEND_RECV].sent_bytes, n == 1 ? 0 : 55 + rank);
+    assert_int_equal(c[AXL_COMM_ALL_TO_ALL].payload_bytes, n * rank * 12);
+    assert_int_equal(c[AXL_COMM_ALL_TO_ALL].sent_bytes, (n - 1) * rank * 12);
     assert_true(c[AXL_COMM_ALL_GATHER].exposed_seconds >= 0.0);
-    axl_comm_count_exposed(world, AXL_COMM_SHIFT, 2.0);
+    axl_comm_count_exposed(world, AXL_COMM_SEND_RECV, 2.0);
     axl_comm_counters_read(world, c);
-    assert_true(c[AXL_COMM_SHIFT].exposed_seconds >= 2.0);
+    assert_true(c[AXL_COMM_SEND_RECV].exposed_seconds >= 2.0);
     axl_comm_counters_reset(world);
     axl_comm_counters_read(world, c);
     assert_int_equal(c[AXL_COMM_ALL_GATHER].calls, 0);
@@ -383,7 +508,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(reduce_scatter_adds_in_rank_order),
         cmocka_unit_test(rings_give_the_same),
         cmocka_unit_test(all_reduce_knows_types_and_operations),
-        cmocka_unit_test(broadcast_and_shift_move_bytes),
+        cmocka_unit_test(broadcast_moves_bytes),
+        cmocka_unit_test(all_to_all_moves_each_pairs_rows),
+        cmocka_unit_test(send_recv_turns_a_ring),
+        cmocka_unit_test(long_messages_are_cut),
         cmocka_unit_test(groups_and_queues_keep_order),
         cmocka_unit_test(a_progress_thread_changes_nothing),
         cmocka_unit_test(counters_equal_the_formulas),
