@@ -137,7 +137,7 @@ static axl_status find_model(session *s, const char *argument)
     axl_status status = AXL_OK;
     axl_str config = {0};
     axl_diagnostics findings = {0};
-    const axl_config_options o = {.n_ranks = 1};
+    const axl_config_options o = {0}; // one process reads what any number of ranks trained
 
     if (ends_with(argument, ".gguf")) {
         AXL_TRY(axl_gguf_import_cached(argument, "last_run_prepared", NULL, &s->dir));

@@ -44,16 +44,19 @@ out:
     return status;
 }
 
-// How many steps a training run on so many ranks has: what users want to know before they start one.
+// How many steps a training run has whose data is split as this command's ranks would split it: what users want
+// to know before they start one. Each of them stands for a group of ranks that get the same rows.
 static axl_status print_steps(const axl_data_command *d)
 {
     axl_status status = AXL_OK;
     axl_loader *loader = NULL;
+    const axl_mesh_sizes *mesh = &d->config->derived.mesh;
+    int n_ranks = axl_comm_size(d->world) * mesh->cp * mesh->tp;
 
     AXL_TRY(axl_data_setup_loader(&d->data, d->config, d->world, &loader));
     axl_info("%lld steps on %d rank%s, at most %lld tokens a micro-batch",
-             (long long)axl_loader_steps_left(loader), axl_comm_size(d->world),
-             axl_comm_size(d->world) == 1 ? "" : "s", (long long)axl_loader_max_tokens(loader));
+             (long long)axl_loader_steps_left(loader), n_ranks, n_ranks == 1 ? "" : "s",
+             (long long)axl_loader_max_tokens(loader));
 
 out:
     axl_loader_destroy(loader);

@@ -4,19 +4,21 @@
 #include "src/config/config.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char usage[] =
-    "usage: axl-dist validate CONFIG.yaml [--json] [--key value ...]\n"
+    "usage: axl-dist validate CONFIG.yaml [--json] [--ranks N] [--key value ...]\n"
     "\n"
     "Reads the file and checks every key and rule. Prints one line a finding,\n"
     "  file:line:column: error|warning|note: key: what is wrong and how to mend it\n"
     "and needs neither model nor data. Exit code 0: it can be run; 2: it cannot.\n"
     "\n"
     "  --json         print {\"ok\": ..., \"findings\": [...]} instead\n"
+    "  --ranks N      check the sizes of the mesh against a run on N ranks\n"
     "  --key value    override a key, as for training; --parent.child value a nested one\n"
     "\n"
-    "example: axl-dist validate run.yaml --micro_batch_size 4\n";
+    "example: axl-dist validate run.yaml --ranks 16 --tensor_parallel_size 2\n";
 
 #define MAX_ARGUMENTS 256
 
@@ -25,7 +27,22 @@ typedef struct options {
     bool json, help;
     const char *overrides[MAX_ARGUMENTS];
     int n_overrides;
+    int n_ranks; // 0: not told
 } options;
+
+static axl_status parse_ranks(const char *text, int *out)
+{
+    axl_status status = AXL_OK;
+    char *end = NULL;
+    long n = text == NULL ? 0 : strtol(text, &end, 10);
+
+    AXL_REQUIRE(n >= 1 && n <= AXL_MAX_RANKS && *end == '\0', AXL_E_CONFIG,
+                "--ranks: a number from 1 to %d was expected here, not %s", AXL_MAX_RANKS,
+                text == NULL ? "nothing" : text);
+    *out = (int)n;
+out:
+    return status;
+}
 
 static axl_status parse_arguments(int argc, char **argv, options *o)
 {
@@ -37,6 +54,11 @@ static axl_status parse_arguments(int argc, char **argv, options *o)
             o->json = true;
         } else if (strcmp(argv[i], "--help") == 0) {
             o->help = true;
+        } else if (strcmp(argv[i], "--ranks") == 0) {
+            i++;
+            AXL_TRY(parse_ranks(i < argc ? argv[i] : NULL, &o->n_ranks));
+        } else if (strncmp(argv[i], "--ranks=", 8) == 0) {
+            AXL_TRY(parse_ranks(argv[i] + 8, &o->n_ranks));
         } else if (o->path == NULL && argv[i][0] != '-') {
             o->path = argv[i];
         } else {
@@ -86,8 +108,11 @@ int axl_cmd_validate(int argc, char **argv)
         goto out;
     }
     // The machine that validates is not the one that trains: nothing is said about hardware.
-    axl_config_options machine = {
-        .overrides = o.overrides, .n_overrides = o.n_overrides, .has_bf16 = true};
+    axl_config_options machine = {.overrides = o.overrides,
+                                  .n_overrides = o.n_overrides,
+                                  .has_bf16 = true,
+                                  .n_ranks = o.n_ranks,
+                                  .elsewhere = true};
     loaded = axl_config_load(o.path, &machine, &findings, &config);
     AXL_REQUIRE(loaded == AXL_OK || findings.n_errors > 0, loaded, "%s", axl_error_message());
     AXL_TRY(print(&findings, loaded == AXL_OK, &o));

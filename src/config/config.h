@@ -135,10 +135,22 @@ typedef struct axl_attn_impl {
     bool needs_dtype_cast;
 } axl_attn_impl;
 
+// How many ranks each axis of the mesh has, slow to fast (comm/mesh.h); the product is the number of ranks.
+typedef struct axl_mesh_sizes {
+    int dp_replicate, dp_shard, ep, cp, tp; // each at least 1
+} axl_mesh_sizes;
+
+#define AXL_MAX_RANKS 1000000
+
 // What follows from the keys; filled by axl_config_load after validation.
 typedef struct axl_derived {
     axl_recompute recompute;
     axl_dtype compute_dtype; // AXL_BF16 or AXL_F32; masters and moments are AXL_F32 in both
+    axl_dtype reduce_dtype;  // AXL_BF16 or AXL_F32: in which gradients travel; sums are AXL_F32
+    axl_mesh_sizes mesh;     // n_ranks 0: the smallest mesh that the keys allow
+    int n_batches; // dp_replicate x dp_shard x ep: ranks that differ in data; the others of a cp
+                   // or tp group get the same rows
+    int64_t global_batch_size; // rows of one update: batch_size x n_batches
     axl_attn_impl attn;
     axl_when save_when, eval_when;
     double save_every,
@@ -167,9 +179,10 @@ typedef axl_config axl_top_config;
 typedef struct axl_config_options {
     const char *const *overrides; // [n_overrides]: "--key", "value", "--parent.child=value", ...
     int n_overrides;
-    bool has_bf16; // the processor multiplies bf16 (AVX512-BF16 or AMX); decides `bf16: auto`
-    bool has_cuda; // an accelerator is usable; decides `device: auto`
-    int n_ranks;   // 0: not known (validate); then rules about sizes are skipped
+    bool has_bf16;  // the processor multiplies bf16 (AVX512-BF16 or AMX); decides `bf16: auto`
+    bool has_cuda;  // an accelerator is usable; decides `device: auto`
+    int n_ranks;    // 0: not known; then only what does not depend on it is checked
+    bool elsewhere; // the run is on another machine: nothing is said about this one
 } axl_config_options;
 
 // Reads, overrides, checks and derives. Every finding is added to `diagnostics`, also when it succeeds

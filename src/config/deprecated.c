@@ -86,14 +86,18 @@ static void attention_flags(axl_config *c, axl_diagnostics *diagnostics)
 
 static void fsdp_list(axl_config *c, axl_diagnostics *diagnostics)
 {
+    axl_fsdp_config *f = &c->fsdp_config;
+
     if (c->set.fsdp == AXL_SET_DEFAULT)
         return;
     for (int64_t i = 0; i < c->fsdp.n; i++) {
-        if (strcmp(c->fsdp.items[i], "offload") == 0)
-            FAULT("fsdp", "offload is understood, but not supported by this version; leave it out");
-        else if (strcmp(c->fsdp.items[i], "shard_grad_op") == 0)
+        if (strcmp(c->fsdp.items[i], "offload") == 0 && !f->set.offload_params) {
+            f->offload_params = true;
+            f->set.offload_params = AXL_SET_DERIVED;
+        } else if (strcmp(c->fsdp.items[i], "shard_grad_op") == 0) {
             FAULT("fsdp", "shard_grad_op is deprecated; write fsdp_config: {reshard_after_forward: "
                           "false}");
+        }
     }
     WARN("fsdp", "deprecated; parameters are sharded in any case, settings go into fsdp_config");
 }

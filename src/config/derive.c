@@ -45,6 +45,24 @@ static void derive_precision(axl_config *c, const axl_config_options *options)
         DERIVE(c, device, options->has_cuda ? "cuda" : "cpu");
 }
 
+static void derive_mesh(axl_config *c, const axl_config_options *options)
+{
+    axl_derived *d = &c->derived;
+    axl_mesh_fault fault;
+
+    if (!axl_config_mesh(c, options->n_ranks, &d->mesh, &fault))
+        AXL_ASSERT(false); // rule 122 refused it
+    if (!c->set.dp_shard_size && options->n_ranks > 0)
+        DERIVE(c, dp_shard_size, d->mesh.dp_shard);
+    if (!c->set.dp_replicate_size && options->n_ranks > 0)
+        DERIVE(c, dp_replicate_size, d->mesh.dp_replicate);
+    d->n_batches = d->mesh.dp_replicate * d->mesh.dp_shard * d->mesh.ep;
+    d->global_batch_size = c->batch_size * d->n_batches;
+    d->reduce_dtype = strcmp(c->reduce_dtype, "bf16") == 0 ? AXL_BF16 : AXL_F32;
+    if (c->world_invariant && !c->deterministic)
+        DERIVE(c, deterministic, true);
+}
+
 static void derive_memory(axl_config *c)
 {
     bool full =
@@ -161,6 +179,7 @@ void axl_config_derive(axl_config *c, const axl_config_options *options)
     if (c->attn_implementation == NULL)
         c->derived.attn.needs_dtype_cast = false;
     derive_batch(c);
+    derive_mesh(c, options); // after the batch, whose size it multiplies
     derive_paths(c);
     derive_precision(c, options);
     derive_memory(c);

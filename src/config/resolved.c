@@ -175,6 +175,11 @@ static axl_status put_derived(const axl_config *c, axl_str *out)
 
     AXL_TRY(axl_str_printf(out, "{\n    \"recompute\": \"%s\",\n    \"compute_dtype\": \"%s\",\n",
                            recompute[d->recompute], axl_dtype_name(d->compute_dtype)));
+    AXL_TRY(axl_str_printf(out,
+                           "    \"mesh\": {\"dp_replicate\": %d, \"dp_shard\": %d, \"ep\": %d, "
+                           "\"cp\": %d, \"tp\": %d},\n    \"global_batch_size\": %lld,\n",
+                           d->mesh.dp_replicate, d->mesh.dp_shard, d->mesh.ep, d->mesh.cp,
+                           d->mesh.tp, (long long)d->global_batch_size));
     AXL_TRY(axl_str_puts(out, "    \"attn_implementation\": "));
     AXL_TRY(put_text(d->attn.name, out));
     AXL_TRY(axl_str_printf(out,

@@ -16,6 +16,7 @@ typedef struct context {
     const axl_config_options *options;
     char detail[512]; // the message, when the condition composes it
     axl_place place;  // when it is not that of the row's key
+    const char *key;  // likewise
 } context;
 
 __attribute__((format(printf, 2, 3))) static bool say(context *x, const char *fmt, ...)
@@ -311,6 +312,17 @@ static bool untrained_not_trainable(const axl_config *c)
 
 // ---- preference tuning ----
 
+// Ranks that differ in data; 0 when that is not known.
+static long long n_batches(const context *x)
+{
+    axl_mesh_sizes m;
+    axl_mesh_fault fault;
+
+    if (x->options->n_ranks == 0 || !axl_config_mesh(x->c, x->options->n_ranks, &m, &fault))
+        return 0;
+    return (long long)m.dp_replicate * m.dp_shard * m.ep;
+}
+
 static bool bad_generation_batch(context *x)
 {
     const axl_config *c = x->c;
@@ -319,7 +331,7 @@ static bool bad_generation_batch(context *x)
         c->trl.set.generation_batch_size
             ? (long long)c->trl.generation_batch_size
             : (long long)c->micro_batch_size * (long long)c->gradient_accumulation_steps;
-    long long ranks = x->options->n_ranks;
+    long long ranks = n_batches(x);
 
     if (!is(c->rl, "grpo") || !c->trl.set.num_generations || n < 2)
         return false;
@@ -329,7 +341,9 @@ static bool bad_generation_batch(context *x)
                    "gradient_accumulation_steps: %lld",
                    batch, n, n);
     return ranks > 1 && batch < n * ranks &&
-           say(x, "%lld completions a step are too few for num_generations %lld on %lld ranks",
+           say(x,
+               "%lld completions a step are too few for num_generations %lld on %lld ranks with "
+               "data of their own",
                batch, n, ranks);
 }
 
@@ -356,6 +370,12 @@ static bool wants_bf16(const context *x)
 
     return is(c->bf16, "true") || is(c->bf16, "full") || c->bfloat16 ||
            (is(c->bf16, "auto") && x->options->has_bf16);
+}
+
+// Whether something can be said about the processor of the run.
+static bool knows_machine(const context *x)
+{
+    return x->options->n_ranks > 0 && !x->options->elsewhere;
 }
 
 static bool maybe_half(const axl_config *c)
@@ -441,27 +461,61 @@ static bool no_pinning(const axl_config *c)
     return c->fsdp_config.set.cpu_offload_pin_memory && !c->fsdp_config.cpu_offload_pin_memory;
 }
 
-// The axes must multiply to the number of ranks; dp_shard_size takes the rest when it is absent.
 static bool mesh_mismatch(context *x)
 {
-    const axl_config *c = x->c;
-    long long ranks = x->options->n_ranks;
-    const int64_t sizes[] = {c->dp_replicate_size, c->expert_parallel_size,
-                             c->context_parallel_size, c->tensor_parallel_size};
-    long long fixed = 1;
+    axl_mesh_sizes sizes;
+    axl_mesh_fault fault;
 
-    if (ranks == 0)
+    if (axl_config_mesh(x->c, x->options->n_ranks, &sizes, &fault))
         return false;
-    for (size_t i = 0; i < 4 && fixed <= ranks; i++) // stops before it could overflow
-        fixed *= (long long)sizes[i];
-    if (ranks % fixed != 0)
-        return say(x, "the other sizes multiply to %lld, which does not divide %lld ranks", fixed,
-                   ranks);
-    return c->set.dp_shard_size && (long long)c->dp_shard_size * fixed != ranks &&
+    x->key = fault.key;
+    return say(x, "%s", fault.text);
+}
+
+// What the mesh is where the file does not say it.
+static bool shards_unasked(context *x)
+{
+    const axl_config *c = x->c;
+    axl_mesh_sizes m;
+    axl_mesh_fault fault;
+
+    if (c->fsdp_config.given || c->fsdp.n > 0 || c->set.dp_shard_size || x->options->n_ranks < 2 ||
+        !axl_config_mesh(c, x->options->n_ranks, &m, &fault) || m.dp_shard == 1)
+        return false;
+    return say(x,
+               "absent: parameters are sharded in any case, here with dp_shard_size: %d and "
+               "reshard_after_forward: true",
+               m.dp_shard);
+}
+
+static bool replicates_unasked(context *x)
+{
+    const axl_config *c = x->c;
+    axl_mesh_sizes m;
+    axl_mesh_fault fault;
+
+    if (c->set.dp_replicate_size || x->options->n_ranks < 2 ||
+        !axl_config_mesh(c, x->options->n_ranks, &m, &fault) || m.dp_replicate == 1)
+        return false;
+    return say(x, "with %d ranks this means dp_replicate_size: %d", x->options->n_ranks,
+               m.dp_replicate);
+}
+
+static bool offloads_on_cpu(context *x)
+{
+    const axl_config *c = x->c;
+    bool on_cpu = is(c->device, "cpu") || (is(c->device, "auto") && !x->options->has_cuda);
+
+    return c->fsdp_config.offload_params && on_cpu &&
            say(x,
-               "%lld times the other sizes (%lld) is not the number of ranks, %lld; leave it out "
-               "or write %lld",
-               (long long)c->dp_shard_size, fixed, ranks, ranks / fixed);
+               "parameters, gradients and optimizer state of CPU ranks are on the host already, "
+               "offload_params or not%s",
+               c->fsdp_config.set.cpu_offload_pin_memory ? "; there is nothing to pin" : "");
+}
+
+static bool is_gathering(const axl_config *c)
+{
+    return c->context_parallel_size > 1 && is(c->ring_attn_func, "varlen_llama3");
 }
 
 // ---- the table ----
@@ -526,7 +580,7 @@ void axl_config_check(const axl_config *c, const axl_config_options *options,
         if (!row->applies(&x))
             continue;
         size_t n = diagnostics->n;
-        const char *key = row->key(c);
+        const char *key = x.key != NULL ? x.key : row->key(c);
         axl_diagnostics_add(diagnostics, row->severity,
                             x.place.file != NULL ? x.place : axl_config_place(c, key), key, "%s",
                             row->text != NULL ? row->text : x.detail);

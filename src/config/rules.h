@@ -23,6 +23,17 @@ const char *axl_attn_impl_alias(const char *name);
 // The names as "eager, sdpa, ... or fp8".
 axl_status axl_attn_impl_names(axl_str *out);
 
+// ---- mesh.c ----
+
+typedef struct axl_mesh_fault {
+    const char *key; // that should be changed; borrowed
+    char text[480];  // what does not fit, and what would
+} axl_mesh_fault;
+
+// Solves the mesh: sizes that are given hold, dp_shard takes the rest; when it is given, dp_replicate does.
+// False, with the fault, when they do not multiply to n_ranks. n_ranks 0: not known, the rest is 1.
+bool axl_config_mesh(const axl_config *c, int n_ranks, axl_mesh_sizes *out, axl_mesh_fault *fault);
+
 // ---- deprecated.c ----
 
 // Maps deprecated keys onto their successors, one warning each. Fails with AXL_E_MEMORY only.

@@ -281,6 +281,11 @@ class Text(Case):
         self.assertNotEqual(drawn, self.run_program(*ask, "--temperature", "1.5", "--seed", "4").stdout)
         self.assertEqual(greedy, self.run_program(*ask, "--temperature", "1", "--top-k", "1").stdout)
 
+    def test_one_process_reads_the_configuration_of_many_ranks(self):
+        many = self.config("many", "dp_shard_size: 4\ncontext_parallel_size: 2\ntensor_parallel_size: 3\n")
+        self.run_program("inference", many, "--prompt", "The number", "--max-new-tokens", "2")
+        self.assertIn("steps on 6 ranks", self.run_program("preprocess", many).stdout)
+
     def test_a_gguf_file_is_a_base_model(self):
         # imported once into the prepared folder, then trained by two ranks
         data = os.path.join(self.top, "small.jsonl")

@@ -85,6 +85,28 @@ static void a_good_file_is_0(void **state)
     free(path);
 }
 
+static void the_mesh_is_checked_against_ranks(void **state)
+{
+    axl_str out = {0};
+    char *path = strdup(write_file(good));
+    char ranks[] = "--ranks", six[] = "6", four[] = "--ranks=4", none[] = "--ranks=0";
+    char tp[] = "--tensor_parallel_size=4", bf16[] = "--bf16=false";
+    (void)state;
+
+    assert_int_equal(run(axl_cmd_validate, ARGUMENTS(validate, path, tp), &out), 0);
+    assert_int_equal(run(axl_cmd_validate, ARGUMENTS(validate, path, tp, four), &out), 0);
+    assert_int_equal(run(axl_cmd_validate, ARGUMENTS(validate, path, tp, ranks, six), &out), 2);
+    assert_non_null(strstr(out.data, "error: tensor_parallel_size: 4 does not divide 6 ranks; set "
+                                     "tensor_parallel_size: 3, or"));
+    assert_int_equal(run(axl_cmd_validate, ARGUMENTS(validate, path, tp, none), &out), 2);
+    assert_int_equal(run(axl_cmd_validate, ARGUMENTS(validate, path, tp, ranks), &out), 2);
+    // nothing is said about the machine that validates
+    assert_int_equal(run(axl_cmd_validate, ARGUMENTS(validate, path, bf16, ranks, six), &out), 0);
+    assert_null(strstr(out.data, "processor"));
+    axl_str_fini(&out);
+    free(path);
+}
+
 static void a_missing_file_is_2(void **state)
 {
     axl_str out = {0};
@@ -155,6 +177,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_broken_file_is_2_with_every_error),
         cmocka_unit_test(a_good_file_is_0),
+        cmocka_unit_test(the_mesh_is_checked_against_ranks),
         cmocka_unit_test(a_missing_file_is_2),
         cmocka_unit_test(the_schema_is_json),
         cmocka_unit_test(a_large_file_is_fast),
