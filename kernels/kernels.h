@@ -171,23 +171,39 @@ typedef struct axl_embed_bwd_args {
     void *dtable; // [n_rows, cols] statistics, added to
 } axl_embed_bwd_args;
 
-// Cross entropy of rows of logits. A row with label outside [0, V) gets logp 0; its lse is still made.
+// Cross entropy of rows of logits. Column c stands for label label0 + c: under tensor parallelism V columns are
+// a slice of a larger vocabulary, and lse that of the slice. A row whose label is not among them gets logp 0 and
+// target 0; its lse is still made (-inf for no columns).
 typedef struct axl_ce_args {
     const void *logits;    // [rows, V] statistics dtype, ld apart
     const int32_t *labels; // [rows]
-    int64_t rows, vocab, ld;
+    int64_t rows, vocab, ld, label0;
     axl_dtype dtype;  // F32, or F64
     void *lse, *logp; // [rows] statistics: log sum exp; logits[label] - lse
+    void *target;     // [rows] logits[label]; NULL: not wanted
 } axl_ce_args;
 
-// dlogits = grad[row] * (onehot(label) - softmax): the gradient of sum grad * logp. Rows with a label
-// outside [0, V) or grad 0 get zeros. dlogits may be logits when dtype_out is F32 (or both F64).
+// Joins the statistics of vocabulary slices in two steps around sums over their ranks.
+//   finish false: sum[i] = exp(lse[i] - top[i]), where top is the largest lse of any slice
+//   finish true:  lse[i] = top[i] + log(sum[i]), logp[i] = target[i] - lse[i], with sum and target summed
+typedef struct axl_ce_merge_args {
+    int64_t rows;
+    axl_dtype dtype; // F32, or F64
+    bool finish;
+    const void *top, *target;
+    void *sum, *lse, *logp; // [rows]
+} axl_ce_merge_args;
+
+// dlogits = grad[row] * (onehot(label) - softmax): the gradient of sum grad * logp, in the columns of the slice
+// that begins at label0; lse is that of the whole vocabulary. Rows with a label outside [0, n_labels) or grad 0
+// get zeros. dlogits may be logits when dtype_out is F32 (or both F64).
 typedef struct axl_ce_bwd_args {
     const void *logits; // [rows, V] statistics dtype, ld apart
     const int32_t *labels;
     const void *lse;  // [rows] statistics
     const void *grad; // [rows] statistics: d loss / d logp
-    int64_t rows, vocab, ld, ld_out;
+    int64_t rows, vocab, ld, ld_out, label0;
+    int64_t n_labels;    // of the whole vocabulary; 0: vocab
     axl_dtype dtype;     // of logits: F32, or F64
     axl_dtype dtype_out; // F32, BF16 or F64
     void *dlogits;       // [rows, V] dtype_out, ld_out apart
@@ -254,6 +270,7 @@ typedef struct axl_adamw_args {
     K(embed_fwd, axl_embed_args)                                                                   \
     K(embed_bwd, axl_embed_bwd_args)                                                               \
     K(ce_fwd, axl_ce_args)                                                                         \
+    K(ce_merge, axl_ce_merge_args)                                                                 \
     K(ce_bwd, axl_ce_bwd_args)                                                                     \
     K(add, axl_add_args)                                                                           \
     K(cast, axl_cast_args)                                                                         \

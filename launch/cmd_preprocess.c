@@ -50,10 +50,13 @@ static axl_status print_steps(const axl_data_command *d)
 {
     axl_status status = AXL_OK;
     axl_loader *loader = NULL;
-    const axl_mesh_sizes *mesh = &d->config->derived.mesh;
-    int n_ranks = axl_comm_size(d->world) * mesh->cp * mesh->tp;
+    const axl_mesh_sizes *sizes = &d->config->derived.mesh;
+    int n_ranks = axl_comm_size(d->world) * sizes->cp * sizes->tp;
+    axl_mesh mesh;
 
-    AXL_TRY(axl_data_setup_loader(&d->data, d->config, d->world, &loader));
+    axl_mesh_imagine((const int[AXL_N_AXES]){1, axl_comm_size(d->world), 1, sizes->cp, sizes->tp},
+                     0, &mesh);
+    AXL_TRY(axl_data_setup_loader(&d->data, d->config, &mesh, &loader));
     axl_info("%lld steps on %d rank%s, at most %lld tokens a micro-batch",
              (long long)axl_loader_steps_left(loader), n_ranks, n_ranks == 1 ? "" : "s",
              (long long)axl_loader_max_tokens(loader));

@@ -356,7 +356,8 @@ static axl_status begin_grad(axl_sharder *s, const axl_unit *u, int k)
 {
     axl_status status = AXL_OK;
     axl_param *p = u->uses[k];
-    int64_t real = p->rows * p->cols;
+    // a vocabulary that tp does not divide has rows of padding already
+    int64_t real = (p->n_mats == 1 ? axl_param_real_rows(p) : p->rows) * p->cols;
     int64_t full = axl_param_full_count(p);
 
     if (writes_shard(p)) { // grad_written lives through the step

@@ -49,9 +49,12 @@ axl_status AXL_CPU(ce_fwd)(axl_stream *s, const axl_ce_args *a)
     AXL_PARALLEL_FOR(s, a->rows * a->vocab)
     for (int64_t r = 0; r < a->rows; r++) {
         const float *z = (const float *)a->logits + r * a->ld;
-        const int64_t label = a->labels[r];
+        const int64_t label = a->labels[r] - a->label0;
+        const bool here = a->labels[r] >= 0 && label >= 0 && label < a->vocab;
         lse[r] = row_lse(z, a->vocab);
-        logp[r] = label >= 0 && label < a->vocab ? z[label] - lse[r] : 0.0f;
+        logp[r] = here ? z[label] - lse[r] : 0.0f;
+        if (a->target != NULL)
+            ((float *)a->target)[r] = here ? z[label] : 0.0f;
     }
     return AXL_OK;
 }
@@ -60,21 +63,26 @@ AXL_INLINE void bwd_row(const axl_ce_bwd_args *a, int64_t r, bool bf16)
 {
     const float *z = (const float *)a->logits + r * a->ld;
     uint8_t *out = (uint8_t *)a->dlogits + (size_t)(r * a->ld_out) * (bf16 ? 2 : 4);
-    const int64_t label = a->labels[r], vocab = a->vocab;
+    const int64_t label = a->labels[r] - a->label0, vocab = a->vocab;
+    const int64_t n_labels = a->n_labels > 0 ? a->n_labels : vocab;
+    const bool here = label >= 0 && label < vocab;
     const float grad = ((const float *)a->grad)[r], lse = ((const float *)a->lse)[r];
     int64_t c = 0;
 
-    if (label < 0 || label >= vocab || grad == 0.0f) {
+    if (a->labels[r] < 0 || a->labels[r] >= n_labels || grad == 0.0f) {
         for (; c < vocab; c += VF)
             vf_store_n(out, c, vf_set(0.0f), vocab - c < VF ? vocab - c : VF, bf16);
         return;
     }
-    const float at_label = grad * (1.0f - expf(z[label] - lse)); // before dlogits covers logits
+    // before dlogits covers logits
+    const float at_label = here ? grad * (1.0f - expf(z[label] - lse)) : 0.0f;
     for (; c + VF <= vocab; c += VF)
         vf_store(out, c, -grad * vf_exp(vf_load_f32(z + c) - lse), bf16);
     if (c < vocab)
         vf_store_n(out, c, -grad * vf_exp(vf_load_n(z, c, vocab - c, false) - lse), vocab - c,
                    bf16);
+    if (!here)
+        return;
     if (bf16)
         ((axl_bf16 *)out)[label] = axl_f32_to_bf16(at_label);
     else

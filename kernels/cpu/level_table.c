@@ -7,6 +7,11 @@ axl_status AXL_CPU(rope_table)(axl_stream *s, const axl_rope_table_args *a)
         s, a); // a few thousand cosines a step, as the C library rounds them
 }
 
+axl_status AXL_CPU(ce_merge)(axl_stream *s, const axl_ce_merge_args *a)
+{
+    return axl_kernels_ref.ce_merge(s, a); // a few numbers a token
+}
+
 const axl_kernels AXL_CPU(kernels) = {.name = AXL_CPU_LEVEL_NAME,
 #define AXL_CPU_ROW(entry, args) .entry = AXL_CPU(entry),
                                       AXL_KERNEL_LIST(AXL_CPU_ROW)

@@ -33,19 +33,46 @@ static axl_status pick_rows(axl_work *w, const int32_t *index, int64_t n, const 
     return w->device->kernels->embed_fwd(w->device->compute, &a);
 }
 
+// Statistics of this rank's words -> those of the whole vocabulary, for n rows.
+static axl_status join_slices(axl_work *w, char *lse, char *logp, int64_t n)
+{
+    axl_status status = AXL_OK;
+    axl_comm *tp = w->model->mesh->axis[AXL_TP];
+    axl_stream *s = w->device->compute;
+    axl_ce_merge_args a = {.rows = n,
+                           .dtype = w->run.stat,
+                           .top = w->top,
+                           .target = w->target,
+                           .sum = w->sum,
+                           .lse = lse,
+                           .logp = logp};
+
+    AXL_TRY(w->device->ops->copy(s, w->top, lse, (size_t)n * axl_dtype_size(w->run.stat)));
+    AXL_TRY(axl_comm_all_reduce(tp, w->top, n, w->run.stat, AXL_REDUCE_MAX, s));
+    AXL_TRY(w->device->kernels->ce_merge(s, &a));
+    AXL_TRY(axl_comm_all_reduce(tp, w->sum, n, w->run.stat, AXL_REDUCE_SUM, s));
+    AXL_TRY(axl_comm_all_reduce(tp, w->target, n, w->run.stat, AXL_REDUCE_SUM, s));
+    a.finish = true;
+    AXL_TRY(w->device->kernels->ce_merge(s, &a));
+out:
+    return status;
+}
+
 static axl_status chunk_logits(axl_work *w, int64_t row0, int64_t n)
 {
     axl_status status = AXL_OK;
     const axl_kernels *kernels = w->device->kernels;
+    const axl_param *p = w->model->lm_head;
     int64_t d = w->model->arch.hidden;
-    int64_t v = w->model->arch.vocab;
+    int64_t v = axl_param_real_rows(p);
     size_t stat = axl_dtype_size(w->run.stat);
+    const bool sliced = w->model->mesh->size[AXL_TP] > 1;
     const axl_gemm_args g = {.m = n,
                              .n = v,
                              .k = d,
                              .a = w->hidden + (size_t)(row0 * d) * axl_dtype_size(w->run.dtype),
                              .lda = d,
-                             .b = w->model->lm_head->full,
+                             .b = p->full,
                              .ldb = d,
                              .trans_b = true,
                              .c = w->logits,
@@ -58,13 +85,17 @@ static axl_status chunk_logits(axl_work *w, int64_t row0, int64_t n)
                            .rows = n,
                            .vocab = v,
                            .ld = v,
+                           .label0 = p->row_base,
                            .dtype = w->run.stat,
                            .lse = w->lse + (size_t)row0 * stat,
-                           .logp = w->logp + (size_t)row0 * stat};
+                           .logp = w->logp + (size_t)row0 * stat,
+                           .target = sliced ? w->target : NULL};
 
     AXL_TRY(kernels->gemm(w->device->compute, &g));
     AXL_TRY(axl_device_progress(w->device));
     AXL_TRY(kernels->ce_fwd(w->device->compute, &c));
+    if (sliced)
+        AXL_TRY(join_slices(w, c.lse, c.logp, n));
 out:
     return status;
 }
@@ -75,7 +106,7 @@ static axl_status chunk_gradients(axl_work *w, int64_t row0, int64_t n)
     const axl_kernels *kernels = w->device->kernels;
     axl_param *p = w->model->lm_head;
     int64_t d = w->model->arch.hidden;
-    int64_t v = w->model->arch.vocab;
+    int64_t v = axl_param_real_rows(p);
     size_t e = axl_dtype_size(w->run.dtype);
     size_t stat = axl_dtype_size(w->run.stat);
     const axl_ce_bwd_args c = {.logits = w->logits,
@@ -86,6 +117,8 @@ static axl_status chunk_gradients(axl_work *w, int64_t row0, int64_t n)
                                .vocab = v,
                                .ld = v,
                                .ld_out = v,
+                               .label0 = p->row_base,
+                               .n_labels = p->file_rows,
                                .dtype = w->run.stat,
                                .dtype_out = w->run.dtype,
                                .dlogits = w->dlogits};
@@ -105,6 +138,9 @@ static axl_status chunk_gradients(axl_work *w, int64_t row0, int64_t n)
     AXL_TRY(kernels->ce_bwd(w->device->compute, &c));
     AXL_TRY(kernels->gemm(w->device->compute, &dh));
     AXL_TRY(axl_device_progress(w->device));
+    if (w->model->mesh->size[AXL_TP] > 1)
+        AXL_TRY(axl_comm_all_reduce(w->model->mesh->axis[AXL_TP], dh.c, n * d, w->run.dtype,
+                                    AXL_REDUCE_SUM, w->device->compute));
     if (p->trainable) {
         const axl_gemm_args dw = {.m = v,
                                   .n = d,

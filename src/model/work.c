@@ -12,7 +12,7 @@
 
 static int64_t head_chunk(const axl_model *m, int64_t n_tokens, size_t stat)
 {
-    int64_t rows = LOGITS_BYTES / (m->arch.vocab * (int64_t)stat) / 64 * 64;
+    int64_t rows = LOGITS_BYTES / (m->lm_head->rows * (int64_t)stat) / 64 * 64;
 
     rows = rows < 64 ? 64 : rows;
     return rows < n_tokens ? rows : n_tokens;
@@ -67,13 +67,18 @@ static void cut_head(axl_work *w, size_t *at, char *base)
     size_t n = (size_t)o->n_tokens * stat;
 
     w->chunk = head_chunk(w->model, o->n_tokens, stat);
-    size_t chunk = (size_t)(w->chunk * w->model->arch.vocab);
+    const bool sliced = w->model->mesh->size[AXL_TP] > 1;
+    const size_t slice = sliced ? (size_t)w->chunk * stat : 0;
+    size_t chunk = (size_t)(w->chunk * w->model->lm_head->rows);
     w->out_hidden = cut(base, at, b, rows);
     w->hidden = cut(base, at, b, rows);
     w->logits = cut(base, at, b, chunk * stat);
     w->lse = cut(base, at, b, n);
     w->logp = cut(base, at, b, n);
     w->grad_logp = cut(base, at, b, n);
+    w->top = cut(base, at, b, slice);
+    w->sum = cut(base, at, b, slice);
+    w->target = cut(base, at, b, slice);
     w->dlogits = w->logits;
     if (o->train) {
         w->grad_hidden = cut(base, at, b, rows);

@@ -50,6 +50,7 @@ typedef struct axl_work {
     char *out_hidden;                // [T, D] output of the final norm, all rows
     char *logits, *dlogits;          // [chunk, V]; dlogits is logits for F32
     char *lse, *logp, *grad_logp;    // [T] statistics
+    char *top, *sum, *target;        // [chunk] statistics; to join the vocabulary slices of tp
 } axl_work;
 
 // Bytes by class for these options; also fills plans when not NULL ([model->n_programs]).

@@ -375,12 +375,12 @@ void axl_data_setup_fini(axl_data_setup *d)
 
 // ---- loaders
 
-axl_status axl_data_setup_loader(const axl_data_setup *d, const axl_config *c,
-                                 const axl_comm *batch, axl_loader **out)
+axl_status axl_data_setup_loader(const axl_data_setup *d, const axl_config *c, const axl_mesh *mesh,
+                                 axl_loader **out)
 {
     axl_loader_options o = {.plan = axl_data_setup_plan(c, false),
-                            .dp_rank = axl_comm_rank(batch),
-                            .dp_size = axl_comm_size(batch),
+                            .dp_rank = axl_mesh_batch_rank(mesh),
+                            .dp_size = axl_mesh_n_batches(mesh),
                             .gradient_accumulation_steps = c->gradient_accumulation_steps,
                             .num_epochs = c->num_epochs,
                             .drop_last = c->dataloader_drop_last};
@@ -389,11 +389,11 @@ axl_status axl_data_setup_loader(const axl_data_setup *d, const axl_config *c,
 }
 
 axl_status axl_data_setup_eval_loader(const axl_data_setup *d, const axl_config *c,
-                                      const axl_comm *batch, axl_loader **out)
+                                      const axl_mesh *mesh, axl_loader **out)
 {
     axl_loader_options o = {.plan = axl_data_setup_plan(c, true),
-                            .dp_rank = axl_comm_rank(batch),
-                            .dp_size = axl_comm_size(batch),
+                            .dp_rank = axl_mesh_batch_rank(mesh),
+                            .dp_size = axl_mesh_n_batches(mesh),
                             .gradient_accumulation_steps = 1,
                             .num_epochs = 1.0};
 

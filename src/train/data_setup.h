@@ -6,7 +6,7 @@
 #ifndef AXL_TRAIN_DATA_SETUP_H
 #define AXL_TRAIN_DATA_SETUP_H
 
-#include "comm/comm.h"
+#include "comm/mesh.h"
 #include "src/config/config.h"
 #include "src/data/loader.h"
 #include "src/data/prepare.h"
@@ -37,12 +37,12 @@ void axl_data_setup_fini(axl_data_setup *d); // NULL-safe on its members
 // How the bins of training (or evaluation) are formed.
 axl_plan_options axl_data_setup_plan(const axl_config *c, bool eval);
 
-// The loader of this rank; every rank of batch takes its own share. Local.
-axl_status axl_data_setup_loader(const axl_data_setup *d, const axl_config *c,
-                                 const axl_comm *batch, axl_loader **out);
+// The loader of this rank of the mesh, which may be imagined. Local.
+axl_status axl_data_setup_loader(const axl_data_setup *d, const axl_config *c, const axl_mesh *mesh,
+                                 axl_loader **out);
 // The same for evaluation: in order, once. *out is NULL when there is nothing to evaluate on.
 axl_status axl_data_setup_eval_loader(const axl_data_setup *d, const axl_config *c,
-                                      const axl_comm *batch, axl_loader **out);
+                                      const axl_mesh *mesh, axl_loader **out);
 
 // Logs what the sets hold. Local; for rank 0.
 axl_status axl_data_setup_report(const axl_data_setup *d);

@@ -37,7 +37,7 @@ axl_status axl_train_eval(axl_trainer *t, double *loss, int64_t *n_trained)
         &t->sharder); // weights that were kept gathered are from before the last update
     for (int64_t n = axl_loader_steps_left(t->eval_loader); n > 0; n--)
         AXL_TRY(eval_step(t, sums));
-    AXL_TRY(axl_comm_all_reduce_f64(t->env.world, sums, 2, AXL_REDUCE_SUM));
+    AXL_TRY(axl_comm_all_reduce_f64(t->mesh->loss, sums, 2, AXL_REDUCE_SUM));
     AXL_REQUIRE(sums[1] > 0.0, AXL_E_INPUT, "the evaluation set has no trained token");
     *loss = sums[0] / sums[1];
     if (n_trained != NULL)

@@ -4,6 +4,8 @@
 
 #include "src/base/log.h"
 
+#include <string.h>
+
 // Forward, loss and backward of one micro-batch. *loss gets its part of the step's mean.
 static axl_status micro_step(axl_trainer *t, const axl_batch *batch, double weight, bool last,
                              double *loss)
@@ -53,30 +55,47 @@ out:
     return status;
 }
 
+// The step's loss: micro-batches are added in their global order, wherever each was computed.
+static axl_status sum_losses(axl_trainer *t, int64_t n_micro, double *out)
+{
+    axl_status status = AXL_OK;
+    const int64_t n = n_micro * axl_mesh_n_batches(t->mesh);
+
+    *out = 0.0;
+    AXL_TRY(axl_comm_all_reduce_f64(t->mesh->loss, t->losses, (int)n, AXL_REDUCE_SUM));
+    for (int64_t i = 0; i < n; i++)
+        *out += t->losses[i];
+out:
+    return status;
+}
+
 axl_status axl_train_step(axl_trainer *t, axl_step_report *report)
 {
     axl_status status = AXL_OK;
     axl_step_info info;
     const axl_batch *batch = NULL;
     double start = axl_now();
-    double sums[3] = {0.0}; // loss, tokens, trained tokens
+    double sums[2] = {0.0}; // tokens, trained tokens
+    const int n_batches = axl_mesh_n_batches(t->mesh);
 
     axl_mesh_counters_reset(t->mesh);
     AXL_TRY(axl_loader_begin_step(t->loader, &info));
     axl_sharder_begin_step(&t->sharder);
+    memset(t->losses, 0, (size_t)(info.n_micro * n_batches) * sizeof *t->losses);
     for (int64_t m = 0; m < info.n_micro; m++) {
         AXL_TRY(axl_loader_next(t->loader, &batch));
-        AXL_TRY(micro_step(t, batch, info.weight, m + 1 == info.n_micro, &sums[0]));
-        sums[1] += batch->n_tokens;
-        sums[2] += (double)t->work.n_scored;
+        AXL_TRY(micro_step(t, batch, info.weight, m + 1 == info.n_micro,
+                           &t->losses[m * n_batches + axl_mesh_batch_rank(t->mesh)]));
+        sums[0] += batch->n_tokens;
+        sums[1] += (double)t->work.n_scored;
     }
     AXL_TRY(axl_sharder_finish(&t->sharder));
-    AXL_TRY(axl_comm_all_reduce_f64(t->env.world, sums, 3, AXL_REDUCE_SUM));
+    AXL_TRY(axl_comm_all_reduce_f64(t->mesh->loss, sums, 2, AXL_REDUCE_SUM));
     *report = (axl_step_report){.step = t->step + 1,
                                 .epoch = info.epoch_end,
-                                .loss = sums[0],
-                                .n_tokens = (int64_t)sums[1],
-                                .n_trained = (int64_t)sums[2]};
+                                .n_tokens = (int64_t)sums[0],
+                                .n_trained = (int64_t)sums[1]};
+    AXL_TRY(sum_losses(t, info.n_micro, &report->loss));
     AXL_TRY(axl_grad_norm(&t->sharder, &report->grad_norm));
     t->agreed = true;                 // loss and norm are equal on all ranks, and so is the verdict
     AXL_TRY(axl_watchdog(t, report)); // before the update: bad gradients must not reach the weights

@@ -53,6 +53,7 @@ typedef struct axl_trainer {
     axl_schedule schedule;
     axl_hyper hyper;
     double *grad, *logp;       // [capacity of work], owned
+    double *losses;            // [micro-batches of a step, of all ranks], owned
     int64_t step, total_steps; // done; of the whole run
     int64_t steps_per_epoch;
     int64_t total_tokens; // processed since the start of the first run

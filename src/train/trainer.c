@@ -26,11 +26,13 @@ static axl_status open_model(axl_trainer *t, bool train)
     axl_status status = AXL_OK;
     const axl_config *c = t->env.config;
     axl_arch arch = {0};
-    const axl_sharder_options so = {.dtype = c->derived.compute_dtype,
-                                    .train = train,
-                                    .reshard_after_forward =
-                                        !c->fsdp_config.set.reshard_after_forward ||
-                                        c->fsdp_config.reshard_after_forward};
+    const axl_sharder_options so = {
+        .dtype = c->derived.compute_dtype,
+        .train = train,
+        .reduce_bf16 = c->derived.reduce_dtype == AXL_BF16,
+        .invariant = c->world_invariant ? c->gradient_accumulation_steps : 0,
+        .reshard_after_forward =
+            !c->fsdp_config.set.reshard_after_forward || c->fsdp_config.reshard_after_forward};
 
     AXL_TRY(axl_hfdir_open(t->data.model_dir, &t->source));
     AXL_TRY(axl_arch_read(t->data.model_dir, &arch));
@@ -66,6 +68,8 @@ static axl_status take_memory(axl_trainer *t, bool train)
     AXL_TRY(axl_work_init(&t->work, t->model, t->env.device, &o));
     AXL_TRY(axl_calloc((size_t)o.n_tokens, sizeof *t->grad, "gradients of logp", &t->grad));
     AXL_TRY(axl_calloc((size_t)o.n_tokens, sizeof *t->logp, "logp", &t->logp));
+    AXL_TRY(axl_calloc((size_t)(c->gradient_accumulation_steps * axl_mesh_n_batches(t->mesh)),
+                       sizeof *t->losses, "losses", &t->losses));
 out:
     return status;
 }
@@ -148,16 +152,20 @@ static axl_status build(axl_trainer *t, bool train)
     axl_status status = AXL_OK;
     axl_comm *world = t->env.world;
     const axl_config *c = t->env.config;
+    const axl_mesh_sizes *mesh = &c->derived.mesh;
 
     t->best_eval = INFINITY;
     if (train)
         AXL_TRY(axl_comm_agree(world, check_output_dir(t)));
-    AXL_TRY(axl_mesh_create(world, (const int[AXL_N_AXES]){1, axl_comm_size(world), 1, 1, 1},
-                            &t->mesh));
+    AXL_TRY(axl_mesh_create(
+        world,
+        (const int[AXL_N_AXES]){mesh->dp_replicate, mesh->dp_shard, mesh->ep, mesh->cp, mesh->tp},
+        &t->mesh));
     AXL_TRY(axl_data_setup_make(c, world, &t->data));
     if (train)
-        AXL_TRY(axl_comm_agree(world, axl_data_setup_loader(&t->data, c, world, &t->loader)));
-    AXL_TRY(axl_comm_agree(world, axl_data_setup_eval_loader(&t->data, c, world, &t->eval_loader)));
+        AXL_TRY(axl_comm_agree(world, axl_data_setup_loader(&t->data, c, t->mesh, &t->loader)));
+    AXL_TRY(
+        axl_comm_agree(world, axl_data_setup_eval_loader(&t->data, c, t->mesh, &t->eval_loader)));
     if (train)
         AXL_TRY(axl_comm_agree(world, set_schedule(t)));
     status = open_model(t, train);
@@ -210,6 +218,7 @@ void axl_trainer_destroy(axl_trainer *t)
         (void)fclose(t->metrics);
     free(t->grad);
     free(t->logp);
+    free(t->losses);
     axl_work_fini(&t->work);
     axl_loader_destroy(t->eval_loader);
     axl_loader_destroy(t->loader);

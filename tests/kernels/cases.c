@@ -14,7 +14,8 @@
 #include "tests/kernels/rope_cases.h"
 
 const kt_kernel *const kt_kernels[] = {
-    &gemm_kernel, &attn_kernel, &norm_kernel, &rope_kernel, &glu_kernel,   &embed_kernel,
-    &ce_kernel,   &add_kernel,  &cast_kernel, &bias_kernel, &sumsq_kernel, &adamw_kernel,
+    &gemm_kernel,  &attn_kernel,  &norm_kernel,     &rope_kernel, &glu_kernel,
+    &embed_kernel, &ce_kernel,    &ce_merge_kernel, &add_kernel,  &cast_kernel,
+    &bias_kernel,  &sumsq_kernel, &adamw_kernel,
 };
 const int kt_n_kernels = (int)(sizeof kt_kernels / sizeof kt_kernels[0]);

@@ -90,13 +90,16 @@ static void all_ranks_share_the_prepared_data(void **state)
     axl_step_info info;
     const axl_batch *b = NULL;
     int64_t sums[3] = {0}; // tokens by the batches, by the steps, samples
+    axl_mesh mesh;
 
     CHECK_OK(axl_data_setup_make(c, world, &d));
     assert_int_equal(d.set->n, 40);
     assert_int_equal(d.train.n, 36);
     assert_int_equal(d.eval.n, 4);
-    CHECK_OK(axl_data_setup_loader(&d, c, world, &train));
-    CHECK_OK(axl_data_setup_eval_loader(&d, c, world, &eval));
+    axl_mesh_imagine((const int[AXL_N_AXES]){1, axl_comm_size(world), 1, 1, 1},
+                     axl_comm_rank(world), &mesh);
+    CHECK_OK(axl_data_setup_loader(&d, c, &mesh, &train));
+    CHECK_OK(axl_data_setup_eval_loader(&d, c, &mesh, &eval));
     for (int64_t n = axl_loader_steps_left(train); n > 0; n--) {
         CHECK_OK(axl_loader_begin_step(train, &info));
         for (int64_t m = 0; m < info.n_micro; m++) {
