@@ -161,11 +161,12 @@ static axl_status write_block(merging *m, int64_t i, int64_t row0, int64_t n_row
                               float *values)
 {
     const axl_ckpt_entry *e = m->entries[i];
+    const axl_block block = {.row0 = row0, .n_rows = n_rows};
 
     if (e->dtype == m->specs[i].dtype)
-        return axl_hfdir_write_rows(m->writer, i, row0, n_rows, raw, e->dtype);
+        return axl_hfdir_write_block(m->writer, i, &block, raw, e->dtype);
     (void)axl_convert_to_f32(raw, e->dtype, values, (size_t)(n_rows * row_elements(e)));
-    return axl_hfdir_write_rows(m->writer, i, row0, n_rows, values, AXL_F32);
+    return axl_hfdir_write_block(m->writer, i, &block, values, AXL_F32);
 }
 
 static axl_status write_tensor(merging *m, int64_t i)

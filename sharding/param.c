@@ -108,10 +108,10 @@ axl_param_rect axl_param_rect_of(const axl_param *p, int mat)
 
     if (mat < p->mat0 || mat >= p->mat0 + p->n_mats || from >= to)
         return (axl_param_rect){0};
-    return (axl_param_rect){.row0 = p->row_base + from - begin,
-                            .n_rows = to - from,
-                            .col0 = p->col_base,
-                            .n_cols = p->cols,
+    return (axl_param_rect){.block = {.row0 = p->row_base + from - begin,
+                                      .n_rows = to - from,
+                                      .col0 = p->col_base,
+                                      .n_cols = p->cols},
                             .at = (from - first) * p->cols};
 }
 

@@ -14,6 +14,7 @@
 #define AXL_SHARDING_PARAM_H
 
 #include "comm/mesh.h"
+#include "src/base/block.h"
 #include "src/base/dtype.h"
 
 #include <stdbool.h>
@@ -71,10 +72,11 @@ axl_status axl_param_place(axl_param *p, axl_mesh *mesh);
 // Rows of each matrix that are not padding.
 int64_t axl_param_real_rows(const axl_param *p);
 
-// Where this rank's shard meets tensor mat on disk: rows row0 .. row0 + n_rows and columns col0 .. col0 + n_cols of
-// it lie at element `at` of the shard (of master, grad_shard, moment), dense. n_rows 0: nowhere.
+// Where this rank's shard meets tensor mat on disk: block of it lies at element `at` of the shard (of master,
+// grad_shard, moment). block.n_rows 0: nowhere.
 typedef struct axl_param_rect {
-    int64_t row0, n_rows, col0, n_cols, at;
+    axl_block block;
+    int64_t at;
 } axl_param_rect;
 axl_param_rect axl_param_rect_of(const axl_param *p, int mat);
 

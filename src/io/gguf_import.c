@@ -152,7 +152,8 @@ static axl_status write_weight(const weight *w, int64_t i, int64_t head_dim, axl
             else
                 axl_gguf_read_rows(t, from * (t->rows / rows), t->rows / rows, buffer + k * cols);
         }
-        AXL_TRY(axl_hfdir_write_rows(out, i, row, n, buffer, AXL_F32));
+        AXL_TRY(
+            axl_hfdir_write_block(out, i, &(axl_block){.row0 = row, .n_rows = n}, buffer, AXL_F32));
     }
 out:
     return status;

@@ -344,8 +344,8 @@ static int convert(const unsigned char *src, axl_dtype src_dtype, char *dst, axl
     return 0;
 }
 
-axl_status axl_hfdir_read_rows(const axl_hfdir *d, const axl_tensor_spec *want, int64_t row0,
-                               int64_t n_rows, void *dst)
+axl_status axl_hfdir_read_block(const axl_hfdir *d, const axl_tensor_spec *want, const axl_block *b,
+                                void *dst)
 {
     axl_status status = AXL_OK;
     const axl_tensor_entry *e = NULL;
@@ -353,19 +353,26 @@ axl_status axl_hfdir_read_rows(const axl_hfdir *d, const axl_tensor_spec *want, 
     AXL_TRY(find_checked(d, want, &e));
     AXL_ASSERT(e != NULL);
     int64_t rows = want->n_dims > 0 ? want->dims[0] : 1;
-    AXL_ASSERT(row0 >= 0 && n_rows >= 0 && row0 <= rows && n_rows <= rows - row0);
-    if (rows == 0 || n_rows == 0)
-        goto out;
-    size_t cols = (size_t)(axl_tensor_count(&e->spec) / rows);
-    const unsigned char *src = e->data + (size_t)row0 * cols * axl_dtype_size(e->spec.dtype);
-    size_t n = (size_t)n_rows * cols;
-    if (e->spec.dtype == want->dtype) {
-        memcpy(dst, src, n * axl_dtype_size(want->dtype));
-        goto out;
-    }
-    AXL_REQUIRE(convert(src, e->spec.dtype, dst, want->dtype, n) == 0, AXL_E_INPUT,
+    int64_t cols = rows > 0 ? axl_tensor_count(&e->spec) / rows : 0;
+    axl_block block = axl_block_in(b, cols);
+    AXL_ASSERT(axl_block_fits(&block, rows, cols));
+    size_t src_size = axl_dtype_size(e->spec.dtype), dst_size = axl_dtype_size(want->dtype);
+    const unsigned char *src = e->data + (size_t)(block.row0 * cols + block.col0) * src_size;
+    char *to = dst;
+    if (axl_block_is_dense(&block, cols)) // all rows are one long one
+        block = (axl_block){.n_rows = block.n_rows > 0, .n_cols = block.n_rows * cols};
+    for (int64_t row = 0; row < block.n_rows; row++) {
+        if (e->spec.dtype == want->dtype)
+            memcpy(to, src, (size_t)block.n_cols * dst_size);
+        else
+            AXL_REQUIRE(
+                convert(src, e->spec.dtype, to, want->dtype, (size_t)block.n_cols) == 0,
+                AXL_E_INPUT,
                 "%s: tensor %s is %s and cannot be read as %s; save the model in F32 or BF16",
                 d->path, want->name, axl_dtype_name(e->spec.dtype), axl_dtype_name(want->dtype));
+        src += (size_t)cols * src_size;
+        to += (size_t)block.ld * dst_size;
+    }
 out:
     return status;
 }

@@ -2,12 +2,13 @@
 // and the small files beside them.
 //
 // Reading: a directory is opened once and answers for every tensor by its key, whichever file holds it.
-// Rows are read straight out of the mapped files, so that a rank touches only the rows it owns.
-// Writing: a plan fixes the files and every byte's place; then any number of ranks write their rows, in
+// Blocks (base/block.h) are read straight out of the mapped files, so that a rank touches only what it owns.
+// Writing: a plan fixes the files and every byte's place; then any number of ranks write their blocks, in
 // any order; then the first rank gives the files their names. Nobody ever holds a whole tensor.
 #ifndef AXL_IO_HFDIR_H
 #define AXL_IO_HFDIR_H
 
+#include "src/base/block.h"
 #include "src/io/safetensors.h"
 
 typedef struct axl_hfdir axl_hfdir;
@@ -31,13 +32,13 @@ int64_t axl_hfdir_n_files(const axl_hfdir *d);
 const axl_safetensors *axl_hfdir_file(const axl_hfdir *d, int64_t k);
 const char *axl_hfdir_file_name(const axl_hfdir *d, int64_t k); // without the directory
 
-// Reads rows row0 .. row0 + n_rows - 1 of a tensor; a row is all of one index of the first dimension.
+// Reads a block of a tensor.
 //   want   name: the key; n_dims and dims: what config.json makes of it; dtype: of dst, AXL_F32 or
 //          AXL_BF16 (or that of the file, then bytes are copied as they are)
-//   dst    [n_rows, dims[1], ...] of want->dtype
+//   dst    [n_rows, n_cols] of want->dtype, rows b->ld apart; what lies between them is left alone
 // AXL_E_INPUT when the tensor is missing, has another shape, or is not of a floating dtype.
-axl_status axl_hfdir_read_rows(const axl_hfdir *d, const axl_tensor_spec *want, int64_t row0,
-                               int64_t n_rows, void *dst);
+axl_status axl_hfdir_read_block(const axl_hfdir *d, const axl_tensor_spec *want, const axl_block *b,
+                                void *dst);
 
 #define AXL_HFDIR_SHARD_BYTES 50000000000u // transformers 5 starts a new file at 50 GB
 
@@ -71,10 +72,12 @@ typedef struct axl_hfdir_writer axl_hfdir_writer;
 axl_status axl_hfdir_writer_open(const char *dir, const axl_hfdir_plan *plan, bool first,
                                  axl_hfdir_writer **out);
 
-// Writes rows row0 .. row0 + n_rows - 1 of tensor i (index of the plan).
-//   src   [n_rows, dims[1], ...] of src_dtype: the plan's dtype, or AXL_F32 to be rounded to it
-axl_status axl_hfdir_write_rows(axl_hfdir_writer *w, int64_t i, int64_t row0, int64_t n_rows,
-                                const void *src, axl_dtype src_dtype);
+// Writes a block of tensor i (index of the plan). Ranks may write different blocks of the same rows
+// at the same time: no byte outside the block is read or written.
+//   src   [n_rows, n_cols] of src_dtype, rows b->ld apart; src_dtype is the plan's dtype, or AXL_F32 to
+//         be rounded to it
+axl_status axl_hfdir_write_block(axl_hfdir_writer *w, int64_t i, const axl_block *b,
+                                 const void *src, axl_dtype src_dtype);
 
 // All ranks flush; then the first one publishes: files get their names, the index is written, and
 // weight files of an earlier save that are not of this plan are removed. AXL_E_IO.

@@ -107,8 +107,9 @@ static axl_status copy_weights(const axl_hfdir *from, axl_hfdir_writer *w)
         int64_t step = row_bytes < COPY_BYTES ? (int64_t)(COPY_BYTES / row_bytes) : 1;
         for (int64_t row = 0; row < rows; row += step) {
             int64_t k = rows - row < step ? rows - row : step;
-            AXL_TRY(axl_hfdir_write_rows(w, i, row, k, e->data + (size_t)row * row_bytes,
-                                         e->spec.dtype));
+            const axl_block block = {.row0 = row, .n_rows = k};
+            AXL_TRY(axl_hfdir_write_block(w, i, &block, e->data + (size_t)row * row_bytes,
+                                          e->spec.dtype));
         }
     }
     AXL_TRY(axl_hfdir_writer_flush(w));

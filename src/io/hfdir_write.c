@@ -11,8 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define INDEX_NAME       "model.safetensors.index.json"
-#define CONVERT_ELEMENTS 4096 // staged in the cache while rows are rounded
+#define INDEX_NAME "model.safetensors.index.json"
+#define STAGE_BYTES                                                                                \
+    ((int64_t)512 << 10) // rounded at a time: in the cache, and many bytes a system call
 
 // Where tensor i of the caller stands among the entries of source, if that holds just these tensors.
 static bool same_tensors(const axl_hfdir_plan *p, const axl_hfdir *source)
@@ -229,6 +230,7 @@ struct axl_hfdir_writer {
     const axl_hfdir_plan *plan;     // borrowed
     char *dir;                      // owned
     axl_safetensors_writer **files; // [plan->n_files], owned
+    void *stage;                    // [STAGE_BYTES], owned: elements rounded to the dtype of a file
 };
 
 axl_status axl_hfdir_writer_open(const char *dir, const axl_hfdir_plan *plan, bool first,
@@ -240,6 +242,7 @@ axl_status axl_hfdir_writer_open(const char *dir, const axl_hfdir_plan *plan, bo
 
     AXL_TRY(axl_calloc(1, sizeof *w, "a model writer", &w));
     w->plan = plan;
+    AXL_TRY(axl_calloc(STAGE_BYTES, 1, "a model writer", &w->stage));
     AXL_TRY(axl_strdup(dir, &w->dir));
     AXL_TRY(axl_calloc((size_t)plan->n_files, sizeof(void *), "a model writer", &w->files));
     for (int64_t k = 0; k < plan->n_files; k++) {
@@ -255,35 +258,66 @@ out:
     return status;
 }
 
-axl_status axl_hfdir_write_rows(axl_hfdir_writer *w, int64_t i, int64_t row0, int64_t n_rows,
-                                const void *src, axl_dtype src_dtype)
+// Rounds a block of f32 to the dtype of the file by tiles of the staging buffer, and writes these. b is
+// filled in; `to` is the place of its first element.
+static axl_status write_rounded(axl_hfdir_writer *w, int64_t i, const axl_block *b,
+                                const axl_runs *to, const float *src)
 {
     axl_status status = AXL_OK;
-    double rounded[CONVERT_ELEMENTS]; // of the widest dtype, so aligned for all
     const axl_tensor_spec *spec = &w->plan->specs[i];
-    axl_safetensors_writer *file = w->files[w->plan->file[i]];
-    int64_t index = w->plan->index[i];
-    int64_t rows = spec->n_dims > 0 ? spec->dims[0] : 1;
-    size_t size = axl_dtype_size(spec->dtype);
+    int64_t size = (int64_t)axl_dtype_size(spec->dtype), room = STAGE_BYTES / size;
+    int64_t tile_cols = b->n_cols < room ? b->n_cols : room;
+    int64_t tile_rows = tile_cols < b->n_cols ? 1 : room / tile_cols;
 
-    AXL_ASSERT(row0 >= 0 && n_rows >= 0 && row0 <= rows && n_rows <= rows - row0);
-    if (rows == 0)
-        goto out;
-    size_t cols = (size_t)(axl_tensor_count(spec) / rows);
-    size_t at = (size_t)row0 * cols * size, n = (size_t)n_rows * cols;
-    if (src_dtype == spec->dtype) {
-        AXL_TRY(axl_safetensors_write(file, index, at, src, n * size));
-        goto out;
+    for (int64_t row = 0; row < b->n_rows; row += tile_rows) {
+        int64_t n_rows = b->n_rows - row < tile_rows ? b->n_rows - row : tile_rows;
+        for (int64_t col = 0; col < b->n_cols; col += tile_cols) {
+            int64_t n_cols = b->n_cols - col < tile_cols ? b->n_cols - col : tile_cols;
+            axl_runs runs = {.at = to->at + (size_t)row * to->stride + (size_t)(col * size),
+                             .stride = to->stride,
+                             .n = n_rows,
+                             .bytes = (size_t)(n_cols * size),
+                             .src_stride = (size_t)(n_cols * size)};
+            for (int64_t r = 0; r < n_rows; r++)
+                AXL_REQUIRE(axl_convert_from_f32(src + (row + r) * b->ld + col,
+                                                 (char *)w->stage + (size_t)r * runs.bytes,
+                                                 spec->dtype, (size_t)n_cols) == 0,
+                            AXL_E_BUG, "tensor %s: F32 cannot become %s", spec->name,
+                            axl_dtype_name(spec->dtype));
+            AXL_TRY(axl_safetensors_write_runs(w->files[w->plan->file[i]], w->plan->index[i], &runs,
+                                               w->stage));
+        }
     }
-    AXL_REQUIRE(src_dtype == AXL_F32, AXL_E_BUG, "tensor %s: rows of %s cannot become %s",
-                spec->name, axl_dtype_name(src_dtype), axl_dtype_name(spec->dtype));
-    for (size_t j = 0; j < n; j += CONVERT_ELEMENTS) {
-        size_t k = n - j < CONVERT_ELEMENTS ? n - j : CONVERT_ELEMENTS;
-        AXL_REQUIRE(axl_convert_from_f32((const float *)src + j, rounded, spec->dtype, k) == 0,
-                    AXL_E_BUG, "tensor %s: F32 cannot become %s", spec->name,
-                    axl_dtype_name(spec->dtype));
-        AXL_TRY(axl_safetensors_write(file, index, at + j * size, rounded, k * size));
-    }
+out:
+    return status;
+}
+
+axl_status axl_hfdir_write_block(axl_hfdir_writer *w, int64_t i, const axl_block *b,
+                                 const void *src, axl_dtype src_dtype)
+{
+    axl_status status = AXL_OK;
+    const axl_tensor_spec *spec = &w->plan->specs[i];
+    int64_t rows = spec->n_dims > 0 ? spec->dims[0] : 1;
+    int64_t cols = rows > 0 ? axl_tensor_count(spec) / rows : 0;
+    size_t size = axl_dtype_size(spec->dtype);
+    axl_block block = axl_block_in(b, cols);
+
+    AXL_ASSERT(axl_block_fits(&block, rows, cols));
+    if (block.n_rows == 0 || block.n_cols == 0)
+        goto out;
+    axl_runs to = {.at = (size_t)(block.row0 * cols + block.col0) * size,
+                   .stride = (size_t)cols * size};
+    if (axl_block_is_dense(&block, cols)) // all rows are one long one
+        block = (axl_block){.n_rows = 1, .n_cols = block.n_rows * cols};
+    to.n = block.n_rows;
+    to.bytes = (size_t)block.n_cols * size;
+    to.src_stride = (size_t)block.ld * size;
+    AXL_REQUIRE(src_dtype == spec->dtype || src_dtype == AXL_F32, AXL_E_BUG,
+                "tensor %s: a block of %s cannot become %s", spec->name, axl_dtype_name(src_dtype),
+                axl_dtype_name(spec->dtype));
+    AXL_TRY(src_dtype == spec->dtype ? axl_safetensors_write_runs(w->files[w->plan->file[i]],
+                                                                  w->plan->index[i], &to, src)
+                                     : write_rounded(w, i, &block, &to, src));
 out:
     return status;
 }
@@ -354,6 +388,7 @@ void axl_hfdir_writer_destroy(axl_hfdir_writer *w)
     for (int64_t k = 0; w->files != NULL && k < w->plan->n_files; k++)
         axl_safetensors_writer_destroy(w->files[k]);
     free(w->files);
+    free(w->stage);
     free(w->dir);
     free(w);
 }

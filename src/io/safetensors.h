@@ -6,7 +6,7 @@
 // only the pages that a caller reads are ever loaded.
 //
 // Writing starts from a plan, which fixes every byte's place before the first is written. So ranks that
-// made the same plan may write rows of the same file in any order, without talking to each other.
+// made the same plan may write parts of the same file in any order, without talking to each other.
 #ifndef AXL_IO_SAFETENSORS_H
 #define AXL_IO_SAFETENSORS_H
 
@@ -82,9 +82,18 @@ typedef struct axl_safetensors_writer axl_safetensors_writer;
 axl_status axl_safetensors_writer_open(const char *path, const axl_safetensors_plan *plan,
                                        bool first, axl_safetensors_writer **out);
 
-// Writes n bytes at byte `at` of tensor i, in any order. AXL_E_IO, also when the disk is full.
-axl_status axl_safetensors_write(axl_safetensors_writer *w, int64_t i, size_t at, const void *bytes,
-                                 size_t n);
+// Runs of bytes, equally far apart: a rectangle of a tensor.
+typedef struct axl_runs {
+    size_t at;                 // byte of the tensor where the first run goes
+    size_t bytes;              // of a run
+    int64_t n;                 // runs
+    size_t stride, src_stride; // bytes from one run to the next in the tensor, and in the source
+} axl_runs;
+
+// Writes the runs of tensor i, in any order of calls, and no byte between them: those may be other
+// writers' at the same time. AXL_E_IO, also when the disk is full.
+axl_status axl_safetensors_write_runs(axl_safetensors_writer *w, int64_t i, const axl_runs *runs,
+                                      const void *src);
 
 // What this writer wrote is on the disk. Every rank calls it before the first one publishes.
 axl_status axl_safetensors_writer_flush(axl_safetensors_writer *w);

@@ -7,10 +7,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
+
+#define SHORT_RUN_BYTES ((size_t)16 << 10) // longer runs are written as fast by system calls
+#define WINDOW_BYTES    ((size_t)64 << 20) // of a file mapped at a time
 
 // The library sorts by its own list of dtypes, from last to first; then by the bytes of the name.
 static int dtype_rank(axl_dtype dtype)
@@ -134,7 +141,8 @@ struct axl_safetensors_writer {
     char *path;                       // owned; the final name
     char *temporary;                  // owned; the name while writing
     int fd;
-    bool first; // this writer made the file and is to publish or remove it
+    bool first;    // this writer made the file and is to publish or remove it
+    bool mappable; // parts may be written through a shared mapping; see may_map
 };
 
 // Writes all of bytes at an offset of the file.
@@ -174,6 +182,21 @@ out:
     return status;
 }
 
+// Whether stores into a mapping are as safe as writes. Ranks store to different bytes of the same page:
+// the page must be one and the same for all of them, so they are on this machine (a network file system
+// would send whole pages back, with the neighbours' bytes as they were). And the space must be taken, for
+// a store into a full disk is a signal and not an error.
+static bool may_map(const axl_safetensors_writer *w)
+{
+    struct statfs system;
+    struct stat info;
+
+    return fstatfs(w->fd, &system) == 0 && fstat(w->fd, &info) == 0 &&
+           (system.f_type == EXT4_SUPER_MAGIC || system.f_type == XFS_SUPER_MAGIC ||
+            system.f_type == TMPFS_MAGIC) &&
+           (size_t)info.st_blocks * 512 >= w->plan->total && (size_t)info.st_size == w->plan->total;
+}
+
 axl_status axl_safetensors_writer_open(const char *path, const axl_safetensors_plan *plan,
                                        bool first, axl_safetensors_writer **out)
 {
@@ -187,13 +210,14 @@ axl_status axl_safetensors_writer_open(const char *path, const axl_safetensors_p
     AXL_TRY(axl_strdup(path, &w->path));
     AXL_TRY(axl_str_printf(&temporary, "%s.tmp", path));
     AXL_TRY(axl_strdup(temporary.data, &w->temporary));
-    w->fd = open(w->temporary, O_WRONLY | O_CLOEXEC | (first ? O_CREAT | O_TRUNC : 0), 0666);
+    w->fd = open(w->temporary, O_RDWR | O_CLOEXEC | (first ? O_CREAT | O_TRUNC : 0), 0666);
     AXL_REQUIRE(w->fd >= 0, AXL_E_IO, "%s: cannot be written: %s", w->temporary, strerror(errno));
     w->first = first;
     if (first) {
         AXL_TRY(take_space(w));
         AXL_TRY(write_at(w, 0, plan->header.data, plan->header.len));
     }
+    w->mappable = may_map(w);
     *out = w;
     w = NULL; // handed to the caller
 out:
@@ -202,12 +226,52 @@ out:
     return status;
 }
 
-axl_status axl_safetensors_write(axl_safetensors_writer *w, int64_t i, size_t at, const void *bytes,
-                                 size_t n)
+// Copies runs into mapped windows of the file: short runs would spend their time in system calls.
+static axl_status write_mapped(axl_safetensors_writer *w, size_t at, const axl_runs *runs,
+                               const char *src)
 {
+    axl_status status = AXL_OK;
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const int64_t n_window =
+        runs->stride < WINDOW_BYTES ? (int64_t)(WINDOW_BYTES / runs->stride) : 1;
+
+    for (int64_t k = 0; k < runs->n; k += n_window) {
+        const int64_t n = runs->n - k < n_window ? runs->n - k : n_window;
+        const size_t first = at + (size_t)k * runs->stride, begin = first - first % page;
+        const size_t size = first - begin + (size_t)(n - 1) * runs->stride + runs->bytes;
+        char *window = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, (off_t)begin);
+        AXL_REQUIRE(window != MAP_FAILED, AXL_E_IO, "%s: cannot be mapped: %s", w->temporary,
+                    strerror(errno));
+        for (int64_t r = 0; r < n; r++)
+            memcpy(window + (first - begin) + (size_t)r * runs->stride,
+                   src + (size_t)(k + r) * runs->src_stride, runs->bytes);
+        (void)munmap(window, size);
+    }
+out:
+    return status;
+}
+
+axl_status axl_safetensors_write_runs(axl_safetensors_writer *w, int64_t i, const axl_runs *runs,
+                                      const void *src)
+{
+    axl_status status = AXL_OK;
+    const char *from = src;
+
     AXL_ASSERT(i >= 0 && i < w->plan->n);
-    AXL_ASSERT(at <= w->plan->bytes[i] && n <= w->plan->bytes[i] - at);
-    return write_at(w, w->plan->offset[i] + at, bytes, n);
+    if (runs->n == 0 || runs->bytes == 0)
+        goto out;
+    AXL_ASSERT(runs->bytes <= w->plan->bytes[i] &&
+               runs->at + (size_t)(runs->n - 1) * runs->stride <= w->plan->bytes[i] - runs->bytes);
+    const size_t at = w->plan->offset[i] + runs->at;
+    if (w->mappable && runs->n > 1 && runs->bytes <= SHORT_RUN_BYTES) {
+        AXL_TRY(write_mapped(w, at, runs, from));
+        goto out;
+    }
+    for (int64_t k = 0; k < runs->n; k++)
+        AXL_TRY(write_at(w, at + (size_t)k * runs->stride, from + (size_t)k * runs->src_stride,
+                         runs->bytes));
+out:
+    return status;
 }
 
 axl_status axl_safetensors_writer_flush(axl_safetensors_writer *w)

@@ -25,7 +25,7 @@ axl_status axl_model_load(axl_model *m, const axl_hfdir *dir)
         const axl_model_tensor *t = &m->tensors[i];
         const axl_param_rect r = axl_param_rect_of(t->param, t->mat);
         const axl_tensor_spec want = spec_of(t, AXL_F32);
-        AXL_TRY(axl_hfdir_read_rows(dir, &want, r.row0, r.n_rows, t->param->master + r.at));
+        AXL_TRY(axl_hfdir_read_block(dir, &want, &r.block, t->param->master + r.at));
     }
 out:
     return status;
@@ -46,8 +46,8 @@ static axl_status write_tensors(const axl_model *m, axl_hfdir_writer *w)
     for (int i = 0; i < m->n_tensors; i++) {
         const axl_param *p = m->tensors[i].param;
         const axl_param_rect r = axl_param_rect_of(p, m->tensors[i].mat);
-        if (p->owner && r.n_rows > 0)
-            AXL_TRY(axl_hfdir_write_rows(w, i, r.row0, r.n_rows, p->master + r.at, AXL_F32));
+        if (p->owner && r.block.n_rows > 0)
+            AXL_TRY(axl_hfdir_write_block(w, i, &r.block, p->master + r.at, AXL_F32));
     }
     AXL_TRY(axl_hfdir_writer_flush(w));
 out:

@@ -43,8 +43,8 @@ static axl_status list_tensors(const axl_trainer *t, axl_ckpt_tensor **out, int6
                                              .dtype = AXL_F32,
                                              .n_dims = p->n_dims,
                                              .dims = {p->file_rows, p->file_cols},
-                                             .row0 = r.row0,
-                                             .n_rows = p->owner ? r.n_rows : 0,
+                                             .row0 = r.block.row0,
+                                             .n_rows = p->owner ? r.block.n_rows : 0,
                                              .data = group_data(p, g) + r.at};
         }
     }
@@ -184,7 +184,7 @@ static axl_status restore_tensor(axl_ckpt *k, const axl_model_tensor *t, int gro
     AXL_REQUIRE(e->dims[0] == p->file_rows && (p->n_dims == 1 || e->dims[1] == p->file_cols) &&
                     e->dtype == AXL_F32,
                 AXL_E_INPUT, "%s: %s has another shape than the model", path, t->key);
-    AXL_TRY(axl_ckpt_read_rows(k, groups[group], t->key, r.row0, r.n_rows,
+    AXL_TRY(axl_ckpt_read_rows(k, groups[group], t->key, r.block.row0, r.block.n_rows,
                                group_data(p, group) + r.at));
 out:
     return status;

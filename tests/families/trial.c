@@ -163,8 +163,8 @@ void trial_check_gradients(const trial *t)
         double diff = 0.0;
         double norm = 0.0;
         assert_int_equal(n, p->file_rows * p->file_cols);
-        for (int64_t k = 0; k < r.n_rows * r.n_cols; k++) { // replicas too: all must be right
-            double x = (double)want[(r.row0 + k / r.n_cols) * p->file_cols + r.col0 + k % r.n_cols];
+        for (int64_t k = 0; k < r.block.n_rows * r.block.n_cols; k++) { // replicas too: all must be right
+            double x = (double)want[(r.block.row0 + k / r.block.n_cols) * p->file_cols + r.block.col0 + k % r.block.n_cols];
             diff += pow((double)p->grad_shard[r.at + k] - x, 2.0);
             norm += pow(x, 2.0);
         }
@@ -188,11 +188,11 @@ void trial_check_params(const trial *t, const char *what)
         (void)snprintf(name, sizeof name, "%s/%s", what, t->model->tensors[i].key);
         const float *want = array(t, name, &n);
         for (int64_t k = 0; k < n; k++) { // the reference keeps n of count elements
-            int64_t row = k * count / n / p->file_cols - r.row0;
-            int64_t col = k * count / n % p->file_cols - r.col0;
-            if (row < 0 || row >= r.n_rows || col < 0 || col >= r.n_cols)
+            int64_t row = k * count / n / p->file_cols - r.block.row0;
+            int64_t col = k * count / n % p->file_cols - r.block.col0;
+            if (row < 0 || row >= r.block.n_rows || col < 0 || col >= r.block.n_cols)
                 continue;
-            diff += pow((double)p->master[r.at + row * r.n_cols + col] - (double)want[k], 2.0);
+            diff += pow((double)p->master[r.at + row * r.block.n_cols + col] - (double)want[k], 2.0);
             norm += pow((double)want[k], 2.0);
         }
         double off = relative_difference(t, diff, norm, 0.0);

@@ -116,7 +116,7 @@ static void statistics_are_right(void **state)
     CHECK_OK(axl_dir_make(SCRATCH));
     CHECK_OK(axl_safetensors_plan_make(&spec, 1, NULL, &plan));
     CHECK_OK(axl_safetensors_writer_open(SCRATCH "/x.safetensors", &plan, true, &w));
-    CHECK_OK(axl_safetensors_write(w, 0, 0, x, sizeof x));
+    CHECK_OK(axl_safetensors_write_runs(w, 0, &(axl_runs){.bytes = sizeof x, .n = 1}, x));
     CHECK_OK(axl_safetensors_writer_publish(w));
     axl_safetensors_writer_destroy(w);
     axl_safetensors_plan_fini(&plan);

@@ -41,7 +41,7 @@ static void check_rows(const axl_hfdir *d, const char *key, const axl_gguf *g, c
             int64_t i = r % head_dim, half = head_dim / 2;
             from = r - i + (i < half ? 2 * i : 2 * (i - half) + 1);
         }
-        CHECK_OK(axl_hfdir_read_rows(d, &want, r, 1, row));
+        CHECK_OK(axl_hfdir_read_block(d, &want, &(axl_block){.row0 = r, .n_rows = 1}, row));
         assert_memory_equal(row, all + from * cols, (size_t)cols * sizeof *row);
     }
     free(all);
@@ -127,7 +127,7 @@ static void a_dtype_can_be_asked_for(void **state)
                         "bfloat16");
     axl_gguf_read_rows(axl_gguf_find_tensor(g, "token_embd.weight"), 7, 1, x);
     axl_tensor_spec want = axl_hfdir_find(d, "model.embed_tokens.weight")->spec;
-    CHECK_OK(axl_hfdir_read_rows(d, &want, 7, 1, h));
+    CHECK_OK(axl_hfdir_read_block(d, &want, &(axl_block){.row0 = 7, .n_rows = 1}, h));
     for (int i = 0; i < 64; i++)
         assert_int_equal(h[i], axl_f32_to_bf16(x[i]));
     axl_gguf_close(g);

@@ -5,6 +5,8 @@
 #include "tests/check.h"
 
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define SHARDED AXL_TEST_DATA "/io/sharded"
 #define SCRATCH "test_hfdir.tmp"
@@ -98,8 +100,8 @@ static void files_are_filled_in_the_order_of_the_model(void **state)
         const axl_tensor_entry *e = axl_hfdir_find(d, names[i]);
         size_t row_bytes = e->bytes / (size_t)e->spec.dims[0];
         for (int64_t row = 0; row < e->spec.dims[0]; row++) // the ranks take rows in turn
-            CHECK_OK(axl_hfdir_write_rows(w[row % 2], i, row, 1, e->data + (size_t)row * row_bytes,
-                                          AXL_BF16));
+            CHECK_OK(axl_hfdir_write_block(w[row % 2], i, &(axl_block){.row0 = row, .n_rows = 1},
+                                           e->data + (size_t)row * row_bytes, AXL_BF16));
     }
     for (int r = 1; r >= 0; r--)
         CHECK_OK(axl_hfdir_writer_flush(w[r]));
@@ -133,37 +135,38 @@ static void rows_are_read_and_rounded(void **state)
     CHECK_OK(axl_hfdir_plan_make(specs, 4, AXL_HFDIR_SHARD_BYTES, NULL, &plan));
     CHECK_OK(axl_hfdir_writer_open(SCRATCH, &plan, true, &w));
     for (int i = 0; i < 2; i++) {
-        CHECK_OK(axl_hfdir_write_rows(w, i, 2, 2, x + 6, AXL_F32));
-        CHECK_OK(axl_hfdir_write_rows(w, i, 0, 2, x, AXL_F32));
+        CHECK_OK(axl_hfdir_write_block(w, i, &(axl_block){.row0 = 2, .n_rows = 2}, x + 6, AXL_F32));
+        CHECK_OK(axl_hfdir_write_block(w, i, &(axl_block){.row0 = 0, .n_rows = 2}, x, AXL_F32));
     }
-    CHECK_OK(axl_hfdir_write_rows(w, 2, 0, 12, x, AXL_F32));
-    CHECK_OK(axl_hfdir_write_rows(w, 3, 0, 1, x, AXL_F32));
+    CHECK_OK(axl_hfdir_write_block(w, 2, &(axl_block){.row0 = 0, .n_rows = 12}, x, AXL_F32));
+    CHECK_OK(axl_hfdir_write_block(w, 3, &(axl_block){.row0 = 0, .n_rows = 1}, x, AXL_F32));
     CHECK_OK(axl_hfdir_writer_flush(w));
     CHECK_OK(axl_hfdir_writer_publish(w));
     axl_hfdir_writer_destroy(w);
     axl_hfdir_plan_fini(&plan);
 
     CHECK_OK(axl_hfdir_open(SCRATCH, &d));
-    CHECK_OK(axl_hfdir_read_rows(d, &specs[0], 1, 3, y));
+    CHECK_OK(axl_hfdir_read_block(d, &specs[0], &(axl_block){.row0 = 1, .n_rows = 3}, y));
     CHECK_CLOSE(y, x + 3, 9, 0.0, 0.0);
     specs[0].dtype = AXL_BF16;
-    CHECK_OK(axl_hfdir_read_rows(d, &specs[0], 3, 1, h));
+    CHECK_OK(axl_hfdir_read_block(d, &specs[0], &(axl_block){.row0 = 3, .n_rows = 1}, h));
     assert_int_equal(h[2], axl_f32_to_bf16(x[11]));
     specs[1].dtype = AXL_F32;
-    CHECK_OK(axl_hfdir_read_rows(d, &specs[1], 0, 4, y));
+    CHECK_OK(axl_hfdir_read_block(d, &specs[1], &(axl_block){.row0 = 0, .n_rows = 4}, y));
     CHECK_CLOSE(y, x, 12, 0.0, 0x1p-8);
     assert_true(y[11] == axl_bf16_to_f32(h[2]));
     specs[2].dtype = AXL_BF16;
-    CHECK_OK(axl_hfdir_read_rows(d, &specs[2], 11, 1, h));
+    CHECK_OK(axl_hfdir_read_block(d, &specs[2], &(axl_block){.row0 = 11, .n_rows = 1}, h));
     assert_int_equal(h[0], axl_f32_to_bf16(axl_f16_to_f32(axl_f32_to_f16(x[11]))));
-    CHECK_OK(axl_hfdir_read_rows(d, &specs[3], 0, 1, y));
+    CHECK_OK(axl_hfdir_read_block(d, &specs[3], &(axl_block){.row0 = 0, .n_rows = 1}, y));
     assert_true(y[0] == x[0]);
 
     specs[0].dims[1] = 4;
-    CHECK_FAILS(axl_hfdir_read_rows(d, &specs[0], 0, 1, y), AXL_E_INPUT,
-                "model.safetensors: a is [4, 3], config.json says [4, 4]");
+    CHECK_FAILS(axl_hfdir_read_block(d, &specs[0], &(axl_block){.row0 = 0, .n_rows = 1}, y),
+                AXL_E_INPUT, "model.safetensors: a is [4, 3], config.json says [4, 4]");
     specs[0].name = "z";
-    CHECK_FAILS(axl_hfdir_read_rows(d, &specs[0], 0, 1, y), AXL_E_INPUT, "tensor z is missing");
+    CHECK_FAILS(axl_hfdir_read_block(d, &specs[0], &(axl_block){.row0 = 0, .n_rows = 1}, y),
+                AXL_E_INPUT, "tensor z is missing");
     axl_hfdir_close(d);
 
     CHECK_OK(axl_dir_make(SCRATCH "/copy"));
@@ -173,6 +176,191 @@ static void rows_are_read_and_rounded(void **state)
     assert_string_equal(text.data,
                         "{\"a\": [1, \"dtype\"], \"torch_dtype\" : \"bfloat16\", \"dtype\":null}");
     axl_str_fini(&text);
+}
+
+// A grid over a matrix: n_row_cuts + 1 by n_col_cuts + 1 cells, some of them empty.
+typedef struct grid {
+    int64_t row[6], col[6]; // ascending, from 0 to the size
+    int n_rows, n_cols;     // cells
+} grid;
+
+static uint64_t next_random(uint64_t *state)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return *state >> 33;
+}
+
+static int draw_cuts(uint64_t *state, int64_t size, int64_t *cuts)
+{
+    int n = 1 + (int)(next_random(state) % 5);
+
+    cuts[0] = 0;
+    cuts[n] = size;
+    for (int i = 1; i < n; i++) { // sorted in
+        int64_t cut = (int64_t)(next_random(state) % (uint64_t)(size + 1));
+        int k = i;
+        for (; k > 1 && cuts[k - 1] > cut; k--)
+            cuts[k] = cuts[k - 1];
+        cuts[k] = cut;
+    }
+    return n;
+}
+
+static grid draw_grid(uint64_t *state, int64_t rows, int64_t cols)
+{
+    grid g = {0};
+    g.n_rows = draw_cuts(state, rows, g.row);
+    g.n_cols = draw_cuts(state, cols, g.col);
+    return g;
+}
+
+// Cell k of a grid; one without columns is said by no rows.
+static axl_block cell_of(const grid *g, int k, int64_t ld)
+{
+    int i = k / g->n_cols, j = k % g->n_cols;
+    axl_block b = {.row0 = g->row[i],
+                   .n_rows = g->row[i + 1] - g->row[i],
+                   .col0 = g->col[j],
+                   .n_cols = g->col[j + 1] - g->col[j],
+                   .ld = ld};
+    if (b.n_cols == 0)
+        b = (axl_block){0};
+    return b;
+}
+
+// Long rows and short ones, odd places, more than two dims, vectors, one element, nothing at all.
+static const axl_tensor_spec grid_specs[] = {
+    {.name = "a", .dtype = AXL_BF16, .n_dims = 2, .dims = {61, 67}},
+    {.name = "b", .dtype = AXL_F32, .n_dims = 3, .dims = {9, 4, 5}},
+    {.name = "c", .dtype = AXL_F16, .n_dims = 2, .dims = {3, 40001}},
+    {.name = "d", .dtype = AXL_BF16, .n_dims = 1, .dims = {19}},
+    {.name = "e", .dtype = AXL_F32},
+    {.name = "f", .dtype = AXL_BF16, .n_dims = 2, .dims = {700, 600}},
+    {.name = "g", .dtype = AXL_BF16, .n_dims = 2, .dims = {5, 0}},
+};
+enum { N_GRID_SPECS = sizeof grid_specs / sizeof *grid_specs, N_WRITERS = 4 };
+
+static void shape_of(const axl_tensor_spec *spec, int64_t *rows, int64_t *cols)
+{
+    *rows = spec->n_dims > 0 ? spec->dims[0] : 1;
+    *cols = axl_tensor_count(spec) / *rows;
+}
+
+// Writer r's cells of every tensor, of the dtype of the file or rounded to it.
+static void write_cells(const axl_hfdir_plan *plan, uint64_t seed, int r, const float *x)
+{
+    axl_hfdir_writer *w = NULL;
+    axl_bf16 *narrow = calloc(450000, sizeof *narrow);
+
+    for (int64_t i = 0; i < 450000; i++)
+        narrow[i] = axl_f32_to_bf16(x[i]);
+    CHECK_OK(axl_hfdir_writer_open(SCRATCH, plan, false, &w));
+    for (int i = 0; i < N_GRID_SPECS; i++) {
+        int64_t rows, cols;
+        shape_of(&grid_specs[i], &rows, &cols);
+        grid g = draw_grid(&seed, rows, cols);
+        for (int k = 0; k < g.n_rows * g.n_cols; k++) {
+            axl_block b = cell_of(&g, k, cols + i % 2);
+            int64_t at = b.row0 * b.ld + b.col0;
+            bool same = grid_specs[i].dtype == AXL_BF16 && next_random(&seed) % 2 == 0;
+            if (k % N_WRITERS == r)
+                CHECK_OK(same ? axl_hfdir_write_block(w, i, &b, narrow + at, AXL_BF16)
+                              : axl_hfdir_write_block(w, i, &b, x + at, AXL_F32));
+        }
+    }
+    CHECK_OK(axl_hfdir_writer_flush(w));
+    free(narrow);
+    axl_hfdir_writer_destroy(w);
+}
+
+// All writers at the same time, each a process. The first makes the file beforehand and names it last.
+static void write_grid(const axl_hfdir_plan *plan, uint64_t seed, const float *x)
+{
+    axl_hfdir_writer *first = NULL;
+    pid_t child[N_WRITERS];
+
+    CHECK_OK(axl_hfdir_writer_open(SCRATCH, plan, true, &first));
+    for (int r = 0; r < N_WRITERS; r++) {
+        child[r] = fork();
+        assert_true(child[r] >= 0);
+        if (child[r] == 0) {
+            write_cells(plan, seed, r, x);
+            _exit(0);
+        }
+    }
+    for (int r = 0; r < N_WRITERS; r++) {
+        int code = 1;
+        assert_int_equal(waitpid(child[r], &code, 0), child[r]);
+        assert_int_equal(code, 0);
+    }
+    CHECK_OK(axl_hfdir_writer_flush(first));
+    CHECK_OK(axl_hfdir_writer_publish(first));
+    axl_hfdir_writer_destroy(first);
+}
+
+// Reads tensor i by another grid, some cells side by side and some into their place of the whole.
+static void check_read(const axl_hfdir *d, int i, uint64_t *seed, const float *x)
+{
+    axl_tensor_spec want = grid_specs[i];
+    int64_t rows, cols, ld;
+    want.dtype = AXL_F32;
+    shape_of(&want, &rows, &cols);
+    grid g = draw_grid(seed, rows, cols);
+    ld = cols + i % 2;
+    float *whole = calloc((size_t)(rows * ld) + 1, sizeof *whole);
+    float *part = calloc((size_t)(rows * cols) + 1, sizeof *part);
+
+    for (int64_t k = 0; k < rows * ld; k++)
+        whole[k] = -1.0F;
+    for (int k = 0; k < g.n_rows * g.n_cols; k++) {
+        axl_block b = cell_of(&g, k, ld);
+        CHECK_OK(axl_hfdir_read_block(d, &want, &b, whole + b.row0 * ld + b.col0));
+        b.ld = 0;
+        CHECK_OK(axl_hfdir_read_block(d, &want, &b, part));
+        for (int64_t r = 0; r < b.n_rows; r++)
+            assert_memory_equal(part + r * b.n_cols, whole + (b.row0 + r) * ld + b.col0,
+                                (size_t)b.n_cols * sizeof *part);
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        for (int64_t c = 0; c < cols; c++)
+            assert_true(whole[r * ld + c] == x[r * ld + c]);
+        if (ld > cols)
+            assert_true(whole[r * ld + cols] == -1.0F); // what lies between rows is left alone
+    }
+    free(whole);
+    free(part);
+}
+
+static void blocks_of_any_grid_make_the_same_files(void **state)
+{
+    (void)state;
+    axl_hfdir *d = NULL;
+    axl_hfdir_plan plan = {0};
+    axl_str files[2] = {{0}};
+    float *x = calloc(450000, sizeof *x);
+    uint64_t seed = 1;
+
+    for (int64_t i = 0; i < 450000; i++)
+        x[i] = (float)((i * 37 + i / 251) % 251); // exact in every dtype
+    put("config.json", "{}");
+    CHECK_OK(axl_hfdir_plan_make(grid_specs, N_GRID_SPECS, AXL_HFDIR_SHARD_BYTES, NULL, &plan));
+    for (int round = 0; round < 12; round++) {
+        write_grid(&plan, seed + (uint64_t)round, x);
+        axl_str_clear(&files[1]);
+        CHECK_OK(axl_file_read(SCRATCH "/model.safetensors", &files[round > 0]));
+        if (round > 0) {
+            assert_int_equal(files[0].len, files[1].len);
+            assert_memory_equal(files[0].data, files[1].data, files[0].len);
+        }
+        CHECK_OK(axl_hfdir_open(SCRATCH, &d));
+        for (int i = 0; i < N_GRID_SPECS; i++)
+            check_read(d, i, &seed, x);
+        axl_hfdir_close(d);
+    }
+    free(x);
+    axl_str_fini(&files[0]);
+    axl_str_fini(&files[1]);
+    axl_hfdir_plan_fini(&plan);
 }
 
 static void unfit_directories_are_refused(void **state)
@@ -217,6 +405,7 @@ int main(void)
         cmocka_unit_test_teardown(a_directory_is_written_back_byte_equal, clean),
         cmocka_unit_test_teardown(files_are_filled_in_the_order_of_the_model, clean),
         cmocka_unit_test_teardown(rows_are_read_and_rounded, clean),
+        cmocka_unit_test_teardown(blocks_of_any_grid_make_the_same_files, clean),
         cmocka_unit_test_teardown(unfit_directories_are_refused, clean),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -136,8 +136,10 @@ static void write_by_two(const axl_safetensors *from, const axl_safetensors_plan
     for (int64_t i = plan->n - 1; i >= 0; i--) {
         const axl_tensor_entry *e = axl_safetensors_at(from, order[i]);
         size_t half = e->bytes / 2;
-        CHECK_OK(axl_safetensors_write(w[0], i, half, e->data + half, e->bytes - half));
-        CHECK_OK(axl_safetensors_write(w[1], i, 0, e->data, half));
+        const axl_runs low = {.bytes = half, .n = 1};
+        const axl_runs high = {.at = half, .bytes = e->bytes - half, .n = 1};
+        CHECK_OK(axl_safetensors_write_runs(w[0], i, &high, e->data + half));
+        CHECK_OK(axl_safetensors_write_runs(w[1], i, &low, e->data));
     }
     assert_false(axl_path_exists(SCRATCH));
     for (int r = 1; r >= 0; r--)

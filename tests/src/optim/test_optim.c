@@ -122,8 +122,8 @@ static void bench_end(bench *b)
 static void set_rows(const axl_param *p, float *shard, const double *whole, double scale)
 {
     const axl_param_rect r = axl_param_rect_of(p, 0);
-    for (int64_t i = 0; i < r.n_rows * p->cols; i++)
-        shard[i] = (float)(scale * whole[r.row0 * p->cols + i]);
+    for (int64_t i = 0; i < r.block.n_rows * p->cols; i++)
+        shard[i] = (float)(scale * whole[r.block.row0 * p->cols + i]);
 }
 
 static void adamw_takes_the_steps_of_the_reference(void **state)
@@ -157,7 +157,7 @@ static void adamw_takes_the_steps_of_the_reference(void **state)
             CHECK_OK(opt->step(b.device, p, &h));
         }
         const axl_param_rect r = axl_param_rect_of(p, 0);
-        CHECK_CLOSE(p->master, want + r.row0 * p->cols, r.n_rows * p->cols, 1e-6, 0.0);
+        CHECK_CLOSE(p->master, want + r.block.row0 * p->cols, r.block.n_rows * p->cols, 1e-6, 0.0);
         bench_end(&b);
     }
     assert_null(axl_optimizer_find("adamw_touch"));
@@ -175,7 +175,7 @@ static void decay_spares_what_is_marked(void **state)
         axl_param *p = &b.params[i];
         set_rows(p, p->master, ones, 1.0);
         CHECK_OK(axl_optimizer_find("adamw_torch")->step(b.device, p, &h));
-        for (int64_t k = 0; k < axl_param_rect_of(p, 0).n_rows * p->cols; k++)
+        for (int64_t k = 0; k < axl_param_rect_of(p, 0).block.n_rows * p->cols; k++)
             assert_true(p->master[k] == (i == 0 ? 0.75f : 1.0f));
     }
     bench_end(&b);
@@ -206,7 +206,7 @@ static void the_norm_counts_each_trained_element_once(void **state)
     const double large = 1e25 * sqrt(91.0);
     CHECK_CLOSE(&got, &large, 1, 0.0, 1e-6);
     // one value that is not finite on one rank is seen by all
-    if (axl_param_rect_of(&b.params[1], 0).n_rows > 0 && b.params[1].shard == 0)
+    if (axl_param_rect_of(&b.params[1], 0).block.n_rows > 0 && b.params[1].shard == 0)
         b.params[1].grad_shard[0] = NAN;
     CHECK_OK(axl_grad_norm(&b.sharder, &got));
     assert_true(isnan(got));
