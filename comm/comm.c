@@ -203,6 +203,8 @@ static axl_status task_launch(axl_comm_task *t)
 {
     axl_status status = AXL_OK;
 
+    if (t->stream != NULL)
+        t->comm->root->device = t->stream->device;
     for (size_t i = 0; i < t->n_colls && t->n_parts > 0; i++) // now the list grows no more
         t->colls[i].parts = t->parts + t->colls[i].first_part;
     if (t->n_colls == 0) {
@@ -210,7 +212,6 @@ static axl_status task_launch(axl_comm_task *t)
     } else if (t->stream == NULL || t->stream == t->stream->device->compute) {
         AXL_TRY(task_run(t)); // a CPU's compute stream runs each call at once
     } else {
-        t->comm->root->device = t->stream->device;
         AXL_TRY(axl_stream_push(t->stream, &t->base));
     }
 
@@ -516,6 +517,9 @@ void axl_comm_destroy(axl_comm *c)
     }
     task_free(c->group);
     free(c->parts);
+    if (c->root != NULL)
+        c->root->device =
+            NULL; // it may go with those who used it; the next collective names it again
     c->transport->destroy(c);
     (void)pthread_mutex_destroy(&c->pool_lock);
     free(c->name);

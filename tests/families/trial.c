@@ -8,7 +8,7 @@ static const void *array(const trial *t, const char *name, int64_t *n)
 {
     const axl_tensor_entry *e = axl_safetensors_find(t->golden, name);
     if (e == NULL)
-        fail_msg("%s lacks %s", t->dir, name);
+        fail_msg("%s lacks %s", t->where, name);
     if (n != NULL)
         *n = axl_tensor_count(&e->spec);
     return e->data;
@@ -63,6 +63,7 @@ void trial_begin(trial *t, const char *name, axl_comm *comm, const trial_options
     if (t->options.micro_steps == 0)
         t->options.micro_steps = 1;
     (void)snprintf(t->dir, sizeof t->dir, "%s/families/%s", AXL_TEST_DATA, name);
+    (void)snprintf(t->where, sizeof t->where, "%s", t->dir);
     (void)snprintf(path, sizeof path, "%s/golden.safetensors", t->dir);
     CHECK_OK(axl_safetensors_open(path, &t->golden));
     (void)snprintf(path, sizeof path, "%s/golden.json", t->dir);
@@ -163,15 +164,17 @@ void trial_check_gradients(const trial *t)
         double diff = 0.0;
         double norm = 0.0;
         assert_int_equal(n, p->file_rows * p->file_cols);
-        for (int64_t k = 0; k < r.block.n_rows * r.block.n_cols; k++) { // replicas too: all must be right
-            double x = (double)want[(r.block.row0 + k / r.block.n_cols) * p->file_cols + r.block.col0 + k % r.block.n_cols];
+        for (int64_t k = 0; k < r.block.n_rows * r.block.n_cols;
+             k++) { // replicas too: all must be right
+            double x = (double)want[(r.block.row0 + k / r.block.n_cols) * p->file_cols +
+                                    r.block.col0 + k % r.block.n_cols];
             diff += pow((double)p->grad_shard[r.at + k] - x, 2.0);
             norm += pow(x, 2.0);
         }
         // a key bias has no gradient in exact arithmetic; the floor keeps its noise out of the ratio
         double off = relative_difference(t, diff, norm, 1e-3);
         if (!(off <= 1e-4))
-            fail_msg("%s %s: off by %.3g of its norm", t->dir, name, off);
+            fail_msg("%s %s: off by %.3g of its norm", t->where, name, off);
     }
 }
 
@@ -192,12 +195,13 @@ void trial_check_params(const trial *t, const char *what)
             int64_t col = k * count / n % p->file_cols - r.block.col0;
             if (row < 0 || row >= r.block.n_rows || col < 0 || col >= r.block.n_cols)
                 continue;
-            diff += pow((double)p->master[r.at + row * r.block.n_cols + col] - (double)want[k], 2.0);
+            diff +=
+                pow((double)p->master[r.at + row * r.block.n_cols + col] - (double)want[k], 2.0);
             norm += pow((double)want[k], 2.0);
         }
         double off = relative_difference(t, diff, norm, 0.0);
         if (!(off <= 1e-4))
-            fail_msg("%s %s: off by %.3g of its norm", t->dir, name, off);
+            fail_msg("%s %s: off by %.3g of its norm", t->where, name, off);
     }
 }
 
@@ -223,7 +227,7 @@ void trial_check_steps(trial *t)
         double want = axl_json_real(
             axl_json_at(axl_json_get(t->meta, "spared_step_losses"), (size_t)(h.t - 1)), NAN);
         if (!(fabs(loss - want) <= 1e-5 * want))
-            fail_msg("%s: loss before step %d is %.8f, expected %.8f", t->dir, (int)h.t, loss,
+            fail_msg("%s: loss before step %d is %.8f, expected %.8f", t->where, (int)h.t, loss,
                      want);
         for (int i = 0; i < axl_model_n_params(t->model); i++)
             CHECK_OK(opt->step(t->device, axl_model_param(t->model, i), &h));

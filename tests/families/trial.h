@@ -20,6 +20,7 @@ typedef struct trial_options {
 
 typedef struct trial {
     char dir[512];
+    char where[600]; // the case, for messages
     trial_options options;
     axl_comm *comm; // borrowed
     axl_mesh *mesh;

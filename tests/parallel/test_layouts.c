@@ -1,0 +1,107 @@
+// RUN: np=1,2,3,4,6,8,16
+// The same run on any layout: tiny models over meshes of every axis, against the reference's losses, gradients and
+// parameters. Each rank count runs the rows of the table whose product it is.
+#include "tests/families/trial.h"
+
+typedef struct layout {
+    const char *model;
+    int mesh[AXL_N_AXES]; // dp_replicate, dp_shard, ep, cp, tp
+    bool keep;            // reshard_after_forward: false
+    int micro_steps;
+    axl_checkpointing mode;
+} layout;
+
+static const layout layouts[] = {
+    // np 1: every model of the table alone
+    {.model = "llama", .mesh = {1, 1, 1, 1, 1}},
+    {.model = "qwen3_bias", .mesh = {1, 1, 1, 1, 1}, .micro_steps = 2},
+    // np 2
+    {.model = "llama", .mesh = {2, 1, 1, 1, 1}},
+    {.model = "qwen2_tied", .mesh = {2, 1, 1, 1, 1}, .micro_steps = 2},
+    {.model = "llama", .mesh = {1, 1, 1, 1, 2}},
+    {.model = "llama_bias_headdim", .mesh = {1, 1, 1, 1, 2}},
+    {.model = "llama_llama3", .mesh = {1, 1, 1, 1, 2}, .mode = AXL_CHECKPOINT_FULL},
+    {.model = "qwen2", .mesh = {1, 1, 1, 1, 2}, .micro_steps = 3},
+    {.model = "qwen3", .mesh = {1, 1, 1, 1, 2}},
+    {.model = "qwen3_bias", .mesh = {1, 1, 1, 1, 2}, .mode = AXL_CHECKPOINT_SELECTIVE},
+    {.model = "smollm3", .mesh = {1, 1, 1, 1, 2}},
+    // np 3
+    {.model = "qwen2_tied", .mesh = {1, 3, 1, 1, 1}, .keep = true, .micro_steps = 2},
+    {.model = "llama", .mesh = {3, 1, 1, 1, 1}},
+    // np 4
+    {.model = "llama", .mesh = {2, 2, 1, 1, 1}, .micro_steps = 2},
+    {.model = "qwen2_tied", .mesh = {2, 2, 1, 1, 1}, .keep = true, .micro_steps = 2},
+    {.model = "llama", .mesh = {1, 2, 1, 1, 2}},
+    {.model = "qwen3_bias", .mesh = {1, 2, 1, 1, 2}, .micro_steps = 2},
+    {.model = "qwen3_bias", .mesh = {1, 1, 1, 1, 4}}, // fewer key heads than ranks
+    {.model = "llama_bias_headdim", .mesh = {1, 1, 1, 1, 4}},
+    {.model = "qwen2_tied", .mesh = {2, 1, 1, 1, 2}},
+    // np 6
+    {.model = "llama_llama3", .mesh = {1, 3, 1, 1, 2}},
+    {.model = "qwen2", .mesh = {3, 1, 1, 1, 2}},
+    // np 8
+    {.model = "qwen3_bias", .mesh = {1, 2, 1, 1, 4}, .micro_steps = 2},
+    {.model = "llama", .mesh = {2, 2, 1, 1, 2}, .mode = AXL_CHECKPOINT_FULL},
+    // np 16
+    {.model = "qwen3_bias", .mesh = {2, 2, 1, 1, 4}},
+};
+
+static axl_comm *world;
+
+static int product(const int mesh[AXL_N_AXES])
+{
+    int n = 1;
+
+    for (int i = 0; i < AXL_N_AXES; i++)
+        n *= mesh[i];
+    return n;
+}
+
+static void check_layout(const layout *l)
+{
+    trial t;
+    trial_options o = {
+        .backend = "cpu", .mode = l->mode, .reshard = !l->keep, .micro_steps = l->micro_steps};
+
+    memcpy(o.mesh, l->mesh, sizeof o.mesh);
+    trial_begin(&t, l->model, world, &o);
+    (void)snprintf(t.where, sizeof t.where, "%s on %d x %d x %d x %d x %d", l->model, l->mesh[0],
+                   l->mesh[1], l->mesh[2], l->mesh[3], l->mesh[4]);
+    double want = trial_meta(&t, "loss");
+    double loss = trial_run(&t);
+    if (!(fabs(loss - want) <= 1e-5 * want))
+        fail_msg("%s: loss is %.8f, expected %.8f", t.where, loss, want);
+    trial_check_gradients(&t);
+    double norm = 0.0;
+    CHECK_OK(axl_grad_norm(&t.sharder, &norm));
+    if (!(fabs(norm - trial_meta(&t, "grad_norm")) <= 1e-4 * norm))
+        fail_msg("%s: gradient norm is %.8f, expected %.8f", t.where, norm,
+                 trial_meta(&t, "grad_norm"));
+    trial_check_steps(&t);
+    trial_end(&t);
+}
+
+static void every_layout_gives_the_reference_run(void **state)
+{
+    int n = 0;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
+        if (product(layouts[i].mesh) != axl_comm_size(world))
+            continue;
+        check_layout(&layouts[i]);
+        n++;
+    }
+    assert_true(n > 0);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_layout_gives_the_reference_run),
+    };
+    CHECK_OK(axl_comm_init(&argc, &argv, &world));
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    axl_comm_finalize(world);
+    return failed;
+}
