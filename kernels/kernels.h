@@ -13,6 +13,7 @@
 #ifndef AXL_KERNELS_KERNELS_H
 #define AXL_KERNELS_KERNELS_H
 
+#include "kernels/attention.h"
 #include "kernels/device.h"
 
 // C = alpha * op(A) op(B) (+ C) (+ bias). op(A) is [m, k], op(B) is [k, n], C is [m, n].
@@ -30,47 +31,6 @@ typedef struct axl_gemm_args {
     axl_dtype dtype_c; // F32 (any dtype), or the same as dtype; BF16 outputs are rounded once
     const void *bias;  // [n] of dtype, or NULL
 } axl_gemm_args;
-
-typedef enum axl_mask { AXL_MASK_FULL, AXL_MASK_CAUSAL } axl_mask;
-
-// Attention over packed sequences; one call is one (query chunk, key chunk) pair. Sequence i has rows
-// cu_seqlens_q[i] .. of q and cu_seqlens_k[i] .. of k, v. A query at position p (pos_q[i] + its row in the
-// sequence) sees keys at positions j of its own sequence with j <= p (CAUSAL) and p - j < window (if
-// window > 0). Head h of q reads key head h / (n_heads / n_kv_heads). A query that sees no key gets out 0
-// and lse -inf. Dao 2023, arXiv:2307.08691 (tiling); the softmax is exact.
-typedef struct axl_attn_args {
-    const void *q, *k, *v;                      // rows of [H, Dh], [Hk, Dh], [Hk, Dv]
-    int64_t ldq, ldk, ldv, ldo;                 // elements between tokens (H * Dh when dense)
-    const int32_t *cu_seqlens_q, *cu_seqlens_k; // [n_seqs + 1]
-    const int32_t *pos_q, *pos_k; // [n_seqs] position of each sequence's first row; NULL: all 0
-    int32_t n_seqs, max_seqlen_q, max_seqlen_k;
-    int32_t n_heads, n_kv_heads, head_dim, v_head_dim;
-    float scale;
-    float softcap;  // 0: none; else cap * tanh(score / cap) before the mask
-    int32_t window; // 0: none
-    axl_mask mask;
-    axl_dtype dtype;
-    void *out; // rows of [H, Dv], ldo apart
-    void *lse; // [H, Tq] statistics, natural logarithm
-} axl_attn_args;
-
-typedef struct axl_attn_bwd_args {
-    axl_attn_args fwd;    // as in the forward call; out and lse are read
-    const void *dout;     // rows of [H, Dv], ldo apart
-    const void *delta;    // [H, Tq] statistics: sum over Dv of dout * out (entry attn_delta)
-    void *dq, *dk, *dv;   // same layout as q, k, v (ldq, ldk, ldv)
-    axl_dtype dtype_grad; // of dq, dk, dv: dtype, or F32
-    bool accumulate_dq, accumulate_dkv; // set or add
-} axl_attn_bwd_args;
-
-// delta[h, t] = sum_d dout[t, h, d] * out[t, h, d].
-typedef struct axl_attn_delta_args {
-    const void *out, *dout; // rows of [H, Dv], ldo apart
-    void *delta;            // [H, T] statistics
-    int64_t n_tokens, ldo;
-    int32_t n_heads, v_head_dim;
-    axl_dtype dtype;
-} axl_attn_delta_args;
 
 typedef enum axl_norm_kind {
     AXL_NORM_RMS, // w * round(x * rstd): the normalised value is rounded to dtype, then multiplied
@@ -227,6 +187,16 @@ typedef struct axl_cast_args {
     int64_t n;
 } axl_cast_args;
 
+// rows_gather: dst[i] = src[rows[i]]; rows_add: dst[rows[i]] += src[i], the rows being all different.
+// rows NULL: row i itself.
+typedef struct axl_rows_args {
+    const void *src;
+    const int32_t *rows; // [n_rows], or NULL
+    int64_t n_rows, cols, ld_src, ld_dst;
+    axl_dtype dtype;
+    void *dst;
+} axl_rows_args;
+
 // db[c] (+)= sum over rows of dout[r, c], in the order of r within fixed blocks.
 typedef struct axl_bias_bwd_args {
     const void *dout; // [rows, cols] dtype
@@ -261,6 +231,11 @@ typedef struct axl_adamw_args {
     K(attn_fwd, axl_attn_args)                                                                     \
     K(attn_delta, axl_attn_delta_args)                                                             \
     K(attn_bwd, axl_attn_bwd_args)                                                                 \
+    K(attn_merge, axl_attn_merge_args)                                                             \
+    K(attn_sinks_fwd, axl_attn_sinks_args)                                                         \
+    K(attn_sinks_bwd, axl_attn_sinks_bwd_args)                                                     \
+    K(rows_gather, axl_rows_args)                                                                  \
+    K(rows_add, axl_rows_args)                                                                     \
     K(norm_fwd, axl_norm_args)                                                                     \
     K(norm_bwd, axl_norm_bwd_args)                                                                 \
     K(rope_table, axl_rope_table_args)                                                             \

@@ -110,6 +110,7 @@ static void attend_strip(const axl_attn_args *a, const attn_dims *m, fwd_scratch
 static void write_rows(const axl_attn_args *a, const attn_dims *m, const fwd_scratch *w)
 {
     const attn_rows *r = &w->rows;
+    const bool bf16 = m->bf16 && !a->out_f32;
 
     for (int64_t i = 0; i < r->n; i++) {
         const int64_t t = attn_token(a, m, r, i), h = attn_head(m, r, i);
@@ -117,7 +118,7 @@ static void write_rows(const axl_attn_args *a, const attn_dims *m, const fwd_scr
         const vf factor = vf_set(any ? 1.0f / w->sum[i] : 0.0f);
         for (int64_t c = 0; c < m->dv; c += VF) {
             vf y = any ? vf_load_f32(w->q + i * m->dvp + c) * factor : vf_set(0.0f);
-            vf_store_n(a->out, t * a->ldo + h * m->dv + c, y, min64(VF, m->dv - c), m->bf16);
+            vf_store_n(a->out, t * a->ldo + h * m->dv + c, y, min64(VF, m->dv - c), bf16);
         }
         ((float *)a->lse)[h * m->n_q + t] =
             any ? (w->top[i] + log2f(w->sum[i])) * ATTN_LN2 : -INFINITY;
@@ -131,8 +132,6 @@ static void attend_block(const axl_attn_args *a, const attn_dims *m, fwd_scratch
     const float scale = a->softcap > 0.0f ? a->scale : a->scale * ATTN_LOG2E;
     int64_t first = INT32_MAX, last = 0;
 
-    AXL_CPU(attn_gather)(a, m, r, a->q, a->ldq, m->d, scale, w->q, m->dp);
-    AXL_CPU(attn_transpose)(w->q, r->n_strips * ATTN_LANES, m->dp, w->qt);
     for (int64_t i = 0; i < r->n_strips * ATTN_LANES; i++) {
         w->top[i] = ATTN_NO_MAX;
         w->sum[i] = 0.0f;
@@ -143,6 +142,10 @@ static void attend_block(const axl_attn_args *a, const attn_dims *m, fwd_scratch
             first = min64(first, r->strips[s].first);
             last = max64(last, r->strips[s].last);
         }
+    if (first < last) { // with a far chunk of keys many blocks see none
+        AXL_CPU(attn_gather)(a, m, r, a->q, a->ldq, m->d, scale, w->q, m->dp);
+        AXL_CPU(attn_transpose)(w->q, r->n_strips * ATTN_LANES, m->dp, w->qt);
+    }
     for (int64_t key0 = first / ATTN_KEYS * ATTN_KEYS; key0 < last; key0 += ATTN_KEYS) {
         const int64_t n = min64(ATTN_KEYS, last - key0), at = first_key + key0;
         w->k = AXL_CPU(attn_tile_of)(a->k, a->ldk, at, n, r->head_kv, m->d, m->bf16, w->k_room);

@@ -18,12 +18,50 @@ static void strip_range(const attn_rows *r, int64_t strip, attn_range *out)
     *out = x;
 }
 
+// The first key of a sequence whose position is at least at.
+static int64_t first_key(const axl_attn_args *a, int64_t seq, int64_t at, int64_t n_keys)
+{
+    const int32_t *positions = a->positions_k + a->cu_seqlens_k[seq];
+    int64_t low = 0, high = n_keys;
+
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        if (positions[middle] < at)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+// The keys that row t of a sequence sees, as indices first <= j < last: positions ascend, so they are
+// neighbours.
+static attn_range token_range(const axl_attn_args *a, int64_t seq, int64_t t, int64_t n_keys)
+{
+    const int64_t row = a->cu_seqlens_q[seq] + t;
+    int64_t at = t + (a->pos_q != NULL ? a->pos_q[seq] : 0);
+    int64_t first = 0, last = n_keys;
+
+    if (row >= a->cu_seqlens_q[seq + 1])
+        return (attn_range){0}; // lanes beyond the block
+    if (a->positions_q != NULL)
+        at = a->positions_q[row];
+    if (a->positions_k != NULL) {
+        first = a->window > 0 ? first_key(a, seq, at - a->window + 1, n_keys) : 0;
+        last = a->mask == AXL_MASK_CAUSAL ? first_key(a, seq, at + 1, n_keys) : n_keys;
+    } else {
+        at -= a->pos_k != NULL ? a->pos_k[seq] : 0; // as an index of keys
+        first = a->window > 0 ? min64(n_keys, max64(0, at - a->window + 1)) : 0;
+        last = a->mask == AXL_MASK_CAUSAL ? max64(0, min64(at + 1, n_keys)) : n_keys;
+    }
+    return (attn_range){.first = (int32_t)first, .last = (int32_t)last};
+}
+
 void AXL_CPU(attn_rows_init)(const axl_attn_args *a, const attn_dims *m, int64_t seq,
                              int64_t head_kv, int64_t block, attn_rows *r)
 {
     const int64_t n_keys = attn_n_keys(a, seq);
-    const int64_t shift =
-        (a->pos_q != NULL ? a->pos_q[seq] : 0) - (a->pos_k != NULL ? a->pos_k[seq] : 0);
+    attn_range sees = {0};
 
     r->seq = seq;
     r->head_kv = head_kv;
@@ -31,13 +69,11 @@ void AXL_CPU(attn_rows_init)(const axl_attn_args *a, const attn_dims *m, int64_t
     r->n = min64(ATTN_ROWS, attn_n_rows(a, m, seq) - r->row0);
     r->n_strips = (r->n + ATTN_LANES - 1) / ATTN_LANES;
     for (int64_t i = 0; i < r->n_strips * ATTN_LANES; i++) {
-        const int64_t at =
-            (r->row0 + i) / m->group + shift; // the row's position as an index of keys
-        int64_t lo = a->window > 0 ? max64(0, at - a->window + 1) : 0;
-        int64_t hi = a->mask == AXL_MASK_CAUSAL ? min64(at, n_keys - 1) : n_keys - 1;
-        const bool none = i >= r->n || hi < lo;
-        r->lo[i] = (int32_t)(none ? 0 : lo);
-        r->hi[i] = (int32_t)(none ? -1 : hi);
+        if (i == 0 || (r->row0 + i) % m->group == 0) // the heads of a group see the same
+            sees = token_range(a, seq, (r->row0 + i) / m->group, n_keys);
+        const bool none = i >= r->n || sees.last <= sees.first;
+        r->lo[i] = none ? 0 : sees.first;
+        r->hi[i] = none ? -1 : sees.last - 1;
     }
     for (int64_t s = 0; s < r->n_strips; s++)
         strip_range(r, s, &r->strips[s]);

@@ -30,7 +30,8 @@ static void AXL_REF(attend_row)(const axl_attn_args *a, const query *r)
 {
     const int64_t begin = a->cu_seqlens_k[r->seq], end = a->cu_seqlens_k[r->seq + 1];
     const int64_t n_q = a->cu_seqlens_q[a->n_seqs];
-    elem *out = (elem *)a->out + r->t * a->ldo + r->head * a->v_head_dim;
+    const int64_t out = r->t * a->ldo + r->head * a->v_head_dim;
+    const axl_dtype dtype_out = a->out_f32 && a->dtype == AXL_BF16 ? AXL_F32 : a->dtype;
     real acc[AXL_REF_HEAD_DIM] = {0};
     real top = -(real)INFINITY, sum = 0;
 
@@ -49,7 +50,7 @@ static void AXL_REF(attend_row)(const axl_attn_args *a, const query *r)
             acc[d] += p * load(v[d]);
     }
     for (int64_t d = 0; d < a->v_head_dim; d++)
-        out[d] = store(sum > 0 ? acc[d] / sum : (real)0);
+        axl_ref_put(a->out, out + d, dtype_out, (double)(sum > 0 ? acc[d] / sum : (real)0), false);
     ((real *)a->lse)[r->head * n_q + r->t] = sum > 0 ? top + R(log)(sum) : -(real)INFINITY;
 }
 
@@ -173,6 +174,11 @@ static bool sees(const axl_attn_args *a, int64_t seq, int64_t t, int64_t j)
 {
     int64_t pos_q = t - a->cu_seqlens_q[seq] + (a->pos_q != NULL ? a->pos_q[seq] : 0);
     int64_t pos_k = j - a->cu_seqlens_k[seq] + (a->pos_k != NULL ? a->pos_k[seq] : 0);
+
+    if (a->positions_q != NULL)
+        pos_q = a->positions_q[t];
+    if (a->positions_k != NULL)
+        pos_k = a->positions_k[j];
 
     if (a->mask == AXL_MASK_CAUSAL && pos_k > pos_q)
         return false;

@@ -1,8 +1,9 @@
-// Attention: packed sequences of odd lengths (one token, none), windows, softcap, grouped heads, head widths
-// 8 to 128, chunks whose positions differ (as in a ring), strides, adding.
+// Attention: packed sequences of odd lengths (one token, none), windows, softcap, sinks, grouped heads, head
+// widths 8 to 128, chunks whose positions differ or have gaps (as in a ring), strides, adding.
 #include "tests/kernels/harness.h"
 
 #define ATTN_MAX_SEQS 12
+#define ATTN_MAX_ROWS 4096
 
 typedef struct attn_case {
     kt_head head;
@@ -15,6 +16,9 @@ typedef struct attn_case {
     int pad; // extra elements between tokens
     bool accumulate;
     bool grad_f32; // dq, dk, dv are f32 whatever the dtype
+    int32_t gaps;  // the longest step between positions; 0: no array of positions
+    bool sinks;
+    bool out_f32;
 } attn_case;
 
 #define CAUSAL .mask = AXL_MASK_CAUSAL
@@ -61,6 +65,45 @@ static const attn_case attn_cases[] = {
     {{"ring_unseen", 0}, {50, 20}, {60, 20}, 2, HEADS(2, 1, 32), CAUSAL, .pos_q = 0, .pos_k = 100},
     {{"more_keys", 0}, {10, 150}, {400, 290}, 2, HEADS(4, 1, 32), CAUSAL, .pos_q = 250},
     {{"more_queries", 0}, {500, 30}, {20, 130}, 2, HEADS(1, 1, 32), .pos_q = 1},
+    {{"gaps", KT_GRAD}, {30, 50}, {0}, 2, HEADS(2, 1, 16), CAUSAL, .gaps = 7},
+    {{"gaps_grouped", 0}, {190, 7, 61}, {150, 30, 75}, 3, HEADS(6, 2, 24), CAUSAL, .gaps = 3},
+    {{"gaps_window", KT_GRAD}, {60, 33}, {0}, 2, HEADS(2, 1, 16), CAUSAL, .window = 9, .gaps = 6},
+    {{"gaps_window_unseen", 0},
+     {40, 300, 1},
+     {50, 290, 3},
+     3,
+     HEADS(3, 1, 32),
+     CAUSAL,
+     .window = 4,
+     .gaps = 30},
+    {{"gaps_window_full", 0}, {64, 200}, {80, 150}, 2, HEADS(2, 2, 16), .window = 30, .gaps = 4},
+    {{"gaps_later", 0}, {50, 20}, {60, 40}, 2, HEADS(2, 1, 32), CAUSAL, .pos_k = 90, .gaps = 3},
+    {{"gaps_far", 0}, {500}, {300}, 1, HEADS(3, 1, 16), CAUSAL, .pos_q = 400, .gaps = 2},
+    {{"no_keys_or_queries", 0},
+     {3, 0, 40, 0, 2},
+     {5, 30, 0, 0, 9},
+     5,
+     HEADS(4, 2, 16),
+     CAUSAL,
+     .accumulate = true,
+     .gaps = 4},
+    {{"no_sequences", 0}, {0}, {0}, 0, HEADS(2, 1, 16), CAUSAL},
+    {{"no_tokens", 0}, {0, 0}, {0}, 2, HEADS(2, 1, 16), CAUSAL, .gaps = 2},
+    {{"no_queries", 0}, {0, 0}, {5, 3}, 2, HEADS(2, 1, 16), CAUSAL},
+    {{"sinks", KT_GRAD}, {45, 1, 20}, {0}, 3, HEADS(4, 2, 16), CAUSAL, .sinks = true},
+    {{"sinks_unseen", KT_GRAD},
+     {30, 20},
+     {25, 20},
+     2,
+     HEADS(3, 1, 24),
+     CAUSAL,
+     .pos_k = 10,
+     .window = 12,
+     .gaps = 4,
+     .sinks = true,
+     .pad = 8,
+     .grad_f32 = true},
+    {{"out_f32", 0}, {70, 13}, {0}, 2, HEADS(3, 1, 20), CAUSAL, .out_f32 = true, .sinks = true},
     {{"docs_1024", KT_BENCH},
      {100, 240, 330, 150, 204},
      {0},
@@ -79,6 +122,16 @@ static const attn_case attn_cases[] = {
     {{"decode_1024", KT_BENCH}, {1}, {1024}, 1, HEADS(9, 3, 64), CAUSAL, .pos_q = 1023},
 };
 
+// Positions of n rows from start on, with steps of 1 .. gaps, most of them 1.
+static void place_rows(int32_t *positions, int32_t n, int32_t start, int32_t gaps, uint32_t seed)
+{
+    for (int32_t i = 0; i < n; i++) {
+        positions[i] = start;
+        seed = seed * 1664525u + 1013904223u;
+        start += 1 + (int32_t)((seed >> 28) > 10 ? (seed >> 16) % (uint32_t)gaps : 0);
+    }
+}
+
 // How many (query, key) pairs see each other.
 static double visible_pairs(const attn_case *g)
 {
@@ -93,21 +146,73 @@ static double visible_pairs(const attn_case *g)
     return n;
 }
 
-static void attn_run(kt_run *r, const void *c)
+static void attn_join_sinks(kt_run *r, const attn_case *g, const axl_attn_args *a)
 {
-    const attn_case *g = c;
-    static int32_t cu_q[ATTN_MAX_SEQS + 1], cu_k[ATTN_MAX_SEQS + 1], pos_q[ATTN_MAX_SEQS],
-        pos_k[ATTN_MAX_SEQS];
+    const axl_attn_sinks_args s = {.sinks =
+                                       kt_in(r, "sinks", 1, a->n_heads, a->n_heads, r->dtype, 1.0),
+                                   .out = a->out,
+                                   .lse = a->lse,
+                                   .n_tokens = a->cu_seqlens_q[a->n_seqs],
+                                   .ldo = a->ldo,
+                                   .n_heads = a->n_heads,
+                                   .v_head_dim = a->v_head_dim,
+                                   .dtype = r->dtype,
+                                   .dtype_out = g->out_f32 ? kt_stat(r) : r->dtype};
+    KT_CALL(r, attn_sinks_fwd, &s, 0, 0);
+}
+
+static void attn_sinks_gradient(kt_run *r, const attn_case *g, const axl_attn_bwd_args *b)
+{
+    const axl_attn_args *a = &b->fwd;
+    const int64_t n = a->cu_seqlens_q[a->n_seqs];
+    axl_attn_sinks_bwd_args s = {.sinks = kt_find(r, "sinks")->data,
+                                 .lse = a->lse,
+                                 .delta = b->delta,
+                                 .n_tokens = n,
+                                 .n_heads = a->n_heads,
+                                 .dtype = r->dtype,
+                                 .accumulate = g->accumulate};
+    s.dsinks = kt_sum(r, g->accumulate, "dsinks", 1, a->n_heads, a->n_heads, kt_stat(r), n);
+    kt_rounds(r, 4);
+    kt_terms(r, sqrt((double)n));
+    KT_CALL(r, attn_sinks_bwd, &s, 0, 0);
+}
+
+// Where a case's rows lie.
+typedef struct attn_rows {
+    int32_t cu_q[ATTN_MAX_SEQS + 1], cu_k[ATTN_MAX_SEQS + 1];
+    int32_t pos_q[ATTN_MAX_SEQS], pos_k[ATTN_MAX_SEQS];
+    int32_t positions_q[ATTN_MAX_ROWS], positions_k[ATTN_MAX_ROWS];
+} attn_rows;
+
+// Gives the longest sequence.
+static int32_t attn_place(const attn_case *g, attn_rows *x)
+{
     int32_t longest = 0;
 
     for (int i = 0; i < g->n_seqs; i++) {
-        cu_q[i + 1] = cu_q[i] + g->len_q[i];
-        cu_k[i + 1] = cu_k[i] + (g->len_k[0] > 0 ? g->len_k[i] : g->len_q[i]);
-        pos_q[i] = g->pos_q;
-        pos_k[i] = g->pos_k;
-        longest = cu_k[i + 1] - cu_k[i] > longest ? cu_k[i + 1] - cu_k[i] : longest;
-        longest = g->len_q[i] > longest ? g->len_q[i] : longest;
+        const int32_t n_q = g->len_q[i], n_k = g->len_k[0] > 0 ? g->len_k[i] : n_q;
+        x->cu_q[i + 1] = x->cu_q[i] + n_q;
+        x->cu_k[i + 1] = x->cu_k[i] + n_k;
+        x->pos_q[i] = g->pos_q;
+        x->pos_k[i] = g->pos_k;
+        longest = n_k > longest ? n_k : longest;
+        longest = n_q > longest ? n_q : longest;
+        if (g->gaps == 0)
+            continue;
+        // The seed is the same for both: queries see their own key.
+        place_rows(x->positions_q + x->cu_q[i], n_q, g->pos_q, g->gaps, (uint32_t)i);
+        place_rows(x->positions_k + x->cu_k[i], n_k, g->pos_k, g->gaps, (uint32_t)i);
     }
+    return longest;
+}
+
+static void attn_run(kt_run *r, const void *c)
+{
+    const attn_case *g = c;
+    static attn_rows rows;
+    const int32_t *cu_q = rows.cu_q, *cu_k = rows.cu_k;
+    const int32_t longest = attn_place(g, &rows);
     const int64_t n_q = cu_q[g->n_seqs], n_k = cu_k[g->n_seqs], h = g->n_heads, hk = g->n_kv_heads;
     const int64_t wq = h * g->head_dim, wk = hk * g->head_dim, wv = hk * g->v_head_dim,
                   wo = h * g->v_head_dim;
@@ -120,8 +225,10 @@ static void attn_run(kt_run *r, const void *c)
                                    .ldo = wo + g->pad,
                                    .cu_seqlens_q = cu_q,
                                    .cu_seqlens_k = cu_k,
-                                   .pos_q = placed ? pos_q : NULL,
-                                   .pos_k = placed ? pos_k : NULL,
+                                   .pos_q = placed ? rows.pos_q : NULL,
+                                   .pos_k = placed ? rows.pos_k : NULL,
+                                   .positions_q = g->gaps > 0 ? rows.positions_q : NULL,
+                                   .positions_k = g->gaps > 0 ? rows.positions_k : NULL,
                                    .n_seqs = g->n_seqs,
                                    .max_seqlen_q = longest,
                                    .max_seqlen_k = longest,
@@ -133,7 +240,8 @@ static void attn_run(kt_run *r, const void *c)
                                    .softcap = g->softcap,
                                    .window = g->window,
                                    .mask = g->mask,
-                                   .dtype = r->dtype},
+                                   .dtype = r->dtype,
+                                   .out_f32 = g->out_f32},
                            .dtype_grad = g->grad_f32 ? kt_stat(r) : r->dtype,
                            .accumulate_dq = g->accumulate,
                            .accumulate_dkv = g->accumulate};
@@ -147,9 +255,14 @@ static void attn_run(kt_run *r, const void *c)
     a->q = kt_in(r, "q", n_q, wq, a->ldq, r->dtype, 1.5);
     a->k = kt_in(r, "k", n_k, wk, a->ldk, r->dtype, 1.5);
     a->v = kt_in(r, "v", n_k, wv, a->ldv, r->dtype, 1.0);
-    a->out = kt_out(r, "out", n_q, wo, a->ldo, r->dtype, sum);
+    a->out = kt_out(r, "out", n_q, wo, a->ldo, g->out_f32 ? kt_stat(r) : r->dtype, sum);
+    kt_rounds(r, g->sinks ? 2 : 1);
     a->lse = kt_out(r, "lse", h, n_q, n_q, kt_stat(r), sum);
     KT_CALL(r, attn_fwd, a, flops * (double)(g->head_dim + g->v_head_dim), 0);
+    if (g->sinks)
+        attn_join_sinks(r, g, a);
+    if (g->out_f32)
+        return; // a part has no gradient of its own
     d.out = a->out;
     b.dout = d.dout = kt_in(r, "dout", n_q, wo, a->ldo, r->dtype, 1.0);
     b.delta = d.delta = kt_out(r, "delta", h, n_q, n_q, kt_stat(r), sum);
@@ -164,12 +277,15 @@ static void attn_run(kt_run *r, const void *c)
     kt_terms(r, 1.5);
     b.dv = kt_sum(r, g->accumulate, "dv", n_k, wv, a->ldv, b.dtype_grad, sum);
     KT_CALL(r, attn_bwd, &b, flops * (double)(3 * g->head_dim + 2 * g->v_head_dim), 0);
+    if (g->sinks)
+        attn_sinks_gradient(r, g, &b);
 }
 
-static const kt_kernel attn_kernel = {.name = "attn",
-                                      .run = attn_run,
-                                      .cases = attn_cases,
-                                      .case_bytes = sizeof attn_cases[0],
-                                      .n_cases = sizeof attn_cases / sizeof attn_cases[0],
-                                      .sums = {{"out", "dout"}},
-                                      .grads = {{"q", "dq"}, {"k", "dk"}, {"v", "dv"}}};
+static const kt_kernel attn_kernel = {
+    .name = "attn",
+    .run = attn_run,
+    .cases = attn_cases,
+    .case_bytes = sizeof attn_cases[0],
+    .n_cases = sizeof attn_cases / sizeof attn_cases[0],
+    .sums = {{"out", "dout"}},
+    .grads = {{"q", "dq"}, {"k", "dk"}, {"v", "dv"}, {"sinks", "dsinks"}}};
