@@ -86,7 +86,8 @@ static axl_status checkpoint_read(const axl_inspected *x, const axl_inspected_te
             e = h->entries[i];
     AXL_REQUIRE(e != NULL, AXL_E_BUG, "%s is no tensor of this checkpoint", t->name);
     AXL_TRY(axl_calloc((size_t)(n_rows * t->cols), axl_dtype_size(e->dtype), "rows", &rows));
-    AXL_TRY(axl_ckpt_read_rows(h->ckpt, e->group, e->name, row0, n_rows, rows));
+    const axl_block block = {.row0 = row0, .n_rows = n_rows};
+    AXL_TRY(axl_ckpt_read_block(h->ckpt, e->group, e->name, &block, rows));
     for (int64_t i = 0; i < n_rows * t->cols; i++)
         dst[i] = axl_inspect_element(rows, e->dtype, i);
 

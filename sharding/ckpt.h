@@ -1,12 +1,13 @@
 // Checkpoints: a directory checkpoint-N of HDF5 files, written by all ranks, read by any number.
 //
-// The one idea: each rank writes the rows it owns into a file of its own (shard-RRRRR-of-RRRRR.h5: one data
+// The one idea: each rank writes the rectangles it owns into a file of its own (shard-RRRRR-of-RRRRR.h5: one data
 // set a tensor, chunked, byte-shuffled, zstd, checksummed), and index.h5 makes them one: its data sets
 // are HDF5 virtual data sets over the shards, so that any HDF5 tool opens whole tensors by their
-// Hugging Face names, and its manifest says which rows, bytes and hashes every shard has. Everything
+// Hugging Face names, and its manifest says which rectangles, bytes and hashes every shard has. Everything
 // is written to checkpoint-N.tmp, synced, and renamed last: a checkpoint exists whole or not at all.
 //
-// This module knows no model: it takes and gives named arrays of which a rank has some rows.
+// This module knows no model: it takes and gives named arrays of which a rank has a block (base/block.h:
+// an array is seen as a matrix [dims[0], product of the other dims]).
 //
 // In index.h5: /GROUP/NAME the tensors; /checkpoint/manifest and /checkpoint/meta JSON as bytes;
 // /checkpoint/files/NAME embedded files; attributes step, world and format of /checkpoint.
@@ -14,6 +15,7 @@
 #define AXL_SHARDING_CKPT_H
 
 #include "comm/comm.h"
+#include "src/base/block.h"
 #include "src/base/dtype.h"
 #include "src/base/status.h"
 #include "src/base/str.h"
@@ -25,15 +27,17 @@
 // ---- writing
 
 // One tensor as this rank has it. All ranks list the same tensors in the same order; together their
-// rows cover dims[0] once (ranks that only repeat rows of others bring none).
+// rectangles cover it once (ranks that only repeat what others bring have no rows).
 typedef struct axl_ckpt_tensor {
     const char *group; // "model", "exp_avg", "exp_avg_sq"; borrowed
     const char *name;  // Hugging Face key; borrowed
     axl_dtype dtype;
     int n_dims;                      // 1 .. AXL_CKPT_MAX_DIMS
     int64_t dims[AXL_CKPT_MAX_DIMS]; // global
-    int64_t row0, n_rows;            // this rank's rows of the first dim; n_rows may be 0
-    const void *data;                // [n_rows, dims[1], ...] dense, borrowed
+    int64_t row0, n_rows;            // this rank's rectangle, as in axl_block: no rows for nothing,
+    int64_t col0, n_cols;            // n_cols 0 for all columns,
+    int64_t ld;                      // ld 0 for rows side by side
+    const void *data;                // [n_rows, n_cols], rows ld apart; borrowed
 } axl_ckpt_tensor;
 
 // A small file kept inside the index (config.json, tokenizer files), so that merge needs nothing else.
@@ -67,7 +71,8 @@ typedef struct axl_ckpt_report {
 // Writes a checkpoint, then deletes older ones beyond save_total_limit and leftovers of killed saves.
 // On failure every rank gets the same status and message, the temporary folder is gone and the older
 // checkpoints are whole. Takes a few MiB beside the tensors. Collective on c. report may be NULL.
-//   AXL_E_IO (disk full, not writable), AXL_E_BUG (rows that do not cover a tensor).
+//   AXL_E_IO (disk full, not writable), AXL_E_BUG (rectangles that do not cover a tensor, or
+//   cover a part of it twice; it is named).
 axl_status axl_ckpt_write(axl_comm *c, const axl_ckpt_options *o, axl_ckpt_report *report);
 
 // ---- reading; all Local
@@ -95,10 +100,11 @@ int64_t axl_ckpt_stored_bytes(const axl_ckpt *k);                // of all shard
 const axl_ckpt_entry *axl_ckpt_at(const axl_ckpt *k, int64_t i); // in the order they were written
 const axl_ckpt_entry *axl_ckpt_find(const axl_ckpt *k, const char *group, const char *name);
 
-// Reads rows [row0, row0 + n_rows) into dst, dense, in the stored dtype. Checksums are verified, and
-// the hash of every part that is read whole. AXL_E_INPUT naming file and data set.
-axl_status axl_ckpt_read_rows(axl_ckpt *k, const char *group, const char *name, int64_t row0,
-                              int64_t n_rows, void *dst);
+// Reads a block, whoever wrote its parts, into dst [n_rows, n_cols] of the stored dtype, rows b->ld
+// apart. Checksums are verified, and the hash of every part that is read whole. AXL_E_INPUT naming file
+// and data set.
+axl_status axl_ckpt_read_block(axl_ckpt *k, const char *group, const char *name, const axl_block *b,
+                               void *dst);
 
 // The embedded files: how many, the name of one (borrowed), its bytes appended to *out.
 int axl_ckpt_n_files(const axl_ckpt *k);

@@ -4,15 +4,15 @@
 
 #include "sharding/ckpt.h"
 
-#define AXL_CKPT_FORMAT   1
+#define AXL_CKPT_FORMAT   2 // 1: parts are whole rows
 #define AXL_CKPT_MANIFEST "/checkpoint/manifest"
 #define AXL_CKPT_META     "/checkpoint/meta"
 #define AXL_CKPT_FILES    "/checkpoint/files"
 
-// Some rows of a tensor in one shard.
+// A rectangle of a tensor in one shard.
 typedef struct axl_ckpt_part {
     int shard;
-    int64_t row0, n_rows;
+    axl_block at;  // filled in; dense
     uint64_t hash; // XXH64 of the bytes
 } axl_ckpt_part;
 
@@ -21,6 +21,35 @@ typedef struct axl_ckpt_dir {
     int64_t step;
     int64_t changed_ns; // modification time
 } axl_ckpt_dir;
+
+// ---- rectangles
+
+// A tensor as the matrix that blocks are of.
+void axl_ckpt_matrix(int n_dims, const int64_t *dims, int64_t *rows, int64_t *cols);
+
+// The shape of a part's data set: that of the tensor when the part has whole rows, else [n_rows, n_cols].
+// Returns how many dims.
+int axl_ckpt_part_dims(int n_dims, const int64_t *dims, const axl_block *b, int64_t *out);
+
+// Sorts parts by place and fails with `code` unless they cover [rows, cols] once, none of them empty.
+axl_status axl_ckpt_check_cover(axl_ckpt_part *parts, int n, int64_t rows, int64_t cols,
+                                axl_status code);
+
+// A piece of a block that is a box of the array.
+typedef struct axl_ckpt_box {
+    int64_t start[AXL_CKPT_MAX_DIMS], size[AXL_CKPT_MAX_DIMS];
+    int64_t col0, n_cols; // its columns of the matrix
+    int cut;              // dims between the first and this have size 1, dims behind it are whole
+    int64_t inner;        // elements of one index of dim cut
+} axl_ckpt_box;
+
+#define AXL_CKPT_MAX_BOXES (2 * AXL_CKPT_MAX_DIMS - 3)
+
+// Cuts a block of an array [dims[0], ...] into boxes, in the order of columns: one for whole rows or a
+// matrix, at most AXL_CKPT_MAX_BOXES. Returns how many.
+int axl_ckpt_boxes(int n_dims, const int64_t *dims, const axl_block *b, axl_ckpt_box *boxes);
+
+// ---- names and folders
 
 // Append "shard-RRRRR-of-RRRRR.h5", "dir/checkpoint-N" and suffix, "/group/name".
 axl_status axl_ckpt_put_shard(axl_str *out, int rank, int world);

@@ -18,41 +18,27 @@ typedef struct index_writer {
     int world;
     const int64_t *shard_bytes;     // [world]
     const axl_ckpt_part *all_parts; // [world][n_tensors]
-    axl_ckpt_part *parts;           // [world], owned: those of one tensor that have rows
+    axl_ckpt_part *parts;           // [world], owned: those of one tensor that are not empty
     int n_parts;
     hid_t file;
 } index_writer;
 
-static int by_row(const void *a, const void *b)
-{
-    const axl_ckpt_part *x = a, *y = b;
-    return x->row0 < y->row0 ? -1 : x->row0 > y->row0;
-}
-
-// Collects the parts of tensor i in the order of rows, and checks that they fit together.
+// Collects the parts of tensor i and checks that they fit together.
 static axl_status list_parts(index_writer *w, int64_t i)
 {
     axl_status status = AXL_OK;
     const axl_ckpt_tensor *t = &w->o->tensors[i];
-    int64_t next = 0, row = 1;
+    int64_t rows, cols;
 
     w->n_parts = 0;
     for (int r = 0; r < w->world; r++) {
         const axl_ckpt_part *part = &w->all_parts[(int64_t)r * w->o->n_tensors + i];
-        if (part->n_rows > 0)
+        if (part->at.n_rows > 0)
             w->parts[w->n_parts++] = *part;
     }
-    qsort(w->parts, (size_t)w->n_parts, sizeof *w->parts, by_row);
-    for (int k = 0; k < w->n_parts; k++) {
-        AXL_REQUIRE(w->parts[k].row0 == next, AXL_E_BUG,
-                    "%s/%s: rank %d saves rows from %lld on, rows up to %lld are saved", t->group,
-                    t->name, w->parts[k].shard, (long long)w->parts[k].row0, (long long)next);
-        next += w->parts[k].n_rows;
-    }
-    for (int d = 1; d < t->n_dims; d++)
-        row *= t->dims[d];
-    AXL_REQUIRE(next == t->dims[0] || row == 0, AXL_E_BUG, "%s/%s: %lld of %lld rows are saved",
-                t->group, t->name, (long long)next, (long long)t->dims[0]);
+    axl_ckpt_matrix(t->n_dims, t->dims, &rows, &cols);
+    AXL_TRY_CTX(axl_ckpt_check_cover(w->parts, w->n_parts, rows, cols, AXL_E_BUG), "%s/%s",
+                t->group, t->name);
 
 out:
     return status;
@@ -75,24 +61,50 @@ out:
     return status;
 }
 
-// Maps the rows of one part to a shard, named without a folder: next to the index.
+static axl_status select_box(index_writer *w, hid_t space, int n_dims, const int64_t *start,
+                             const int64_t *size)
+{
+    axl_status status = AXL_OK;
+    hsize_t first[AXL_CKPT_MAX_DIMS], count[AXL_CKPT_MAX_DIMS];
+    herr_t rc = 0;
+
+    for (int d = 0; d < n_dims; d++) {
+        first[d] = (hsize_t)start[d];
+        count[d] = (hsize_t)size[d];
+    }
+    AXL_H5(rc, H5Sselect_hyperslab(space, H5S_SELECT_SET, first, NULL, count, NULL), AXL_E_BUG,
+           w->path);
+
+out:
+    return status;
+}
+
+// Maps the boxes of one part to a shard, named without a folder: next to the index.
 static axl_status map_part(index_writer *w, hid_t create, hid_t space, const char *set,
                            const axl_ckpt_tensor *t, const axl_ckpt_part *part)
 {
     axl_status status = AXL_OK;
-    hsize_t start[AXL_CKPT_MAX_DIMS] = {(hsize_t)part->row0};
-    hsize_t size[AXL_CKPT_MAX_DIMS] = {(hsize_t)part->n_rows};
+    axl_ckpt_box boxes[AXL_CKPT_MAX_BOXES];
+    int64_t dims[AXL_CKPT_MAX_DIMS];
+    hsize_t extent[AXL_CKPT_MAX_DIMS];
+    const int n_dims = axl_ckpt_part_dims(t->n_dims, t->dims, &part->at, dims);
+    const int n_boxes = axl_ckpt_boxes(t->n_dims, t->dims, &part->at, boxes);
     axl_str file = {0};
     hid_t source = -1;
     herr_t rc = 0;
 
-    for (int d = 1; d < t->n_dims; d++)
-        size[d] = (hsize_t)t->dims[d];
+    for (int d = 0; d < n_dims; d++)
+        extent[d] = (hsize_t)dims[d];
     AXL_TRY(axl_ckpt_put_shard(&file, part->shard, w->world));
-    AXL_H5(source, H5Screate_simple(t->n_dims, size, NULL), AXL_E_BUG, w->path);
-    AXL_H5(rc, H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, size, NULL), AXL_E_BUG,
-           w->path);
-    AXL_H5(rc, H5Pset_virtual(create, space, file.data, set, source), AXL_E_BUG, w->path);
+    AXL_H5(source, H5Screate_simple(n_dims, extent, NULL), AXL_E_BUG, w->path);
+    for (int i = 0; i < n_boxes; i++) {
+        const axl_ckpt_box *box = &boxes[i];
+        const int64_t start[2] = {0, box->col0 - part->at.col0}, size[2] = {dims[0], box->n_cols};
+        AXL_TRY(select_box(w, space, t->n_dims, box->start, box->size));
+        if (n_boxes > 1) // then the part is a matrix
+            AXL_TRY(select_box(w, source, 2, start, size));
+        AXL_H5(rc, H5Pset_virtual(create, space, file.data, set, source), AXL_E_BUG, w->path);
+    }
 
 out:
     (void)H5Sclose(source);
@@ -146,8 +158,10 @@ static axl_status add_part(axl_json *list, const axl_ckpt_part *part)
     (void)snprintf(hash, sizeof hash, "%016" PRIx64, part->hash);
     AXL_TRY(axl_json_append(list, p));
     AXL_TRY(axl_json_set(p, "shard", axl_json_new_int(part->shard)));
-    AXL_TRY(axl_json_set(p, "row0", axl_json_new_int(part->row0)));
-    AXL_TRY(axl_json_set(p, "n_rows", axl_json_new_int(part->n_rows)));
+    AXL_TRY(axl_json_set(p, "row0", axl_json_new_int(part->at.row0)));
+    AXL_TRY(axl_json_set(p, "n_rows", axl_json_new_int(part->at.n_rows)));
+    AXL_TRY(axl_json_set(p, "col0", axl_json_new_int(part->at.col0)));
+    AXL_TRY(axl_json_set(p, "n_cols", axl_json_new_int(part->at.n_cols)));
     AXL_TRY(put_string(p, "xxh64", hash));
 
 out:

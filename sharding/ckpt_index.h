@@ -5,7 +5,7 @@
 #include "sharding/ckpt_impl.h"
 #include "src/io/json.h"
 
-// Writes path from what all ranks told: parts [world][o->n_tensors]. AXL_E_BUG when the rows of a
+// Writes path from what all ranks told: parts [world][o->n_tensors]. AXL_E_BUG when those of a
 // tensor do not cover it once.
 axl_status axl_ckpt_write_index(const char *path, const axl_ckpt_options *o, int world,
                                 const int64_t *shard_bytes, const axl_ckpt_part *parts);

@@ -1,5 +1,5 @@
-// Loading: the manifest says which rows lie in which shard; ranges are intersected, so any number of
-// ranks reads what any other number wrote. The hard part is trust: every number of the manifest is
+// Loading: the manifest says which rectangle lies in which shard; they are intersected with the one
+// that is wanted, so any number of ranks reads what any other number wrote. The hard part is trust: every number of the manifest is
 // checked when it is opened, every chunk's checksum and every whole part's hash when it is read, and a
 // message names file and data set.
 #include "sharding/ckpt_impl.h"
@@ -18,7 +18,7 @@
 typedef struct tensor {
     axl_ckpt_entry entry; // group and name point into the manifest
     int64_t row;          // elements of one row
-    axl_ckpt_part *parts; // [n_parts], owned, in the order of rows
+    axl_ckpt_part *parts; // [n_parts], owned, in the order of their places
     int n_parts;
 } tensor;
 
@@ -33,7 +33,7 @@ struct axl_ckpt {
     axl_str index;      // path of index.h5
     axl_str meta;       // JSON text
     axl_json *manifest; // owned; names are borrowed from it
-    int64_t step;
+    int64_t format, step;
     shard *shards; // [world], owned
     int world;
     tensor *tensors;        // [n], owned
@@ -153,7 +153,7 @@ static axl_status read_parts(const axl_ckpt *k, const axl_json *from, tensor *t)
     axl_status status = AXL_OK;
     const axl_json *list = axl_json_get(from, "parts");
     const size_t n = axl_json_count(list);
-    int64_t next = 0;
+    const bool whole_rows = k->format == 1;
 
     AXL_REQUIRE(n <= (size_t)k->world, AXL_E_INPUT, "%s: %s/%s has more parts than shards",
                 k->index.data, t->entry.group, t->entry.name);
@@ -162,20 +162,23 @@ static axl_status read_parts(const axl_ckpt *k, const axl_json *from, tensor *t)
     for (size_t i = 0; i < n; i++) {
         const axl_json *part = axl_json_at(list, i);
         const int64_t number = axl_json_int(axl_json_get(part, "shard"), -1);
-        const int64_t row0 = axl_json_int(axl_json_get(part, "row0"), -1);
-        const int64_t n_rows = axl_json_int(axl_json_get(part, "n_rows"), -1);
         const char *hash = axl_json_string(axl_json_get(part, "xxh64"), "");
-        AXL_REQUIRE(number >= 0 && number < k->world && row0 == next && n_rows > 0 &&
-                        n_rows <= t->entry.dims[0] - next && strlen(hash) == 16,
-                    AXL_E_INPUT, "%s: part %zu of %s/%s does not fit", k->index.data, i,
-                    t->entry.group, t->entry.name);
-        t->parts[i] = (axl_ckpt_part){
-            .shard = (int)number, .row0 = row0, .n_rows = n_rows, .hash = strtoull(hash, NULL, 16)};
-        next += n_rows;
+        axl_block b = {.row0 = axl_json_int(axl_json_get(part, "row0"), -1),
+                       .n_rows = axl_json_int(axl_json_get(part, "n_rows"), -1),
+                       .n_cols = t->row};
+        if (!whole_rows) {
+            b.col0 = axl_json_int(axl_json_get(part, "col0"), -1);
+            b.n_cols = axl_json_int(axl_json_get(part, "n_cols"), -1);
+        }
+        b.ld = b.n_cols;
+        AXL_REQUIRE(number >= 0 && number < k->world && strlen(hash) == 16, AXL_E_INPUT,
+                    "%s: part %zu of %s/%s does not fit", k->index.data, i, t->entry.group,
+                    t->entry.name);
+        t->parts[i] =
+            (axl_ckpt_part){.shard = (int)number, .at = b, .hash = strtoull(hash, NULL, 16)};
     }
-    AXL_REQUIRE(next == t->entry.dims[0] || t->row == 0, AXL_E_INPUT,
-                "%s: the shards hold %lld of %lld rows of %s/%s", k->index.data, (long long)next,
-                (long long)t->entry.dims[0], t->entry.group, t->entry.name);
+    AXL_TRY_CTX(axl_ckpt_check_cover(t->parts, t->n_parts, t->entry.dims[0], t->row, AXL_E_INPUT),
+                "%s: %s/%s", k->index.data, t->entry.group, t->entry.name);
 
 out:
     return status;
@@ -230,15 +233,14 @@ static axl_status read_manifest(axl_ckpt *k, hid_t file)
     axl_status status = AXL_OK;
     axl_str text = {0};
     const axl_json *files = NULL;
-    int64_t format = 0;
 
     AXL_TRY(axl_h5_read_bytes(file, k->index.data, AXL_CKPT_MANIFEST, &text));
     AXL_TRY(axl_h5_read_bytes(file, k->index.data, AXL_CKPT_META, &k->meta));
     AXL_TRY_CTX(axl_json_parse(text.data, text.len, "manifest", &k->manifest), "%s", k->index.data);
-    format = axl_json_int(axl_json_get(k->manifest, "format"), -1);
-    AXL_REQUIRE(format == AXL_CKPT_FORMAT, AXL_E_INPUT,
-                "%s: has format %lld, this program reads format %d", k->index.data,
-                (long long)format, AXL_CKPT_FORMAT);
+    k->format = axl_json_int(axl_json_get(k->manifest, "format"), -1);
+    AXL_REQUIRE(k->format >= 1 && k->format <= AXL_CKPT_FORMAT, AXL_E_INPUT,
+                "%s: has format %lld, this program reads formats up to %d", k->index.data,
+                (long long)k->format, AXL_CKPT_FORMAT);
     k->step = axl_json_int(axl_json_get(k->manifest, "step"), -1);
     files = axl_json_get(k->manifest, "files");
     for (size_t i = 0; i < axl_json_count(files); i++)
@@ -295,7 +297,7 @@ void axl_ckpt_close(axl_ckpt *k)
     free(k);
 }
 
-// ---- rows
+// ---- blocks
 
 static const tensor *find(const axl_ckpt *k, const char *group, const char *name)
 {
@@ -313,18 +315,27 @@ const axl_ckpt_entry *axl_ckpt_find(const axl_ckpt *k, const char *group, const 
     return t == NULL ? NULL : &t->entry;
 }
 
+// What of a part goes where.
+typedef struct piece {
+    const tensor *tensor;
+    const axl_ckpt_part *part;
+    int n_dims;                      // of the part's data set
+    int64_t dims[AXL_CKPT_MAX_DIMS]; // and its shape
+    axl_block at;                    // of the part; ld: of dst
+    char *dst;
+} piece;
+
 // The data set of a part must be what the manifest says, or a read would run over dst.
-static axl_status check_set(const char *where, const tensor *t, const axl_ckpt_part *part,
-                            hid_t set, hid_t space)
+static axl_status check_set(const char *where, const piece *p, hid_t set, hid_t space)
 {
     axl_status status = AXL_OK;
     hsize_t dims[H5S_MAX_RANK] = {0};
-    const hid_t have = H5Dget_type(set), want = axl_h5_type(t->entry.dtype);
+    const hid_t have = H5Dget_type(set), want = axl_h5_type(p->tensor->entry.dtype);
     const int n_dims = H5Sget_simple_extent_dims(space, dims, NULL);
-    bool same = n_dims == t->entry.n_dims && dims[0] == (hsize_t)part->n_rows;
+    bool same = n_dims == p->n_dims;
 
-    for (int d = 1; same && d < n_dims; d++)
-        same = dims[d] == (hsize_t)t->entry.dims[d];
+    for (int d = 0; same && d < n_dims; d++)
+        same = dims[d] == (hsize_t)p->dims[d];
     AXL_REQUIRE(same && have >= 0 && want >= 0 && H5Tequal(have, want) > 0, AXL_E_INPUT,
                 "%s: has another shape or dtype than the index says", where);
 
@@ -334,53 +345,122 @@ out:
     return status;
 }
 
-static axl_status read_set(hid_t file, const char *where, const char *name, const tensor *t,
-                           const axl_ckpt_part *part, const int64_t rows[2], void *dst)
+// A box of dst, with as many dims as that of the file: HDF5 copies boxes of the same shape by runs, others
+// element by element.
+static axl_status select_memory(const char *where, int n_dims, const axl_ckpt_box *box, int64_t ld,
+                                hid_t *out)
 {
     axl_status status = AXL_OK;
-    hsize_t start[AXL_CKPT_MAX_DIMS] = {(hsize_t)rows[0]};
-    hsize_t size[AXL_CKPT_MAX_DIMS] = {(hsize_t)rows[1]};
-    hid_t set = -1, space = -1, memory = -1, type = -1;
+    const hsize_t start[AXL_CKPT_MAX_DIMS] = {0};
+    hsize_t extent[AXL_CKPT_MAX_DIMS], stride[AXL_CKPT_MAX_DIMS], size[AXL_CKPT_MAX_DIMS];
+    hid_t space = -1;
     herr_t rc = 0;
 
-    for (int d = 1; d < t->entry.n_dims; d++)
-        size[d] = (hsize_t)t->entry.dims[d];
-    AXL_H5(set, H5Dopen2(file, name, H5P_DEFAULT), AXL_E_INPUT, where);
-    AXL_H5(space, H5Dget_space(set), AXL_E_INPUT, where);
-    AXL_TRY(check_set(where, t, part, set, space));
-    AXL_H5(type, axl_h5_type(t->entry.dtype), AXL_E_BUG, where);
-    AXL_H5(memory, H5Screate_simple(t->entry.n_dims, size, NULL), AXL_E_INPUT, where);
-    AXL_H5(rc, H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, size, NULL), AXL_E_INPUT,
+    for (int d = 0; d < n_dims; d++) {
+        extent[d] = size[d] = (hsize_t)box->size[d];
+        stride[d] = 1;
+    }
+    if (n_dims > 1 && box->size[0] > 1) {
+        extent[box->cut] = (hsize_t)(ld / box->inner);
+    } else if (n_dims == 1) {
+        stride[0] = (hsize_t)ld;
+        extent[0] *= (hsize_t)ld;
+    }
+    AXL_H5(space, H5Screate_simple(n_dims, extent, NULL), AXL_E_INPUT, where);
+    AXL_H5(rc, H5Sselect_hyperslab(space, H5S_SELECT_SET, start, stride, size, NULL), AXL_E_INPUT,
            where);
-    AXL_H5(rc, H5Dread(set, type, memory, space, H5P_DEFAULT, dst), AXL_E_INPUT, where);
-    if (rows[1] == part->n_rows) {
-        const size_t bytes = (size_t)(rows[1] * t->row) * axl_dtype_size(t->entry.dtype);
-        AXL_REQUIRE(axl_hash64(dst, bytes, 0) == part->hash, AXL_E_INPUT,
-                    "%s: the data differ from what was saved (hash)", where);
+    *out = space;
+    space = -1;
+
+out:
+    (void)H5Sclose(space);
+    return status;
+}
+
+static axl_status read_box(const char *where, const piece *p, hid_t set, hid_t space, hid_t type,
+                           axl_ckpt_box box)
+{
+    axl_status status = AXL_OK;
+    const size_t elem = axl_dtype_size(p->tensor->entry.dtype);
+    // Rows of memory that are no whole number of indices of the cut dim apart are no box: one at a time.
+    const int64_t n_rows = p->at.ld % box.inner == 0 ? box.size[0] : 1;
+    const int64_t end = box.start[0] + box.size[0];
+    char *dst = p->dst + (size_t)(box.col0 - p->at.col0) * elem;
+    hid_t memory = -1;
+    herr_t rc = 0;
+
+    box.size[0] = n_rows;
+    AXL_TRY(select_memory(where, p->n_dims, &box, p->at.ld, &memory));
+    for (; box.start[0] < end; box.start[0] += n_rows) {
+        hsize_t start[AXL_CKPT_MAX_DIMS], size[AXL_CKPT_MAX_DIMS];
+        for (int d = 0; d < p->n_dims; d++) {
+            start[d] = (hsize_t)box.start[d];
+            size[d] = (hsize_t)box.size[d];
+        }
+        AXL_H5(rc, H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, size, NULL), AXL_E_INPUT,
+               where);
+        AXL_H5(rc, H5Dread(set, type, memory, space, H5P_DEFAULT, dst), AXL_E_INPUT, where);
+        dst += (size_t)(n_rows * p->at.ld) * elem;
     }
 
 out:
-    (void)H5Tclose(type);
     (void)H5Sclose(memory);
+    return status;
+}
+
+// The hash of a part that was read whole.
+static axl_status check_hash(const char *where, const piece *p)
+{
+    axl_status status = AXL_OK;
+    const size_t elem = axl_dtype_size(p->tensor->entry.dtype);
+    axl_hash h;
+
+    axl_hash_init(&h, 0);
+    if (p->at.n_rows != p->part->at.n_rows || p->at.n_cols != p->part->at.n_cols)
+        goto out;
+    for (int64_t r = 0; r < p->at.n_rows; r++)
+        axl_hash_update(&h, p->dst + (size_t)(r * p->at.ld) * elem, (size_t)p->at.n_cols * elem);
+    AXL_REQUIRE(axl_hash_value(&h) == p->part->hash, AXL_E_INPUT,
+                "%s: the data differ from what was saved (hash)", where);
+
+out:
+    return status;
+}
+
+static axl_status read_set(hid_t file, const char *where, const char *name, const piece *p)
+{
+    axl_status status = AXL_OK;
+    axl_ckpt_box boxes[AXL_CKPT_MAX_BOXES];
+    const int n_boxes = axl_ckpt_boxes(p->n_dims, p->dims, &p->at, boxes);
+    hid_t set = -1, space = -1, type = -1;
+
+    AXL_H5(set, H5Dopen2(file, name, H5P_DEFAULT), AXL_E_INPUT, where);
+    AXL_H5(space, H5Dget_space(set), AXL_E_INPUT, where);
+    AXL_TRY(check_set(where, p, set, space));
+    AXL_H5(type, axl_h5_type(p->tensor->entry.dtype), AXL_E_BUG, where);
+    for (int i = 0; i < n_boxes; i++)
+        AXL_TRY(read_box(where, p, set, space, type, boxes[i]));
+    AXL_TRY(check_hash(where, p));
+
+out:
+    (void)H5Tclose(type);
     (void)H5Sclose(space);
     (void)H5Dclose(set);
     return status;
 }
 
-// Rows rows[0] .. + rows[1] of a part, counted within it.
-static axl_status read_part(axl_ckpt *k, const tensor *t, const axl_ckpt_part *part,
-                            const int64_t rows[2], void *dst)
+static axl_status read_piece(axl_ckpt *k, const piece *p)
 {
     axl_status status = AXL_OK;
-    shard *s = &k->shards[part->shard];
+    shard *s = &k->shards[p->part->shard];
     axl_str name = {0}, where = {0};
 
     AXL_TRY(axl_str_printf(&where, "%s/%s", k->path, s->name));
     if (s->file < 0)
         AXL_TRY(axl_h5_open(where.data, &s->file));
-    AXL_TRY(axl_ckpt_put_set(&name, t->entry.group, t->entry.name));
+    AXL_TRY(axl_ckpt_put_set(&name, p->tensor->entry.group, p->tensor->entry.name));
     AXL_TRY(axl_str_printf(&where, ": data set %s", name.data));
-    AXL_TRY(read_set(s->file, where.data, name.data, t, part, rows, dst));
+    AXL_TRY(read_set(s->file, where.data, name.data, p));
 
 out:
     axl_str_fini(&name);
@@ -388,27 +468,42 @@ out:
     return status;
 }
 
-axl_status axl_ckpt_read_rows(axl_ckpt *k, const char *group, const char *name, int64_t row0,
-                              int64_t n_rows, void *dst)
+// What two ranges [begin, begin + n) have in common.
+static void intersect(int64_t a, int64_t n_a, int64_t b, int64_t n_b, int64_t *begin, int64_t *n)
+{
+    const int64_t end = a + n_a < b + n_b ? a + n_a : b + n_b;
+
+    *begin = a > b ? a : b;
+    *n = end > *begin ? end - *begin : 0;
+}
+
+axl_status axl_ckpt_read_block(axl_ckpt *k, const char *group, const char *name, const axl_block *b,
+                               void *dst)
 {
     axl_status status = AXL_OK;
     const tensor *t = find(k, group, name);
 
     AXL_REQUIRE(t != NULL, AXL_E_INPUT, "%s: holds no tensor %s/%s", k->path, group, name);
-    AXL_REQUIRE(row0 >= 0 && n_rows >= 0 && n_rows <= t->entry.dims[0] - row0, AXL_E_INPUT,
-                "%s: %s/%s has %lld rows, rows %lld + %lld were asked for", k->path, group, name,
-                (long long)t->entry.dims[0], (long long)row0, (long long)n_rows);
-    if (t->row == 0)
-        goto out;
+    const axl_block want = axl_block_in(b, t->row);
+    AXL_REQUIRE(axl_block_fits(&want, t->entry.dims[0], t->row), AXL_E_INPUT,
+                "%s: %s/%s is [%lld, %lld]; rows %lld + %lld, columns %lld + %lld were asked for",
+                k->path, group, name, (long long)t->entry.dims[0], (long long)t->row,
+                (long long)want.row0, (long long)want.n_rows, (long long)want.col0,
+                (long long)want.n_cols);
     for (int i = 0; i < t->n_parts; i++) {
-        const axl_ckpt_part *part = &t->parts[i];
-        const int64_t end = part->row0 + part->n_rows;
-        const int64_t first = row0 > part->row0 ? row0 : part->row0;
-        const int64_t last = row0 + n_rows < end ? row0 + n_rows : end;
-        const int64_t rows[2] = {first - part->row0, last - first};
-        const size_t at = (size_t)((first - row0) * t->row) * axl_dtype_size(t->entry.dtype);
-        if (last > first)
-            AXL_TRY(read_part(k, t, part, rows, (char *)dst + at));
+        const axl_block *have = &t->parts[i].at;
+        piece p = {.tensor = t, .part = &t->parts[i], .at.ld = want.ld};
+        int64_t row, col;
+        intersect(want.row0, want.n_rows, have->row0, have->n_rows, &row, &p.at.n_rows);
+        intersect(want.col0, want.n_cols, have->col0, have->n_cols, &col, &p.at.n_cols);
+        if (p.at.n_rows == 0 || p.at.n_cols == 0)
+            continue;
+        p.at.row0 = row - have->row0;
+        p.at.col0 = col - have->col0;
+        p.n_dims = axl_ckpt_part_dims(t->entry.n_dims, t->entry.dims, have, p.dims);
+        p.dst = (char *)dst + (size_t)((row - want.row0) * want.ld + col - want.col0) *
+                                  axl_dtype_size(t->entry.dtype);
+        AXL_TRY(read_piece(k, &p));
     }
 
 out:

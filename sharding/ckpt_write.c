@@ -34,24 +34,29 @@ typedef struct told {
     int64_t shard_bytes;
 } told;
 
-static int64_t row_count(const axl_ckpt_tensor *t)
+// This rank's rectangle, filled in.
+static axl_block block_of(const axl_ckpt_tensor *t)
 {
-    int64_t n = 1;
-    for (int d = 1; d < t->n_dims; d++)
-        n *= t->dims[d];
-    return n;
+    const axl_block b = {t->row0, t->n_rows, t->col0, t->n_cols, t->ld};
+    int64_t rows, cols;
+
+    axl_ckpt_matrix(t->n_dims, t->dims, &rows, &cols);
+    return axl_block_in(&b, cols);
 }
 
 static axl_status check_tensor(const axl_ckpt_tensor *t)
 {
     axl_status status = AXL_OK;
+    int64_t rows, cols;
 
     AXL_REQUIRE(t->n_dims >= 1 && t->n_dims <= AXL_CKPT_MAX_DIMS, AXL_E_BUG,
                 "%s/%s: a tensor of %d dims in a checkpoint", t->group, t->name, t->n_dims);
-    AXL_REQUIRE(t->n_rows == 0 ||
-                    (t->row0 >= 0 && t->n_rows > 0 && t->row0 + t->n_rows <= t->dims[0]),
-                AXL_E_BUG, "%s/%s: rows %lld + %lld of %lld", t->group, t->name, (long long)t->row0,
-                (long long)t->n_rows, (long long)t->dims[0]);
+    const axl_block b = block_of(t);
+    axl_ckpt_matrix(t->n_dims, t->dims, &rows, &cols);
+    AXL_REQUIRE(b.n_rows == 0 || axl_block_fits(&b, rows, cols), AXL_E_BUG,
+                "%s/%s: rows %lld + %lld, columns %lld + %lld (ld %lld) of [%lld, %lld]", t->group,
+                t->name, (long long)b.row0, (long long)b.n_rows, (long long)b.col0,
+                (long long)b.n_cols, (long long)b.ld, (long long)rows, (long long)cols);
 
 out:
     return status;
@@ -100,20 +105,21 @@ static axl_status write_tensor(saving *s, hid_t file, const char *path, int64_t 
     axl_status status = AXL_OK;
     const axl_ckpt_tensor *t = &s->o->tensors[i];
     axl_str name = {0};
-    axl_h5_array a = {.dtype = t->dtype, .n_dims = t->n_dims, .data = t->data};
+    axl_block b = block_of(t);
 
     AXL_ASSERT(s->parts != NULL);
-    s->parts[i] = (axl_ckpt_part){.shard = s->rank, .row0 = t->row0, .n_rows = t->n_rows};
-    if (t->n_rows * row_count(t) == 0) {
-        s->parts[i].n_rows = 0;
+    if (b.n_cols == 0)
+        b.n_rows = 0;
+    s->parts[i] = (axl_ckpt_part){.shard = s->rank, .at = b};
+    s->parts[i].at.ld = b.n_cols; // as it lies in the shard
+    if (b.n_rows == 0)
         goto out;
-    }
-    memcpy(a.dims, t->dims, sizeof a.dims);
-    a.dims[0] = t->n_rows;
+    axl_h5_array a = {.dtype = t->dtype, .ld = b.ld, .data = t->data};
+    a.n_dims = axl_ckpt_part_dims(t->n_dims, t->dims, &b, a.dims);
     AXL_TRY(axl_ckpt_put_set(&name, t->group, t->name));
     a.name = name.data;
     AXL_TRY(axl_h5_write(file, path, &a, packer, &s->parts[i].hash));
-    s->raw += t->n_rows * row_count(t) * (int64_t)axl_dtype_size(t->dtype);
+    s->raw += b.n_rows * b.n_cols * (int64_t)axl_dtype_size(t->dtype);
 
 out:
     axl_str_fini(&name);

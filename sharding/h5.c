@@ -221,6 +221,7 @@ axl_status axl_h5_packer_init(axl_h5_packer *p, int level)
     axl_status status = AXL_OK;
 
     *p = (axl_h5_packer){.level = level, .packed_bytes = ZSTD_compressBound(CHUNK_BYTES)};
+    AXL_TRY(axl_calloc(CHUNK_BYTES, 1, "checkpoint chunks", &p->gathered));
     AXL_TRY(axl_calloc(CHUNK_BYTES + SUM_BYTES, 1, "checkpoint chunks", &p->shuffled));
     AXL_TRY(axl_calloc(p->packed_bytes + SUM_BYTES, 1, "checkpoint chunks", &p->packed));
     p->zstd = ZSTD_createCCtx();
@@ -232,6 +233,7 @@ out:
 
 void axl_h5_packer_fini(axl_h5_packer *p)
 {
+    free(p->gathered);
     free(p->shuffled);
     free(p->packed);
     (void)ZSTD_freeCCtx(p->zstd);
@@ -351,19 +353,43 @@ out:
     return status;
 }
 
+// Elements at .. at + n of the array side by side: as they lie, or gathered from its rows.
+static const void *gather(const axl_h5_array *a, int64_t row, int64_t at, int64_t n, void *room)
+{
+    const size_t elem = axl_dtype_size(a->dtype);
+    const char *data = a->data;
+    char *to = room;
+
+    if (a->ld == row || at % row + n <= row)
+        return data + (size_t)(at / row * a->ld + at % row) * elem;
+    while (n > 0) {
+        const int64_t rest = row - at % row, k = n < rest ? n : rest;
+        memcpy(to, data + (size_t)(at / row * a->ld + at % row) * elem, (size_t)k * elem);
+        to += (size_t)k * elem;
+        at += k;
+        n -= k;
+    }
+    return room;
+}
+
+// Chunks come in the order of their elements, so the hash of all is taken on the way.
 static axl_status write_chunks(hid_t set, const char *where, const axl_h5_array *a, const grid *g,
-                               axl_h5_packer *p)
+                               axl_h5_packer *p, axl_hash *hash)
 {
     axl_status status = AXL_OK;
     const size_t elem = axl_dtype_size(a->dtype);
     const int64_t width = (int64_t)g->chunk[g->cut], n = width * g->inner;
+    int64_t row = 1;
     herr_t rc = 0;
 
+    for (int d = 1; d < a->n_dims; d++)
+        row *= a->dims[d];
     for (int64_t i = 0; i < g->outer * g->n_parts; i++) {
         const int64_t first = i % g->n_parts * width;
         const int64_t rest = a->dims[g->cut] - first;
         const int64_t at = (i / g->n_parts * a->dims[g->cut] + first) * g->inner;
-        const void *bytes = NULL;
+        const int64_t n_real = (rest < width ? rest : width) * g->inner;
+        const void *from = gather(a, row, at, n_real, p->gathered), *bytes = NULL;
         size_t n_bytes = 0;
         uint32_t mask = 0;
         hsize_t place[AXL_H5_MAX_DIMS] = {0};
@@ -372,8 +398,8 @@ static axl_status write_chunks(hid_t set, const char *where, const axl_h5_array 
         place[g->cut] = (hsize_t)first;
         for (int d = g->cut - 1; d >= 0; outer /= a->dims[d--])
             place[d] = (hsize_t)(outer % a->dims[d]);
-        AXL_TRY(pack(p, (const char *)a->data + (size_t)at * elem,
-                     (rest < width ? rest : width) * g->inner, n, elem, &bytes, &n_bytes, &mask));
+        axl_hash_update(hash, from, (size_t)n_real * elem);
+        AXL_TRY(pack(p, from, n_real, n, elem, &bytes, &n_bytes, &mask));
         AXL_H5(rc, H5Dwrite_chunk(set, H5P_DEFAULT, mask, place, n_bytes, bytes), AXL_E_IO, where);
     }
 
@@ -403,20 +429,19 @@ axl_status axl_h5_write(hid_t file, const char *where, const axl_h5_array *a, ax
     const grid g = make_grid(a);
     hsize_t dims[AXL_H5_MAX_DIMS];
     hid_t space = -1, type = -1, create = -1, link = -1, set = -1;
-    int64_t count = 1;
+    axl_hash sum;
 
-    for (int d = 0; d < a->n_dims; d++) {
+    axl_hash_init(&sum, 0);
+    for (int d = 0; d < a->n_dims; d++)
         dims[d] = (hsize_t)a->dims[d];
-        count *= a->dims[d];
-    }
     AXL_H5(space, H5Screate_simple(a->n_dims, dims, NULL), AXL_E_BUG, where);
     AXL_H5(type, axl_h5_type(a->dtype), AXL_E_BUG, where);
     AXL_H5(create, chunk_properties(a, &g, p), AXL_E_BUG, where);
     AXL_H5(link, axl_h5_link_properties(), AXL_E_BUG, where);
     AXL_H5(set, H5Dcreate2(file, a->name, type, space, link, create, H5P_DEFAULT), AXL_E_IO, where);
-    AXL_TRY(write_chunks(set, where, a, &g, p));
+    AXL_TRY(write_chunks(set, where, a, &g, p, &sum));
     if (hash != NULL)
-        *hash = axl_hash64(a->data, (size_t)count * axl_dtype_size(a->dtype), 0);
+        *hash = axl_hash_value(&sum);
 
 out:
     (void)H5Dclose(set);
@@ -434,7 +459,7 @@ axl_status axl_h5_write_bytes(hid_t file, const char *where, const char *name, c
 {
     axl_status status = AXL_OK;
     const axl_h5_array a = {
-        .name = name, .dtype = AXL_U8, .n_dims = 1, .dims = {(int64_t)n}, .data = bytes};
+        .name = name, .dtype = AXL_U8, .n_dims = 1, .dims = {(int64_t)n}, .ld = 1, .data = bytes};
     const hsize_t none = 0;
     hid_t space = -1, link = -1, set = -1;
 

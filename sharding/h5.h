@@ -49,8 +49,8 @@ hid_t axl_h5_link_properties(void);
 
 // Buffers of the chunk writer, taken once a file.
 typedef struct axl_h5_packer {
-    void *shuffled, *packed; // owned
-    void *zstd;              // owned compression context
+    void *gathered, *shuffled, *packed; // owned
+    void *zstd;                         // owned compression context
     size_t packed_bytes;
     int level; // zstd; negative: none
 } axl_h5_packer;
@@ -62,10 +62,11 @@ typedef struct axl_h5_array {
     axl_dtype dtype;
     int n_dims;
     int64_t dims[AXL_H5_MAX_DIMS]; // all positive
-    const void *data;              // dense
+    int64_t ld;                    // elements from one index of the first dim to the next in memory
+    const void *data;              // else dense
 } axl_h5_array;
 
-// Writes one data set; *hash (may be NULL) becomes the XXH64 of its bytes. where names the file.
+// Writes one data set; *hash (may be NULL) becomes the XXH64 of its bytes, as if dense. where names the file.
 axl_status axl_h5_write(hid_t file, const char *where, const axl_h5_array *a, axl_h5_packer *p,
                         uint64_t *hash);
 

@@ -184,7 +184,8 @@ static axl_status write_tensor(merging *m, int64_t i)
     AXL_TRY(axl_calloc((size_t)(step * row), sizeof *values, "rows", &values));
     for (int64_t at = begin_row; at < end_row; at += step) {
         const int64_t n = end_row - at < step ? end_row - at : step;
-        AXL_TRY(axl_ckpt_read_rows(m->ckpt, e->group, e->name, at, n, raw));
+        const axl_block block = {.row0 = at, .n_rows = n};
+        AXL_TRY(axl_ckpt_read_block(m->ckpt, e->group, e->name, &block, raw));
         AXL_TRY(write_block(m, i, at, n, raw, values));
     }
 

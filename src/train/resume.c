@@ -45,6 +45,9 @@ static axl_status list_tensors(const axl_trainer *t, axl_ckpt_tensor **out, int6
                                              .dims = {p->file_rows, p->file_cols},
                                              .row0 = r.block.row0,
                                              .n_rows = p->owner ? r.block.n_rows : 0,
+                                             .col0 = r.block.col0,
+                                             .n_cols = r.block.n_cols,
+                                             .ld = r.block.ld,
                                              .data = group_data(p, g) + r.at};
         }
     }
@@ -184,8 +187,7 @@ static axl_status restore_tensor(axl_ckpt *k, const axl_model_tensor *t, int gro
     AXL_REQUIRE(e->dims[0] == p->file_rows && (p->n_dims == 1 || e->dims[1] == p->file_cols) &&
                     e->dtype == AXL_F32,
                 AXL_E_INPUT, "%s: %s has another shape than the model", path, t->key);
-    AXL_TRY(axl_ckpt_read_rows(k, groups[group], t->key, r.block.row0, r.block.n_rows,
-                               group_data(p, group) + r.at));
+    AXL_TRY(axl_ckpt_read_block(k, groups[group], t->key, &r.block, group_data(p, group) + r.at));
 out:
     return status;
 }

@@ -130,7 +130,13 @@ static void save_checkpoint(void)
 {
     static const float x[] = {1, 2, 3, 4.5f};
     static const char config[] = "{\"model_type\": \"llama\", \"dtype\": \"bfloat16\"}";
-    const axl_ckpt_tensor tensor = {"model", "a.weight", AXL_F32, 2, {2, 2}, 0, 2, x};
+    const axl_ckpt_tensor tensor = {.group = "model",
+                                    .name = "a.weight",
+                                    .dtype = AXL_F32,
+                                    .n_dims = 2,
+                                    .dims = {2, 2},
+                                    .n_rows = 2,
+                                    .data = x};
     const axl_ckpt_file file = {"config.json", config, sizeof config - 1};
     const axl_ckpt_options o = {.dir = SCRATCH,
                                 .step = 5,

@@ -5,10 +5,12 @@
 
 #include "comm/comm.h"
 #include "sharding/ckpt.h"
+#include "sharding/h5.h"
 #include "src/io/file.h"
 #include "src/io/hfdir.h"
 
 #include <fcntl.h>
+#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -75,6 +77,15 @@ static void put(void *data, int k, int64_t at, int64_t i)
         ((uint8_t *)data)[at] = (uint8_t)(100.0F * (x + 0.5F));
 }
 
+static bool is_value(const void *data, int k, int64_t at, int64_t i)
+{
+    const size_t elem = axl_dtype_size(shapes[k].dtype);
+    int64_t want = 0; // of the widest dtype
+
+    put(&want, k, 0, i);
+    return memcmp((const char *)data + (size_t)at * elem, &want, elem) == 0;
+}
+
 static void *make_rows(int k, int64_t row0, int64_t n_rows)
 {
     const int64_t row = row_elements(k);
@@ -98,6 +109,64 @@ static void rows_of(int64_t rows, int r, int n, bool uneven, int64_t *row0, int6
     const int64_t each = (rows + n - 1) / n;
     *row0 = r * each < rows ? r * each : rows;
     *n_rows = rows - *row0 < each ? rows - *row0 : each;
+}
+
+// ---- rectangles
+
+static int64_t next_random(uint64_t *state, int64_t below)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return (int64_t)((*state >> 33) % (uint64_t)below);
+}
+
+// Part i of n of a random, possibly empty cut of `size`.
+static void cut_of(uint64_t seed, int64_t size, int i, int n, int64_t *begin, int64_t *length)
+{
+    int64_t cuts[16] = {0};
+
+    cuts[n] = size;
+    for (int c = 1; c < n; c++) { // sorted in
+        const int64_t cut = next_random(&seed, size + 1);
+        int at = c;
+        for (; at > 1 && cuts[at - 1] > cut; at--)
+            cuts[at] = cuts[at - 1];
+        cuts[at] = cut;
+    }
+    *begin = cuts[i];
+    *length = cuts[i + 1] - cuts[i];
+}
+
+// Rank r's rectangle of tensor k among n ranks: strips of rows, each cut into columns on its own.
+static axl_block rectangle_of(uint64_t seed, int k, int r, int n)
+{
+    uint64_t state = seed * 1000 + (uint64_t)k;
+    axl_block b = {0};
+    const int n_strips = 1 + (int)next_random(&state, n);
+    const int turned = (r + (int)next_random(&state, n)) % n, strip = turned % n_strips;
+    const int in_strip = (n - strip + n_strips - 1) / n_strips; // ranks
+
+    cut_of(state, shapes[k].dims[0], strip, n_strips, &b.row0, &b.n_rows);
+    cut_of(state + (uint64_t)strip + 1, row_elements(k), turned / n_strips, in_strip, &b.col0,
+           &b.n_cols);
+    b.ld = b.n_cols + next_random(&state, 3);
+    if (b.n_cols == 0 || b.n_rows == 0)
+        b = (axl_block){0};
+    return b;
+}
+
+static size_t block_bytes(const axl_block *b, int k)
+{
+    return (size_t)(b->n_rows * b->ld) * axl_dtype_size(shapes[k].dtype);
+}
+
+static void *make_block(int k, const axl_block *b)
+{
+    void *data = calloc(block_bytes(b, k) + 1, 1);
+
+    for (int64_t r = 0; r < b->n_rows; r++)
+        for (int64_t c = 0; c < b->n_cols; c++)
+            put(data, k, r * b->ld + c, (b->row0 + r) * row_elements(k) + b->col0 + c);
+    return data;
 }
 
 typedef struct save {
@@ -127,6 +196,23 @@ static void fill(save *s, const axl_comm *c, int64_t step, bool uneven)
                               .n_files = 2};
 }
 
+// The same tensors by rectangles.
+static void fill_rectangles(save *s, const axl_comm *c, int64_t step, uint64_t seed)
+{
+    fill(s, c, step, false);
+    for (int k = 0; k < N_TENSORS; k++) {
+        axl_ckpt_tensor *t = &s->tensors[k];
+        const axl_block b = rectangle_of(seed, k, axl_comm_rank(c), axl_comm_size(c));
+        free((void *)(uintptr_t)t->data);
+        t->row0 = b.row0;
+        t->n_rows = b.n_rows;
+        t->col0 = b.col0;
+        t->n_cols = b.n_cols;
+        t->ld = b.ld;
+        t->data = make_block(k, &b);
+    }
+}
+
 static void drop(save *s)
 {
     for (int k = 0; k < N_TENSORS; k++)
@@ -138,6 +224,15 @@ static void write_step(axl_comm *c, int64_t step, bool uneven)
     save s;
 
     fill(&s, c, step, uneven);
+    CHECK_OK(axl_ckpt_write(c, &s.o, NULL));
+    drop(&s);
+}
+
+static void write_rectangles(axl_comm *c, int64_t step, uint64_t seed)
+{
+    save s;
+
+    fill_rectangles(&s, c, step, seed);
     CHECK_OK(axl_ckpt_write(c, &s.o, NULL));
     drop(&s);
 }
@@ -169,7 +264,8 @@ static axl_status read_as(axl_ckpt *k, int r, int n, bool compare)
         rows_of(shapes[i].dims[0], r, n, false, &row0, &n_rows);
         const size_t bytes = (size_t)(n_rows * row_elements(i)) * axl_dtype_size(shapes[i].dtype);
         void *got = calloc(bytes + 1, 1), *want = make_rows(i, row0, n_rows);
-        status = axl_ckpt_read_rows(k, shapes[i].group, shapes[i].name, row0, n_rows, got);
+        status = axl_ckpt_read_block(k, shapes[i].group, shapes[i].name,
+                                     &(axl_block){.row0 = row0, .n_rows = n_rows}, got);
         if (compare && status == AXL_OK)
             assert_memory_equal(got, want, bytes);
         free(got);
@@ -202,6 +298,74 @@ static void any_count_of_ranks_reads_any_other(void **state)
     }
 }
 
+// Reads rank r's rectangle of n of tensor i, between bytes that must stay.
+static void check_rectangle(axl_ckpt *k, int i, uint64_t seed, int r, int n)
+{
+    const axl_block b = rectangle_of(seed, i, r, n);
+    const size_t bytes = block_bytes(&b, i), elem = axl_dtype_size(shapes[i].dtype);
+    unsigned char *got = malloc(bytes + 1);
+    static const unsigned char before[8] = {0xa5, 0xa5, 0xa5, 0xa5, 0xa5, 0xa5, 0xa5, 0xa5};
+    int64_t n_wrong = 0;
+
+    memset(got, 0xa5, bytes + 1);
+    CHECK_OK(axl_ckpt_read_block(k, shapes[i].group, shapes[i].name, &b, got));
+    for (int64_t row = 0; row < b.n_rows; row++) {
+        for (int64_t c = 0; c < b.n_cols; c++)
+            n_wrong +=
+                !is_value(got, i, row * b.ld + c, (b.row0 + row) * row_elements(i) + b.col0 + c);
+        for (int64_t c = b.n_cols; c < b.ld; c++)
+            n_wrong += memcmp(got + (size_t)(row * b.ld + c) * elem, before, elem) != 0;
+    }
+    if (n_wrong > 0)
+        fail_msg("%s by seed %llu, reader %d of %d: %lld wrong", shapes[i].name,
+                 (unsigned long long)seed, r, n, (long long)n_wrong);
+    free(got);
+}
+
+static void any_rectangles_are_read_from_any_others(void **state)
+{
+    const int rank = axl_comm_rank(world);
+    axl_ckpt *k = NULL;
+
+    (void)state;
+    begin_case();
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+        write_rectangles(world, (int64_t)seed, seed);
+        CHECK_OK(axl_comm_barrier(world));
+        CHECK_OK(axl_ckpt_open(path_of((int64_t)seed, ""), &k));
+        const int readers = 1 + (int)(seed % 3);
+        CHECK_OK(read_as(k, rank % readers, readers, true));
+        for (int i = 0; i < N_TENSORS; i++)
+            check_rectangle(k, i, seed + 100, rank % readers, readers);
+        axl_ckpt_close(k);
+    }
+}
+
+static void checkpoints_of_format_1_load(void **state)
+{
+    static const char *const names[] = {"matrix", "vector", "experts"};
+    static const int64_t sizes[3][2] = {{7, 5}, {2, 1}, {4, 6}};
+    const axl_block middle = {.row0 = 1, .n_rows = 3, .col0 = 2, .n_cols = 3};
+    float x[35];
+    axl_ckpt *k = NULL;
+
+    (void)state;
+    CHECK_OK(axl_ckpt_open(AXL_TEST_DATA "/sharding/checkpoint-5", &k));
+    assert_int_equal(axl_ckpt_world(k), 3);
+    for (int t = 0; t < 3; t++) {
+        const int64_t n = sizes[t][0] * sizes[t][1];
+        CHECK_OK(axl_ckpt_read_block(k, "model", names[t], &(axl_block){.n_rows = sizes[t][0]}, x));
+        for (int64_t i = 0; i < n; i++)
+            assert_true(x[i] == (float)t + (float)i * 0.125F);
+        if (t == 1)
+            continue;
+        CHECK_OK(axl_ckpt_read_block(k, "model", names[t], &middle, x));
+        for (int64_t i = 0; i < 9; i++)
+            assert_true(x[i] == (float)t + (float)((1 + i / 3) * sizes[t][1] + 2 + i % 3) * 0.125F);
+    }
+    axl_ckpt_close(k);
+}
+
 static void entries_meta_and_files_come_back(void **state)
 {
     axl_ckpt *k = NULL;
@@ -225,9 +389,14 @@ static void entries_meta_and_files_come_back(void **state)
         assert_memory_equal(e->dims, shapes[i].dims, sizeof e->dims);
     }
     assert_null(axl_ckpt_find(k, "model", "nothing"));
-    CHECK_FAILS(axl_ckpt_read_rows(k, "model", "nothing", 0, 1, row), AXL_E_INPUT, "model/nothing");
-    CHECK_FAILS(axl_ckpt_read_rows(k, "model", "two.rows", 1, 2, row), AXL_E_INPUT, "two.rows");
-    CHECK_OK(axl_ckpt_read_rows(k, "model", "two.rows", 1, 1, row));
+    CHECK_FAILS(
+        axl_ckpt_read_block(k, "model", "nothing", &(axl_block){.row0 = 0, .n_rows = 1}, row),
+        AXL_E_INPUT, "model/nothing");
+    CHECK_FAILS(
+        axl_ckpt_read_block(k, "model", "two.rows", &(axl_block){.row0 = 1, .n_rows = 2}, row),
+        AXL_E_INPUT, "two.rows");
+    CHECK_OK(
+        axl_ckpt_read_block(k, "model", "two.rows", &(axl_block){.row0 = 1, .n_rows = 1}, row));
     assert_true(row[2] == value(2, 5));
     assert_int_equal(axl_ckpt_n_files(k), 2);
     CHECK_OK(axl_ckpt_read_file(k, "config.json", &text));
@@ -383,21 +552,45 @@ static void a_full_disk_leaves_the_old_one(void **state)
     drop(&s);
 }
 
-static void rows_must_cover_a_tensor(void **state)
+// Tensor 0 as given by rank; the rest fits.
+static void check_cover(const axl_block *b, const char *message)
 {
-    const int rank = axl_comm_rank(world);
     save s;
+
+    fill(&s, world, 5, false);
+    s.tensors[0].row0 = b->row0;
+    s.tensors[0].n_rows = b->n_rows;
+    s.tensors[0].col0 = b->col0;
+    s.tensors[0].n_cols = b->n_cols;
+    free((void *)(uintptr_t)s.tensors[0].data);
+    s.tensors[0].data = calloc(1001 * 577, sizeof(float));
+    CHECK_FAILS(axl_ckpt_write(world, &s.o, NULL), AXL_E_BUG, message);
+    assert_false(axl_path_exists(path_of(5, "")) || axl_path_exists(path_of(5, ".tmp")));
+    drop(&s);
+    CHECK_OK(axl_comm_barrier(world)); // all have looked
+}
+
+static void rectangles_must_cover_a_tensor_once(void **state)
+{
+    const int rank = axl_comm_rank(world), last = axl_comm_size(world) - 1;
+    axl_block b = {0};
 
     (void)state;
     begin_case();
-    fill(&s, world, 5, false);
     if (rank == 0)
-        s.tensors[0].n_rows--;
-    CHECK_FAILS(axl_ckpt_write(world, &s.o, NULL), AXL_E_BUG, "rows");
-    assert_false(axl_path_exists(path_of(5, "")) || axl_path_exists(path_of(5, ".tmp")));
-    if (rank == 0)
-        s.tensors[0].n_rows++;
-    drop(&s);
+        b = (axl_block){.n_rows = 1001, .n_cols = 500};
+    if (rank == last && last > 0)
+        b = (axl_block){.n_rows = 1000, .col0 = 500, .n_cols = 77};
+    check_cover(&b, last > 0 ? "embed.weight: 577500 of 577577 elements"
+                             : "embed.weight: 500500 of 577577 elements");
+    if (rank == last && last > 0) // the corner is there now, and something twice
+        b = (axl_block){.row0 = 300, .n_rows = 701, .col0 = 499, .n_cols = 78};
+    if (last > 0)
+        check_cover(&b, "both hold row 300, column 499");
+    b = (axl_block){.row0 = 1000, .n_rows = rank == last ? 2 : 0};
+    check_cover(&b, "embed.weight: rows 1000 + 2");
+    b = (axl_block){.col0 = 570, .n_rows = rank == last, .n_cols = 8};
+    check_cover(&b, "columns 570 + 8 ");
 }
 
 static void merging_gives_a_hugging_face_directory(void **state)
@@ -434,6 +627,36 @@ static void merging_gives_a_hugging_face_directory(void **state)
                 AXL_E_INPUT, "checkpoint-8");
 }
 
+static void read_merged(int64_t step, const char *dtype, axl_str *out)
+{
+    char to[600];
+
+    (void)snprintf(to, sizeof to, "%s/merged-%lld", root, (long long)step);
+    CHECK_OK(
+        axl_ckpt_merge(world, path_of(step, ""), to, &(axl_ckpt_merge_options){.dtype = dtype}));
+    CHECK_OK(axl_comm_barrier(world));
+    (void)snprintf(to + strlen(to), 30, "/model.safetensors");
+    CHECK_OK(axl_file_read(to, out));
+}
+
+static void merging_rectangles_gives_the_same_file_as_rows(void **state)
+{
+    (void)state;
+    begin_case();
+    write_step(world, 1, false);
+    for (int64_t step = 2; step <= 3; step++) {
+        axl_str rows = {0}, rectangles = {0};
+        write_rectangles(world, step, (uint64_t)step);
+        read_merged(1, step == 2 ? "float32" : NULL, &rows);
+        read_merged(step, step == 2 ? "float32" : NULL, &rectangles);
+        assert_int_equal(rows.len, rectangles.len);
+        assert_memory_equal(rows.data, rectangles.data, rows.len);
+        axl_str_fini(&rows);
+        axl_str_fini(&rectangles);
+        CHECK_OK(axl_comm_barrier(world));
+    }
+}
+
 static void a_kill_leaves_a_whole_checkpoint(void **state)
 {
     (void)state;
@@ -462,6 +685,57 @@ static void a_kill_leaves_a_whole_checkpoint(void **state)
     }
 }
 
+// Reads all of tensor k through the virtual data set.
+static void read_virtual(const char *index, int k, void *out)
+{
+    char name[100];
+    hid_t file = -1;
+
+    (void)snprintf(name, sizeof name, "/%s/%s", shapes[k].group, shapes[k].name);
+    CHECK_OK(axl_h5_open(index, &file));
+    const hid_t set = H5Dopen2(file, name, H5P_DEFAULT), type = axl_h5_type(shapes[k].dtype);
+    assert_true(H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, out) >= 0);
+    (void)H5Tclose(type);
+    (void)H5Dclose(set);
+    CHECK_OK(axl_h5_close(file, index));
+}
+
+static void the_index_maps_rectangles(void **state)
+{
+    const int size = axl_comm_size(world);
+    char shard[64];
+
+    (void)state;
+    begin_case();
+    for (uint64_t seed = 1; seed <= 5; seed++)
+        write_rectangles(world, (int64_t)seed, seed);
+    if (axl_comm_rank(world) != 0)
+        return;
+    (void)snprintf(shard, sizeof shard, "/shard-%05d-of-%05d.h5", size - 1, size);
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        const axl_block lost = rectangle_of(seed, 3, size - 1, size);
+        const int64_t row = row_elements(3);
+        for (int k = 0; k < N_TENSORS; k++) {
+            void *want = make_rows(k, 0, shapes[k].dims[0]);
+            const size_t bytes =
+                (size_t)(shapes[k].dims[0] * row_elements(k)) * axl_dtype_size(shapes[k].dtype);
+            void *got = calloc(bytes + 1, 1);
+            read_virtual(path_of((int64_t)seed, "/index.h5"), k, got);
+            assert_memory_equal(got, want, bytes);
+            free(want);
+            free(got);
+        }
+        assert_int_equal(unlink(path_of((int64_t)seed, shard)), 0);
+        float *got = calloc((size_t)(3 * row), sizeof *got);
+        read_virtual(path_of((int64_t)seed, "/index.h5"), 3, got);
+        for (int64_t i = 0; i < 3 * row; i++) // what is not there is seen
+            assert_true((isnan(got[i]) != 0) ==
+                        (i / row - lost.row0 >= 0 && i / row - lost.row0 < lost.n_rows &&
+                         i % row - lost.col0 >= 0 && i % row - lost.col0 < lost.n_cols));
+        free(got);
+    }
+}
+
 static void other_tools_see_whole_tensors(void **state)
 {
     static const char script[] = AXL_SOURCE_DIR "/tests/sharding/check_h5py.py";
@@ -469,7 +743,7 @@ static void other_tools_see_whole_tensors(void **state)
 
     (void)state;
     begin_case();
-    write_step(world, 6, true);
+    write_rectangles(world, 6, 3);
     if (axl_comm_rank(world) != 0)
         return;
     (void)snprintf(command, sizeof command, "python3 %s %s", script, path_of(6, "/index.h5"));
@@ -495,13 +769,17 @@ int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_count_of_ranks_reads_any_other),
+        cmocka_unit_test(any_rectangles_are_read_from_any_others),
+        cmocka_unit_test(checkpoints_of_format_1_load),
         cmocka_unit_test(entries_meta_and_files_come_back),
         cmocka_unit_test(damage_is_named),
         cmocka_unit_test(old_ones_go_when_the_new_one_is_there),
         cmocka_unit_test(a_full_disk_leaves_the_old_one),
-        cmocka_unit_test(rows_must_cover_a_tensor),
+        cmocka_unit_test(rectangles_must_cover_a_tensor_once),
         cmocka_unit_test(merging_gives_a_hugging_face_directory),
+        cmocka_unit_test(merging_rectangles_gives_the_same_file_as_rows),
         cmocka_unit_test(a_kill_leaves_a_whole_checkpoint),
+        cmocka_unit_test(the_index_maps_rectangles),
         cmocka_unit_test(other_tools_see_whole_tensors),
     };
 
