@@ -16,7 +16,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define SHORT_RUN_BYTES ((size_t)16 << 10) // longer runs are written as fast by system calls
+#define SHORT_RUN_BYTES ((size_t)4096)     // longer runs are written as fast by system calls
 #define WINDOW_BYTES    ((size_t)64 << 20) // of a file mapped at a time
 
 // The library sorts by its own list of dtypes, from last to first; then by the bytes of the name.
