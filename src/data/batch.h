@@ -8,19 +8,24 @@
 
 #include <stdint.h>
 
+struct axl_cp_layout; // comm/cp_layout.h
+
 #define AXL_IGNORE (-100) // a position without loss
 
+// Under context parallelism a batch holds this rank's tokens of the micro-batch that its cp group shares: documents
+// keep their index, and may be empty here.
 typedef struct axl_batch {
     int32_t n_tokens;            // T; 0 for a rank that has no share in the tail of an epoch
     int32_t n_seqs;              // documents
-    int32_t max_seqlen;          // tokens of the longest document
+    int32_t max_seqlen;          // most tokens of a document, here
     const int32_t *input_ids;    // [T]
     const int32_t *labels;       // [T] shifted; AXL_IGNORE: no loss
-    const int32_t *position_ids; // [T] from 0 in each document
+    const int32_t *position_ids; // [T] ascending in each document; from 0 unless it is split
     const int32_t *cu_seqlens;   // [n_seqs + 1] where each document starts; the last is T
     const float *weight;         // [T] weight of the loss at t; 0 where labels is AXL_IGNORE
     const int32_t *seq_role;   // [n_seqs] chosen, rejected, group id; NULL when the method has none
     const int64_t *seq_sample; // [n_seqs] index of the document in the prepared set; for messages
+    const struct axl_cp_layout *cp; // who holds which tokens; NULL: this rank holds all
 } axl_batch;
 
 #endif

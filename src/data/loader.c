@@ -12,11 +12,20 @@
 
 #define N_SLOTS 4
 
+// What a batch points into.
+typedef struct arrays {
+    int32_t *ids, *labels, *positions; // [capacity], owned
+    float *weight;                     // [capacity], owned
+} arrays;
+
 typedef struct slot {
     axl_batch batch;
-    int32_t *ids, *labels, *positions, *cu; // owned
-    float *weight;                          // owned
-    int64_t *sample;                        // owned
+    arrays whole;         // the micro-batch
+    arrays part;          // this rank's tokens of it; not there when it holds all
+    int32_t *cu;          // owned
+    int64_t *sample;      // owned
+    axl_cp_layout layout; // of part
+    void *layout_memory;  // owned
     int64_t micro;                          // micro-step in its step
     axl_step_info step;
     axl_loader_state after; // place behind the step
@@ -43,6 +52,11 @@ static int64_t min64(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+static int64_t max64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 static int64_t ceil_div(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;
@@ -54,17 +68,49 @@ static int64_t step_bins(const axl_loader *l)
     return l->options.gradient_accumulation_steps * l->options.dp_size * l->plan->bins_per_micro;
 }
 
-static axl_status slot_init(slot *s, int64_t max_tokens, int64_t max_seqs)
+static bool is_split(const axl_loader_options *o)
+{
+    return o->cp_size > 1;
+}
+
+static axl_status arrays_init(arrays *a, int64_t capacity)
 {
     axl_status status = AXL_OK;
-    size_t t = (size_t)max_tokens, n = (size_t)max_seqs;
+    size_t t = (size_t)capacity;
 
-    AXL_TRY(axl_calloc(t, sizeof *s->ids, "batch", &s->ids));
-    AXL_TRY(axl_calloc(t, sizeof *s->labels, "batch", &s->labels));
-    AXL_TRY(axl_calloc(t, sizeof *s->positions, "batch", &s->positions));
-    AXL_TRY(axl_calloc(t, sizeof *s->weight, "batch", &s->weight));
+    AXL_TRY(axl_calloc(t, sizeof *a->ids, "batch", &a->ids));
+    AXL_TRY(axl_calloc(t, sizeof *a->labels, "batch", &a->labels));
+    AXL_TRY(axl_calloc(t, sizeof *a->positions, "batch", &a->positions));
+    AXL_TRY(axl_calloc(t, sizeof *a->weight, "batch", &a->weight));
+
+out:
+    return status;
+}
+
+static void arrays_fini(arrays *a)
+{
+    free(a->ids);
+    free(a->labels);
+    free(a->positions);
+    free(a->weight);
+}
+
+static axl_status slot_init(slot *s, const axl_loader_options *o, int64_t max_tokens,
+                            int64_t max_seqs)
+{
+    axl_status status = AXL_OK;
+    size_t n = (size_t)max_seqs;
+
+    AXL_TRY(arrays_init(&s->whole, max_tokens));
     AXL_TRY(axl_calloc(n + 1, sizeof *s->cu, "batch", &s->cu));
     AXL_TRY(axl_calloc(n, sizeof *s->sample, "batch", &s->sample));
+    if (!is_split(o))
+        goto out;
+    AXL_TRY(arrays_init(&s->part, axl_cp_most_rows(max_tokens, o->cp_size)));
+    const size_t bytes = axl_cp_layout_bytes(o->cp_size, max_tokens, (int32_t)max_seqs);
+    AXL_TRY(axl_calloc(bytes, 1, "batch", &s->layout_memory));
+    axl_cp_layout_init(&s->layout, o->cp_kind, o->cp_size, max_tokens, (int32_t)max_seqs,
+                       s->layout_memory);
 
 out:
     return status;
@@ -72,28 +118,28 @@ out:
 
 static void slot_fini(slot *s)
 {
-    free(s->ids);
-    free(s->labels);
-    free(s->positions);
-    free(s->weight);
+    arrays_fini(&s->whole);
+    arrays_fini(&s->part);
     free(s->cu);
     free(s->sample);
+    free(s->layout_memory);
 }
 
 // Appends one document to the slot.
 static void put_document(slot *s, const axl_prepared *set, int64_t sample)
 {
     axl_batch *b = &s->batch;
+    arrays *w = &s->whole;
     int64_t begin = axl_prepared_begin(set, sample);
     int32_t n = (int32_t)axl_prepared_length(set, sample), at = b->n_tokens;
 
-    memcpy(s->ids + at, set->ids + begin, (size_t)n * sizeof *s->ids);
+    memcpy(w->ids + at, set->ids + begin, (size_t)n * sizeof *w->ids);
     // shifted here, once: the target of t is the label of t + 1, and the last token has none
-    memcpy(s->labels + at, set->labels + begin + 1, (size_t)(n - 1) * sizeof *s->labels);
-    s->labels[at + n - 1] = AXL_IGNORE;
+    memcpy(w->labels + at, set->labels + begin + 1, (size_t)(n - 1) * sizeof *w->labels);
+    w->labels[at + n - 1] = AXL_IGNORE;
     for (int32_t t = 0; t < n; t++) {
-        s->positions[at + t] = t;
-        s->weight[at + t] = s->labels[at + t] != AXL_IGNORE ? 1.0f : 0.0f;
+        w->positions[at + t] = t;
+        w->weight[at + t] = w->labels[at + t] != AXL_IGNORE ? 1.0f : 0.0f;
     }
     s->sample[b->n_seqs++] = sample;
     b->n_tokens += n;
@@ -101,22 +147,50 @@ static void put_document(slot *s, const axl_prepared *set, int64_t sample)
     b->max_seqlen = n > b->max_seqlen ? n : b->max_seqlen;
 }
 
+static void point_batch(axl_batch *b, const arrays *a)
+{
+    b->input_ids = a->ids;
+    b->labels = a->labels;
+    b->position_ids = a->positions;
+    b->weight = a->weight;
+}
+
+// Leaves this rank's tokens in the batch. The labels are shifted already, so no target is lost at a border.
+static void split_slot(slot *s, int rank)
+{
+    axl_batch *b = &s->batch;
+    // the capacities are the plan's, and the batch was made from it
+    const axl_status status = axl_cp_layout_set(&s->layout, s->cu, b->n_seqs);
+    AXL_ASSERT(status == AXL_OK);
+    const int32_t *rows = axl_cp_rows(&s->layout, rank);
+
+    b->cp = &s->layout;
+    b->n_tokens = (int32_t)axl_cp_n_rows(&s->layout, rank);
+    b->cu_seqlens = axl_cp_local_cu(&s->layout, rank);
+    b->max_seqlen = 0;
+    for (int32_t i = 0; i < b->n_seqs; i++)
+        b->max_seqlen = (int32_t)max64(b->max_seqlen, b->cu_seqlens[i + 1] - b->cu_seqlens[i]);
+    for (int32_t t = 0; t < b->n_tokens; t++) {
+        s->part.ids[t] = s->whole.ids[rows[t]];
+        s->part.labels[t] = s->whole.labels[rows[t]];
+        s->part.positions[t] = s->whole.positions[rows[t]];
+        s->part.weight[t] = s->whole.weight[rows[t]];
+    }
+    point_batch(b, &s->part);
+}
+
 // Fills the slot with bins [from, to) of the plan's epoch.
 static void fill_slot(const axl_loader *l, slot *s, int64_t from, int64_t to)
 {
     const axl_bins *bins = &l->plan->bins;
 
-    s->batch = (axl_batch){.input_ids = s->ids,
-                           .labels = s->labels,
-                           .position_ids = s->positions,
-                           .cu_seqlens = s->cu,
-                           .weight = s->weight,
-                           .seq_sample = s->sample};
+    s->batch = (axl_batch){.cu_seqlens = s->cu, .seq_sample = s->sample};
+    point_batch(&s->batch, &s->whole);
     s->cu[0] = 0;
-    if (from >= to)
-        return;
-    for (int64_t i = bins->start[from]; i < bins->start[to]; i++)
+    for (int64_t i = from < to ? bins->start[from] : 0; from < to && i < bins->start[to]; i++)
         put_document(s, l->plan->list->set, bins->items[i]);
+    if (is_split(&l->options))
+        split_slot(s, l->options.cp_rank);
 }
 
 // Moves *at past an epoch that is over, and says how many bins the step that begins there takes.
@@ -270,7 +344,7 @@ axl_status axl_loader_create(const axl_sample_list *list, const axl_loader_optio
     l->changed = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
     AXL_TRY(axl_plan_create(list, &options->plan, &l->plan));
     for (int i = 0; i < N_SLOTS; i++)
-        AXL_TRY(slot_init(&l->slots[i], l->plan->max_tokens, l->plan->max_seqs));
+        AXL_TRY(slot_init(&l->slots[i], options, l->plan->max_tokens, l->plan->max_seqs));
     AXL_TRY(axl_loader_rewind(l));
     *out = l;
     l = NULL;
@@ -297,6 +371,12 @@ int64_t axl_loader_steps_left(const axl_loader *l)
 }
 
 int64_t axl_loader_max_tokens(const axl_loader *l)
+{
+    return is_split(&l->options) ? axl_cp_most_rows(l->plan->max_tokens, l->options.cp_size)
+                                 : l->plan->max_tokens;
+}
+
+int64_t axl_loader_whole_tokens(const axl_loader *l)
 {
     return l->plan->max_tokens;
 }

@@ -11,12 +11,15 @@
 #ifndef AXL_DATA_LOADER_H
 #define AXL_DATA_LOADER_H
 
+#include "comm/cp_layout.h"
 #include "src/data/batch.h"
 #include "src/data/plan.h"
 
 typedef struct axl_loader_options {
     axl_plan_options plan;
     int dp_rank, dp_size; // data-parallel coordinate: ranks of one cp or tp group share it
+    int cp_rank, cp_size; // which part of each micro-batch; size 0 or 1: all of it
+    axl_cp_kind cp_kind;
     int64_t gradient_accumulation_steps;
     double num_epochs; // may be fractional
     bool
@@ -50,8 +53,9 @@ void axl_loader_destroy(axl_loader *l); // NULL-safe
 // epochs to come, so that it is exact.
 int64_t axl_loader_steps_left(const axl_loader *l);
 
-// The largest batch there can be: what buffers are sized from.
+// The largest batch there can be on this rank: what buffers are sized from. whole: before it is split over cp.
 int64_t axl_loader_max_tokens(const axl_loader *l);
+int64_t axl_loader_whole_tokens(const axl_loader *l);
 int64_t axl_loader_max_seqs(const axl_loader *l);
 
 // Begins the next step. The data never end: epochs follow one another, the caller counts steps.

@@ -24,6 +24,7 @@ typedef struct axl_run {
     axl_mesh *mesh;        // borrowed
     axl_dtype dtype, stat; // of activations; of statistics and gradients of weights
     int64_t n_tokens;      // T
+    bool idle;             // nothing to compute, and nobody waits for this rank inside a unit
     int32_t n_seqs, max_seqlen;
     const int32_t *ids;                             // [T] on the device
     const int32_t *positions;                       // [T]

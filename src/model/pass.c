@@ -17,7 +17,7 @@ axl_status axl_pass_forward(axl_work *w, axl_sharder *s)
     for (int u = 0; u < n; u++) {
         AXL_TRY(axl_unit_prefetch(s, &units[u + 1]));
         AXL_TRY(axl_unit_acquire(s, &units[u]));
-        if (w->run.n_tokens > 0) {
+        if (!w->run.idle) {
             axl_exec x = unit_exec(w, &units[u]);
             AXL_TRY(axl_exec_forward(&x, &w->plans[units[u].program], w->scratch, w->saved[u],
                                      u > 0 ? axl_work_carry(w, u) : NULL,
@@ -37,7 +37,7 @@ axl_status axl_pass_head(axl_work *w, axl_sharder *s, const double *grad_logp, b
     AXL_TRY(axl_unit_acquire(s, head));
     if (train)
         AXL_TRY(axl_unit_begin_grads(s, head));
-    if (w->run.n_tokens > 0)
+    if (!w->run.idle)
         AXL_TRY(axl_head_forward(w, grad_logp));
     if (!train)
         axl_unit_release(s, head);
@@ -52,7 +52,7 @@ axl_status axl_pass_backward(axl_work *w, axl_sharder *s)
     int last = w->model->n_units - 1;
 
     AXL_TRY(axl_unit_prefetch(s, &units[last - 1]));
-    if (w->run.n_tokens > 0)
+    if (!w->run.idle)
         AXL_TRY(axl_head_backward(w));
     AXL_TRY(axl_unit_reduce(s, &units[last]));
     axl_unit_release(s, &units[last]);
@@ -62,7 +62,7 @@ axl_status axl_pass_backward(axl_work *w, axl_sharder *s)
         if (u > 0)
             AXL_TRY(axl_unit_acquire(s, &units[u]));
         AXL_TRY(axl_unit_begin_grads(s, &units[u]));
-        if (w->run.n_tokens > 0) {
+        if (!w->run.idle) {
             axl_exec x = unit_exec(w, &units[u]);
             AXL_TRY(axl_exec_backward(&x, &w->plans[units[u].program], w->scratch, w->saved[u],
                                       u > 0 ? axl_work_carry(w, u) : NULL, w->grad));

@@ -2,6 +2,7 @@
 // sizes and once to hand out pointers, so the plan and the allocation cannot disagree.
 #include "src/model/work.h"
 
+#include "comm/cp_layout.h"
 #include "src/base/mem.h"
 
 #include <stdlib.h>
@@ -237,6 +238,22 @@ out:
     return status;
 }
 
+// Tokens of a document on all ranks.
+static int64_t whole_length(const axl_batch *batch, int i)
+{
+    const int32_t *cu = batch->cp != NULL ? batch->cp->cu_seqlens : batch->cu_seqlens;
+
+    return cu[i + 1] - cu[i];
+}
+
+// Empty batches cost nothing, unless ranks of another batch exchange rows with this one in the middle of a layer.
+static bool is_idle(const axl_work *w, const axl_batch *batch)
+{
+    const int64_t whole = batch->cp != NULL ? batch->cp->n_tokens : batch->n_tokens;
+
+    return whole == 0 && w->model->mesh->size[AXL_EP] == 1;
+}
+
 // A document's frequencies depend on its length only for `dynamic`; then each document has a table of its own.
 static axl_status set_rotations(axl_work *w, const axl_batch *batch)
 {
@@ -260,7 +277,7 @@ static axl_status set_rotations(axl_work *w, const axl_batch *batch)
                                      .sin = w->run.sin[r] + (int64_t)t0 * half};
             if (t1 == t0)
                 continue;
-            int64_t length = batch->position_ids[t1 - 1] + 1;
+            int64_t length = whole_length(batch, i);
             axl_rope_frequencies(rope, length, inv_freq, &a.factor);
             AXL_TRY(w->device->kernels->rope_table(w->device->compute, &a));
         }
@@ -278,6 +295,7 @@ axl_status axl_work_set_batch(axl_work *w, const axl_batch *batch)
         "a batch of %d tokens and %d documents exceeds the plan of %lld and %lld", batch->n_tokens,
         batch->n_seqs, (long long)w->options.n_tokens, (long long)w->options.n_seqs);
     w->run.n_tokens = batch->n_tokens;
+    w->run.idle = is_idle(w, batch);
     w->run.n_seqs = batch->n_seqs;
     w->run.max_seqlen = batch->max_seqlen;
     AXL_TRY(upload(w, w->run.ids, batch->input_ids, batch->n_tokens));

@@ -375,12 +375,21 @@ void axl_data_setup_fini(axl_data_setup *d)
 
 // ---- loaders
 
+// Our own schedule balances; the others are those of their users' layouts.
+static axl_cp_kind cp_kind(const axl_config *c)
+{
+    return strcmp(c->ring_attn_func, "varlen_zigzag") == 0 ? AXL_CP_ZIGZAG : AXL_CP_CONTIGUOUS;
+}
+
 axl_status axl_data_setup_loader(const axl_data_setup *d, const axl_config *c, const axl_mesh *mesh,
                                  axl_loader **out)
 {
     axl_loader_options o = {.plan = axl_data_setup_plan(c, false),
                             .dp_rank = axl_mesh_batch_rank(mesh),
                             .dp_size = axl_mesh_n_batches(mesh),
+                            .cp_rank = mesh->coord[AXL_CP],
+                            .cp_size = mesh->size[AXL_CP],
+                            .cp_kind = cp_kind(c),
                             .gradient_accumulation_steps = c->gradient_accumulation_steps,
                             .num_epochs = c->num_epochs,
                             .drop_last = c->dataloader_drop_last};
@@ -394,6 +403,9 @@ axl_status axl_data_setup_eval_loader(const axl_data_setup *d, const axl_config 
     axl_loader_options o = {.plan = axl_data_setup_plan(c, true),
                             .dp_rank = axl_mesh_batch_rank(mesh),
                             .dp_size = axl_mesh_n_batches(mesh),
+                            .cp_rank = mesh->coord[AXL_CP],
+                            .cp_size = mesh->size[AXL_CP],
+                            .cp_kind = cp_kind(c),
                             .gradient_accumulation_steps = 1,
                             .num_epochs = 1.0};
 
