@@ -1,10 +1,10 @@
 // One rank's compute device: memory, streams and events, behind one table of functions.
 //
 // The one idea: everything above kernels/ and comm/ is written as if work were queued on streams. On a
-// CPU the compute stream runs each call at once; the other streams (gather, reduce) are queues of small
-// tasks - a communication step that must be moved on - which a progress call or a progress thread
-// advances in order. An event is a place in a queue; waiting for it on the compute stream means driving
-// the queue until that place has passed.
+// CPU the compute stream runs each call at once; the other streams (gather, reduce, exchange) are queues
+// of small tasks - a communication step that must be moved on - which a progress call or a progress
+// thread advances in order. An event is a place in a queue; waiting for it on the compute stream means
+// driving the queue until that place has passed.
 #ifndef AXL_KERNELS_DEVICE_H
 #define AXL_KERNELS_DEVICE_H
 
@@ -50,15 +50,15 @@ typedef struct axl_device_ops {
 
 struct axl_stream {
     axl_device *device; // borrowed
-    const char *name;   // borrowed, "compute", "gather", "reduce"
+    const char *name;   // borrowed, "compute", "gather", "reduce", "exchange"
     void *impl;         // owned by the backend
 };
 
 struct axl_device {
     const axl_device_ops *ops;
-    const axl_kernels *kernels;            // chosen once at creation
-    axl_stream *compute, *gather, *reduce; // owned
-    int n_threads;                         // CPU: OpenMP threads of a kernel
+    const axl_kernels *kernels;                       // chosen once at creation
+    axl_stream *compute, *gather, *reduce, *exchange; // owned
+    int n_threads;                                    // CPU: OpenMP threads of a kernel
     void *workspace;        // owned; scratch that a kernel may use during one call on compute
     size_t workspace_bytes; // at least AXL_WORKSPACE_BYTES
     void *priv;             // owned by the backend

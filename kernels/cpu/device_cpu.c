@@ -375,6 +375,7 @@ void axl_cpu_device_destroy(axl_device *d)
         return;
     cpu_stream_destroy(d->gather);
     cpu_stream_destroy(d->reduce);
+    cpu_stream_destroy(d->exchange);
     free(d->compute);
     if (d->priv != NULL) {
         cpu_free(d, d->workspace, d->workspace_bytes);
@@ -403,6 +404,7 @@ axl_status axl_cpu_device_create(const axl_kernels *kernels, int n_threads, axl_
     *d->compute = (axl_stream){.device = d, .name = "compute"};
     AXL_TRY(cpu_stream_create(d, "gather", &d->gather));
     AXL_TRY(cpu_stream_create(d, "reduce", &d->reduce));
+    AXL_TRY(cpu_stream_create(d, "exchange", &d->exchange));
     *out = d;
     d = NULL;
 
