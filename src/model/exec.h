@@ -5,6 +5,7 @@
 #ifndef AXL_MODEL_EXEC_H
 #define AXL_MODEL_EXEC_H
 
+#include "comm/ring_attention.h"
 #include "kernels/kernels.h"
 #include "sharding/param.h"
 #include "src/model/arch.h"
@@ -30,7 +31,8 @@ typedef struct axl_run {
     const int32_t *positions;                       // [T]
     const int32_t *cu_seqlens;                      // [n_seqs + 1]
     float *cos[AXL_MAX_ROPES], *sin[AXL_MAX_ROPES]; // [T, half]
-    axl_kv_cache *kv;                               // NULL in training
+    axl_ring *ring;   // borrowed; NULL when each rank holds whole documents
+    axl_kv_cache *kv; // NULL in training
     const int32_t
         *cu_seqlens_k; // [n_seqs + 1] with kv: keys per sequence; [1] = tokens held and new
     int32_t layer;     // of the unit that runs; picks the cache

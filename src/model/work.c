@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { AXL_MAX_RING_WINDOWS = 4 }; // a model's layers have one or two
+
 #define LOGITS_BYTES                                                                               \
     ((int64_t)128 << 20) // a chunk of logits: large enough for gemm, small beside the model
 
@@ -120,6 +122,55 @@ static size_t cut_all(axl_work *w, char *base)
     return at;
 }
 
+// The widths of the ring are those of any layer: all layers of one model have the same.
+static axl_ring_options ring_options(const axl_model *m, const axl_work_options *o,
+                                     int32_t windows[AXL_MAX_RING_WINDOWS])
+{
+    const axl_arch *a = &m->arch;
+    const int tp = m->mesh->size[AXL_TP];
+    axl_ring_options r = {.schedule = o->ring,
+                          .n_ranks = m->mesh->size[AXL_CP],
+                          .heads_k_stride = o->heads_k_stride > 0 ? o->heads_k_stride : 1,
+                          .max_tokens = o->whole_tokens,
+                          .max_seqs = (int32_t)o->n_seqs,
+                          .n_heads = a->n_heads / tp,
+                          .n_kv_heads = a->n_kv_heads > tp ? a->n_kv_heads / tp : 1,
+                          .head_dim = a->head_dim,
+                          .v_head_dim = a->head_dim,
+                          .dtype = o->dtype,
+                          .windows = windows};
+
+    for (int l = 0; l < a->n_layers; l++) {
+        int k = 0;
+        while (k < r.n_windows && windows[k] != a->layers[l].window)
+            k++;
+        if (k == r.n_windows && k < AXL_MAX_RING_WINDOWS)
+            windows[r.n_windows++] = a->layers[l].window;
+    }
+    return r;
+}
+
+static size_t ring_bytes(const axl_model *m, const axl_work_options *o)
+{
+    int32_t windows[AXL_MAX_RING_WINDOWS];
+    const axl_ring_options r = ring_options(m, o, windows);
+
+    return r.n_ranks > 1 ? axl_ring_bytes(&r) : 0;
+}
+
+static axl_status make_ring(axl_work *w)
+{
+    axl_status status = AXL_OK;
+    int32_t windows[AXL_MAX_RING_WINDOWS];
+    const axl_ring_options r = ring_options(w->model, &w->options, windows);
+
+    if (r.n_ranks > 1)
+        AXL_TRY(axl_ring_create(&r, w->model->mesh->axis[AXL_CP], w->device, &w->ring));
+    w->run.ring = w->ring;
+out:
+    return status;
+}
+
 static axl_status make_plans(const axl_model *m, const axl_work_options *o, axl_unit_plan *plans)
 {
     axl_status status = AXL_OK;
@@ -154,6 +205,7 @@ axl_status axl_work_plan(const axl_model *m, const axl_work_options *o, axl_unit
     w.plans = plans != NULL ? plans : own;
     AXL_TRY(make_plans(m, o, w.plans));
     (void)cut_all(&w, NULL);
+    w.bytes.ring = ring_bytes(m, o);
     *out = w.bytes;
 out:
     free(w.saved);
@@ -163,7 +215,7 @@ out:
 
 size_t axl_work_total(const axl_work_bytes *b)
 {
-    return b->batch + b->carries + b->saved + b->scratch + b->grads + b->head;
+    return b->batch + b->carries + b->saved + b->scratch + b->grads + b->head + b->ring;
 }
 
 axl_status axl_work_init(axl_work *w, axl_model *m, axl_device *device, const axl_work_options *o)
@@ -180,6 +232,8 @@ axl_status axl_work_init(axl_work *w, axl_model *m, axl_device *device, const ax
     AXL_TRY(device->ops->alloc(device, w->memory_bytes, "the activations", &memory));
     w->memory = memory;
     (void)cut_all(w, w->memory);
+    w->bytes.ring = ring_bytes(m, o);
+    AXL_TRY(make_ring(w));
     if (!o->train) // cut_all met the regions before scratch had its place
         for (int u = 0; u < m->n_units; u++)
             w->saved[u] = w->scratch + (w->plans[m->units[u].program].forward_bytes -
@@ -196,6 +250,7 @@ out:
 
 void axl_work_fini(axl_work *w)
 {
+    axl_ring_destroy(w->ring);
     if (w->device != NULL)
         w->device->ops->free(w->device, w->memory, w->memory_bytes);
     free(w->plans);
@@ -301,6 +356,8 @@ axl_status axl_work_set_batch(axl_work *w, const axl_batch *batch)
     AXL_TRY(upload(w, w->run.ids, batch->input_ids, batch->n_tokens));
     AXL_TRY(upload(w, w->run.positions, batch->position_ids, batch->n_tokens));
     AXL_TRY(upload(w, w->run.cu_seqlens, batch->cu_seqlens, batch->n_seqs + 1));
+    if (w->ring != NULL)
+        AXL_TRY(axl_ring_set_layout(w->ring, batch->cp));
     AXL_TRY(set_scored(w, batch));
     AXL_TRY(set_rotations(w, batch));
 out:

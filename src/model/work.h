@@ -17,6 +17,10 @@ typedef struct axl_work_options {
     axl_dtype dtype;  // of activations: F32, BF16; F64 on the ref backend
     axl_checkpointing checkpointing;
     bool train; // memory for backward too
+    // context parallelism: n_tokens is this rank's capacity
+    axl_ring_schedule ring;
+    int32_t heads_k_stride;
+    int64_t whole_tokens; // capacity of the micro-batch that the cp group shares
 } axl_work_options;
 
 typedef struct axl_work_bytes {
@@ -26,6 +30,7 @@ typedef struct axl_work_bytes {
     size_t scratch; // the largest of forward and backward of any unit
     size_t grads;   // the gradient of the residual stream
     size_t head;    // hidden rows with a label, a chunk of logits, their gradients
+    size_t ring;    // keys and values of other ranks
 } axl_work_bytes;
 
 typedef struct axl_work {
@@ -40,6 +45,7 @@ typedef struct axl_work {
     char **saved;                   // [n_units] into memory, owned array
     char *carries, *scratch, *grad; // into memory
     axl_run run;
+    axl_ring *ring; // owned; NULL without context parallelism
     // the head: rows with a label, compacted
     int64_t chunk;                   // rows of logits at a time
     int64_t n_scored;                // rows of this batch with a label

@@ -375,10 +375,15 @@ void axl_data_setup_fini(axl_data_setup *d)
 
 // ---- loaders
 
-// Our own schedule balances; the others are those of their users' layouts.
-static axl_cp_kind cp_kind(const axl_config *c)
+axl_ring_schedule axl_data_setup_ring(const axl_config *c)
 {
-    return strcmp(c->ring_attn_func, "varlen_zigzag") == 0 ? AXL_CP_ZIGZAG : AXL_CP_CONTIGUOUS;
+    int s = 0;
+
+    while (s < AXL_RING_N_SCHEDULES &&
+           strcmp(axl_ring_schedule_name((axl_ring_schedule)s), c->ring_attn_func) != 0)
+        s++;
+    AXL_ASSERT(s < AXL_RING_N_SCHEDULES); // the key takes only these names
+    return (axl_ring_schedule)s;
 }
 
 axl_status axl_data_setup_loader(const axl_data_setup *d, const axl_config *c, const axl_mesh *mesh,
@@ -389,7 +394,7 @@ axl_status axl_data_setup_loader(const axl_data_setup *d, const axl_config *c, c
                             .dp_size = axl_mesh_n_batches(mesh),
                             .cp_rank = mesh->coord[AXL_CP],
                             .cp_size = mesh->size[AXL_CP],
-                            .cp_kind = cp_kind(c),
+                            .cp_kind = axl_ring_layout(axl_data_setup_ring(c)),
                             .gradient_accumulation_steps = c->gradient_accumulation_steps,
                             .num_epochs = c->num_epochs,
                             .drop_last = c->dataloader_drop_last};
@@ -405,7 +410,7 @@ axl_status axl_data_setup_eval_loader(const axl_data_setup *d, const axl_config 
                             .dp_size = axl_mesh_n_batches(mesh),
                             .cp_rank = mesh->coord[AXL_CP],
                             .cp_size = mesh->size[AXL_CP],
-                            .cp_kind = cp_kind(c),
+                            .cp_kind = axl_ring_layout(axl_data_setup_ring(c)),
                             .gradient_accumulation_steps = 1,
                             .num_epochs = 1.0};
 

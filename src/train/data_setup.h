@@ -7,6 +7,7 @@
 #define AXL_TRAIN_DATA_SETUP_H
 
 #include "comm/mesh.h"
+#include "comm/ring_attention.h"
 #include "src/config/config.h"
 #include "src/data/loader.h"
 #include "src/data/prepare.h"
@@ -36,6 +37,9 @@ void axl_data_setup_fini(axl_data_setup *d); // NULL-safe on its members
 
 // How the bins of training (or evaluation) are formed.
 axl_plan_options axl_data_setup_plan(const axl_config *c, bool eval);
+
+// The schedule of ring attention that ring_attn_func names.
+axl_ring_schedule axl_data_setup_ring(const axl_config *c);
 
 // The loader of this rank of the mesh, which may be imagined. Local.
 axl_status axl_data_setup_loader(const axl_data_setup *d, const axl_config *c, const axl_mesh *mesh,

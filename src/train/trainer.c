@@ -54,15 +54,20 @@ static axl_status take_memory(axl_trainer *t, bool train)
 {
     axl_status status = AXL_OK;
     const axl_config *c = t->env.config;
-    axl_work_options o = {
-        .dtype = c->derived.compute_dtype, .checkpointing = checkpointing_of(c), .train = train};
+    axl_work_options o = {.dtype = c->derived.compute_dtype,
+                          .checkpointing = checkpointing_of(c),
+                          .train = train,
+                          .ring = axl_data_setup_ring(c),
+                          .heads_k_stride = (int32_t)c->heads_k_stride};
 
     if (t->loader != NULL) {
         o.n_tokens = axl_loader_max_tokens(t->loader);
+        o.whole_tokens = axl_loader_whole_tokens(t->loader);
         o.n_seqs = axl_loader_max_seqs(t->loader);
     }
     if (t->eval_loader != NULL) {
         o.n_tokens = larger(o.n_tokens, axl_loader_max_tokens(t->eval_loader));
+        o.whole_tokens = larger(o.whole_tokens, axl_loader_whole_tokens(t->eval_loader));
         o.n_seqs = larger(o.n_seqs, axl_loader_max_seqs(t->eval_loader));
     }
     AXL_TRY(axl_work_init(&t->work, t->model, t->env.device, &o));

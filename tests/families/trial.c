@@ -14,6 +14,37 @@ static const void *array(const trial *t, const char *name, int64_t *n)
     return e->data;
 }
 
+// Leaves this rank's tokens of a micro-batch.
+static void split(trial *t, axl_batch *b)
+{
+    const int rank = t->mesh->coord[AXL_CP];
+
+    CHECK_OK(axl_cp_layout_set(&t->layout, t->cu, b->n_seqs));
+    const int32_t *rows = axl_cp_rows(&t->layout, rank);
+    b->cp = &t->layout;
+    b->n_tokens = (int32_t)axl_cp_n_rows(&t->layout, rank);
+    b->cu_seqlens = axl_cp_local_cu(&t->layout, rank);
+    for (int32_t i = 0; i < b->n_tokens; i++) {
+        t->part[0][i] = t->ids[rows[i]];
+        t->part[1][i] = t->labels[rows[i]];
+        t->part[2][i] = t->positions[rows[i]];
+    }
+    b->input_ids = t->part[0];
+    b->labels = t->part[1];
+    b->position_ids = t->part[2];
+}
+
+static void begin_split(trial *t, int64_t n_tokens, int64_t n_docs)
+{
+    const int n = t->mesh->size[AXL_CP];
+
+    for (int i = 0; i < 3; i++)
+        t->part[i] = calloc((size_t)n_tokens, sizeof(int32_t));
+    t->layout_memory = calloc(axl_cp_layout_bytes(n, n_tokens, (int32_t)n_docs), 1);
+    axl_cp_layout_init(&t->layout, axl_ring_layout(t->options.ring), n, n_tokens, (int32_t)n_docs,
+                       t->layout_memory);
+}
+
 // The documents of one micro-step of this rank.
 static axl_batch deal(trial *t, int micro_step)
 {
@@ -42,6 +73,8 @@ static axl_batch deal(trial *t, int micro_step)
         b.max_seqlen = n > b.max_seqlen ? n : b.max_seqlen;
         t->cu[++b.n_seqs] = b.n_tokens;
     }
+    if (t->mesh->size[AXL_CP] > 1)
+        split(t, &b);
     return b;
 }
 
@@ -84,7 +117,10 @@ void trial_begin(trial *t, const char *name, axl_comm *comm, const trial_options
     t->labels = calloc((size_t)n_tokens, sizeof(int32_t));
     t->positions = calloc((size_t)n_tokens, sizeof(int32_t));
     t->cu = calloc((size_t)n_docs, sizeof(int32_t));
-    const axl_work_options w = {.n_tokens = n_tokens,
+    begin_split(t, n_tokens, n_docs);
+    const axl_work_options w = {.n_tokens = axl_cp_most_rows(n_tokens, t->mesh->size[AXL_CP]),
+                                .whole_tokens = n_tokens,
+                                .ring = o->ring,
                                 .n_seqs = n_docs,
                                 .dtype = AXL_F32,
                                 .checkpointing = o->mode,
@@ -106,6 +142,9 @@ void trial_end(trial *t)
     free(t->labels);
     free(t->positions);
     free(t->cu);
+    for (int i = 0; i < 3; i++)
+        free(t->part[i]);
+    free(t->layout_memory);
 }
 
 static double micro_step(trial *t, int index)

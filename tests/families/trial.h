@@ -16,6 +16,7 @@ typedef struct trial_options {
     int mesh[AXL_N_AXES]; // zeros: all ranks along dp_shard
     bool reduce_bf16;
     int64_t invariant;
+    axl_ring_schedule ring;
 } trial_options;
 
 typedef struct trial {
@@ -32,7 +33,10 @@ typedef struct trial {
     axl_safetensors *golden;
     axl_json *meta;
     int32_t *ids, *labels, *positions, *cu; // of one micro-batch
-    int64_t n_trained;                      // of the whole row
+    int32_t *part[3];                       // ids, labels and positions of this rank's tokens of it
+    axl_cp_layout layout;
+    void *layout_memory;
+    int64_t n_trained; // of the whole row
 } trial;
 
 // Opens case `name` on comm (borrowed) and loads it; every rank calls it.

@@ -9,6 +9,7 @@ typedef struct layout {
     bool keep;            // reshard_after_forward: false
     int micro_steps;
     axl_checkpointing mode;
+    axl_ring_schedule ring;
 } layout;
 
 static const layout layouts[] = {
@@ -16,6 +17,12 @@ static const layout layouts[] = {
     {.model = "llama", .mesh = {1, 1, 1, 1, 1}},
     {.model = "qwen3_bias", .mesh = {1, 1, 1, 1, 1}, .micro_steps = 2},
     // np 2
+    {.model = "llama", .mesh = {1, 1, 1, 2, 1}},
+    {.model = "mistral", .mesh = {1, 1, 1, 2, 1}, .mode = AXL_CHECKPOINT_FULL},
+    {.model = "qwen2", .mesh = {1, 1, 1, 2, 1}, .micro_steps = 3},
+    {.model = "llama_dynamic", .mesh = {1, 1, 1, 2, 1}},
+    {.model = "qwen3_bias", .mesh = {1, 1, 1, 2, 1}, .ring = AXL_RING_VARLEN_LLAMA3},
+    {.model = "mistral", .mesh = {1, 1, 1, 2, 1}, .ring = AXL_RING_BATCH_RING},
     {.model = "llama", .mesh = {2, 1, 1, 1, 1}},
     {.model = "qwen2_tied", .mesh = {2, 1, 1, 1, 1}, .micro_steps = 2},
     {.model = "llama", .mesh = {1, 1, 1, 1, 2}},
@@ -26,9 +33,17 @@ static const layout layouts[] = {
     {.model = "qwen3_bias", .mesh = {1, 1, 1, 1, 2}, .mode = AXL_CHECKPOINT_SELECTIVE},
     {.model = "smollm3", .mesh = {1, 1, 1, 1, 2}},
     // np 3
+    {.model = "qwen2", .mesh = {1, 1, 1, 3, 1}, .micro_steps = 2},
+    {.model = "smollm3", .mesh = {1, 1, 1, 3, 1}},
     {.model = "qwen2_tied", .mesh = {1, 3, 1, 1, 1}, .keep = true, .micro_steps = 2},
     {.model = "llama", .mesh = {3, 1, 1, 1, 1}},
     // np 4
+    {.model = "llama", .mesh = {1, 1, 1, 4, 1}},
+    {.model = "qwen2", .mesh = {1, 2, 1, 2, 1}, .micro_steps = 2},
+    {.model = "mistral", .mesh = {2, 1, 1, 2, 1}, .mode = AXL_CHECKPOINT_FULL},
+    {.model = "qwen3_bias", .mesh = {1, 1, 1, 2, 2}},
+    {.model = "llama_llama3", .mesh = {1, 1, 1, 4, 1}, .ring = AXL_RING_VARLEN_LLAMA3},
+    {.model = "llama_dynamic", .mesh = {1, 1, 1, 4, 1}, .ring = AXL_RING_BATCH_RING},
     {.model = "llama", .mesh = {2, 2, 1, 1, 1}, .micro_steps = 2},
     {.model = "qwen2_tied", .mesh = {2, 2, 1, 1, 1}, .keep = true, .micro_steps = 2},
     {.model = "llama", .mesh = {1, 2, 1, 1, 2}},
@@ -37,12 +52,22 @@ static const layout layouts[] = {
     {.model = "llama_bias_headdim", .mesh = {1, 1, 1, 1, 4}},
     {.model = "qwen2_tied", .mesh = {2, 1, 1, 1, 2}},
     // np 6
+    {.model = "llama", .mesh = {1, 1, 1, 3, 2}},
+    {.model = "qwen2", .mesh = {1, 3, 1, 2, 1}, .keep = true, .micro_steps = 2},
+    {.model = "qwen2_tied", .mesh = {1, 1, 1, 6, 1}},
     {.model = "llama_llama3", .mesh = {1, 3, 1, 1, 2}},
     {.model = "qwen2", .mesh = {3, 1, 1, 1, 2}},
     // np 8
+    {.model = "qwen3_bias", .mesh = {1, 2, 1, 2, 2}, .micro_steps = 2},
+    {.model = "mistral", .mesh = {2, 2, 1, 2, 1}, .micro_steps = 2},
+    {.model = "llama", .mesh = {1, 1, 1, 8, 1}},
+    {.model = "qwen3", .mesh = {2, 1, 1, 2, 2}, .mode = AXL_CHECKPOINT_SELECTIVE},
     {.model = "qwen3_bias", .mesh = {1, 2, 1, 1, 4}, .micro_steps = 2},
     {.model = "llama", .mesh = {2, 2, 1, 1, 2}, .mode = AXL_CHECKPOINT_FULL},
     // np 16
+    {.model = "qwen2", .mesh = {1, 1, 1, 16, 1}},
+    {.model = "qwen3_bias", .mesh = {2, 2, 1, 2, 2}, .micro_steps = 2},
+    {.model = "llama", .mesh = {1, 4, 1, 2, 2}},
     {.model = "qwen3_bias", .mesh = {2, 2, 1, 1, 4}},
 };
 

@@ -1,4 +1,5 @@
-// Causal attention over packed documents; with a cache, the new tokens also see those held in it.
+// Causal attention over packed documents. With a cache, the new tokens also see those held in it; under context
+// parallelism the keys of other ranks come in turns (ring_attention.h).
 #include "src/model/ops.h"
 
 static axl_attn_args arguments(const axl_exec *x, const axl_insn *i)
@@ -64,7 +65,10 @@ static axl_status forward(axl_exec *x, const axl_insn *i)
 
     if (x->run->kv != NULL)
         AXL_TRY(cached(x, &a));
-    AXL_TRY(x->run->device->kernels->attn_fwd(x->run->device->compute, &a));
+    if (x->run->ring != NULL)
+        AXL_TRY(axl_ring_forward(x->run->ring, &a, NULL));
+    else
+        AXL_TRY(x->run->device->kernels->attn_fwd(x->run->device->compute, &a));
 out:
     return status;
 }
@@ -95,7 +99,10 @@ static axl_status backward(axl_exec *x, const axl_insn *i, const bool acc[AXL_MA
 
     AXL_ASSERT(acc[1] == acc[2]);
     AXL_TRY(kernels->attn_delta(s, &delta));
-    AXL_TRY(kernels->attn_bwd(s, &a));
+    if (x->run->ring != NULL)
+        AXL_TRY(axl_ring_backward(x->run->ring, &a, NULL));
+    else
+        AXL_TRY(kernels->attn_bwd(s, &a));
 out:
     return status;
 }
