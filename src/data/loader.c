@@ -26,7 +26,7 @@ typedef struct slot {
     int64_t *sample;      // owned
     axl_cp_layout layout; // of part
     void *layout_memory;  // owned
-    int64_t micro;                          // micro-step in its step
+    int64_t micro;        // micro-step in its step
     axl_step_info step;
     axl_loader_state after; // place behind the step
 } slot;

@@ -157,6 +157,79 @@ class SameRun(Case):
             self.assertLess(abs(losses[step] - straight[step]), 0.02 * straight[step])
 
 
+MESH_KEYS = ("dp_replicate_size", "dp_shard_size", "expert_parallel_size", "context_parallel_size",
+             "tensor_parallel_size")
+
+
+def on_mesh(*sizes, rows=12):
+    """Keys of a mesh (dp_replicate, dp_shard, ep, cp, tp) whose steps take as many rows as one rank's."""
+    text = "".join(f"{key}: {n}\n" for key, n in zip(MESH_KEYS, sizes))
+    return text + f"gradient_accumulation_steps: {rows // (sizes[0] * sizes[1] * sizes[2])}\n"
+
+
+class Layouts(Case):
+    """The same run on any mesh, from the shell: losses, weights, checkpoints, evaluation."""
+
+    MESHES = ((2, 1, 1, 1, 1), (1, 1, 1, 2, 1), (1, 1, 1, 1, 2), (2, 2, 1, 1, 1), (1, 2, 1, 2, 1), (1, 1, 1, 2, 2),
+              (1, 1, 1, 1, 4), (1, 2, 1, 2, 2))
+    EVAL = "val_set_size: 0.15\neval_steps: 3\n"
+
+    @staticmethod
+    def ranks(mesh):
+        n = 1
+        for size in mesh:
+            n *= size
+        return n
+
+    def test_any_mesh(self):
+        self.train("straight", self.EVAL)
+        for mesh in self.MESHES:
+            name = "x".join(map(str, mesh))
+            self.train(name, self.EVAL + on_mesh(*mesh), np=self.ranks(mesh))
+            self.assert_same_losses("straight", name, 1e-5)
+            self.assert_same_weights("straight", name, 1e-4)
+            evals = [tiny.read_metrics(self.out(run), "eval_loss") for run in ("straight", name)]
+            self.assertEqual(sorted(evals[0]), sorted(evals[1]))
+            for step in evals[0]:
+                self.assertLess(abs(evals[0][step] - evals[1][step]), 1e-5 * evals[0][step], name)
+
+    def test_resume_on_another_mesh(self):
+        self.train("from", "save_strategy: steps\nsave_steps: 3\n" + on_mesh(1, 2, 1, 1, 2), np=4)
+        where = os.path.join(self.out("from"), "checkpoint-3")
+        for mesh in ((1, 1, 1, 1, 1), (2, 1, 1, 2, 1), (1, 1, 1, 1, 4)):
+            name = "to" + "x".join(map(str, mesh))
+            self.train(name, on_mesh(*mesh) + f"resume_from_checkpoint: {where}\n", np=self.ranks(mesh))
+            self.assert_same_weights("from", name, 1e-4)
+        self.run_program("merge", os.path.join(self.out("from"), "checkpoint-6"), "-o", self.out("merged"), np=2)
+        self.assertTrue(read(os.path.join(self.out("from"), "model.safetensors")) ==
+                        read(os.path.join(self.out("merged"), "model.safetensors")))
+
+    def test_world_invariant_is_bit_equal(self):
+        text = "world_invariant: true\nmax_steps: 4\n"
+        self.train("one", text + on_mesh(1, 1, 1, 1, 1, rows=16))
+        for mesh in ((1, 2, 1, 1, 1), (1, 4, 1, 1, 1), (2, 2, 1, 1, 1), (1, 8, 1, 1, 1), (1, 16, 1, 1, 1),
+                     (4, 1, 1, 1, 1)):
+            name = "inv" + "x".join(map(str, mesh))
+            self.train(name, text + on_mesh(*mesh, rows=16), np=self.ranks(mesh))
+            self.assert_same_losses("one", name, 0.0)
+            self.assert_same_weights("one", name, 0.0)
+
+    def test_deterministic_repeats_are_bit_equal(self):
+        for name in ("first", "second"):
+            self.train(name, "deterministic: true\n" + on_mesh(1, 2, 1, 2, 1), np=4)
+        self.assert_same_losses("first", "second", 0.0)
+        self.assert_same_weights("first", "second", 0.0)
+
+    def test_gradients_in_bf16_are_near(self):
+        self.train("fp32", on_mesh(1, 2, 1, 1, 1), np=2)
+        self.train("bf16", on_mesh(1, 2, 1, 1, 1) + "reduce_dtype: bf16\n", np=2)
+        sent = [tiny.read_metrics(self.out(run), "comm_bytes")[1]["dense.reduce_scatter"] for run in ("fp32", "bf16")]
+        self.assertEqual(sent[0], 2 * sent[1])
+        losses = [tiny.read_metrics(self.out(run)) for run in ("fp32", "bf16")]
+        for step in losses[0]:
+            self.assertLess(abs(losses[0][step] - losses[1][step]), 2e-3 * losses[0][step])
+
+
 class Resume(Case):
     """Stopped, killed, moved to another rank count: the run goes on as if nothing had happened."""
 
