@@ -405,7 +405,8 @@ static const axl_algo *choose(const axl_comm *c, const axl_coll *coll)
 void axl_mpi_plan(axl_comm *c, axl_coll *coll)
 {
     mpi_state *m = c->impl;
-    const int64_t part = staging_bytes(c) / (c->size - 1) / (int64_t)coll->elem;
+    const int64_t others = c->size > 1 ? c->size - 1 : 1; // mpirun may start one rank
+    const int64_t part = staging_bytes(c) / others / (int64_t)coll->elem;
 
     coll->algo = choose(c, coll);
     if (!coll->algo->staged)
