@@ -57,6 +57,11 @@ bool axl_comm_threads(const axl_comm *c)
     return c->root->threads;
 }
 
+void axl_comm_fix_order(axl_comm *world, bool fixed)
+{
+    world->root->fixed_order = fixed;
+}
+
 void axl_comm_counters_read(const axl_comm *c, axl_comm_counter out[AXL_COMM_N_OPS])
 {
     memcpy(out, c->counters, sizeof c->counters);

@@ -62,6 +62,15 @@ bool axl_comm_threads(const axl_comm *c);          // several threads may commun
 _Noreturn void axl_comm_abort(axl_comm *world, int exit_code, const char *message);
 
 // ---- collectives on a stream (NULL: blocking)
+//
+// The order of a sum over ranks is fixed: a binary tree in rank order, ((0+1)+(2+3))+..., so that the sum
+// over n ranks is the sum of the sums over aligned blocks of 2, 4, 8, ... of them, bit for bit. One
+// exception: reduce_scatter of F32 over several hosts with several ranks each adds along a ring, which
+// sends less between hosts.
+
+// fixed: from now on the order of sums is the tree wherever the ranks sit; no ring. Calls at the same place in
+// the order of collectives on all ranks; holds for all communicators of world. Local.
+void axl_comm_fix_order(axl_comm *world, bool fixed);
 
 // full [size * count] = the shards [count] of all ranks in rank order. In place when
 // shard == full + rank * count; otherwise they do not overlap.
@@ -69,9 +78,8 @@ axl_status axl_comm_all_gather(axl_comm *c, const void *shard, void *full, int64
                                axl_dtype dtype, axl_stream *s);
 
 // shard [count] f32 (+)= sum over ranks of their full [size * count] at rank * count. dtype is that of
-// full: F32, or BF16 (each summand is widened, the sum is f32). accumulate: shard is added to, else
-// overwritten; then it may be full's own part (F32). The order of summation is fixed: by rank on one
-// host, else along the ring.
+// full: F32, or BF16 (each summand is widened, the sum is f32). accumulate: shard becomes its old
+// value + the sum, else the sum; then it may be full's own part (F32).
 axl_status axl_comm_reduce_scatter(axl_comm *c, const void *full, float *shard, int64_t count,
                                    axl_dtype dtype, bool accumulate, axl_stream *s);
 
@@ -111,7 +119,7 @@ axl_status axl_comm_bcast_bytes(axl_comm *c, void *bytes, int64_t n, int root);
 // is filled on rank 0. n may differ by rank.
 axl_status axl_comm_gather_bytes(axl_comm *c, const void *bytes, int64_t n, axl_str *out,
                                  int64_t *sizes);
-// values [n] reduced in rank order, bit-equal on all ranks; for small arrays.
+// values [n] reduced (sums: in the tree's order), bit-equal on all ranks; for small arrays.
 axl_status axl_comm_all_reduce_f64(axl_comm *c, double *values, int n, axl_reduce_op op);
 axl_status axl_comm_all_reduce_i64(axl_comm *c, int64_t *values, int n, axl_reduce_op op);
 

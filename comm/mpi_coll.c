@@ -9,7 +9,8 @@
 // as few bytes as a ring and waits less, and is best while all pairs of ranks are equally near: one
 // host, or one rank a host. When hosts hold several ranks of several hosts, direct would carry every
 // part over the network once a rank instead of once a host, and the ring over neighbours is used. BF16
-// is summed directly even then, because a ring would round the partial sum at every hop.
+// is summed directly even then, because a ring would round the partial sum at every hop, and so is all
+// when the order of sums may not depend on hosts: a ring does not add in the order of the tree.
 #include "comm/mpi_transport.h"
 
 #include "src/base/mem.h"
@@ -391,7 +392,8 @@ static const axl_algo *choose(const axl_comm *c, const axl_coll *coll)
     case AXL_COMM_ALL_GATHER:
         return ring ? &algo_gather_ring : &algo_gather_direct;
     case AXL_COMM_REDUCE_SCATTER:
-        return ring && coll->dtype == AXL_F32 ? &algo_scatter_ring : &algo_scatter_direct;
+        return ring && coll->dtype == AXL_F32 && !c->root->fixed_order ? &algo_scatter_ring
+                                                                       : &algo_scatter_direct;
     case AXL_COMM_ALL_REDUCE:
         // Two ranks send as much either way, and whole takes one step.
         return bytes <= SMALL_BYTES || c->size == 2 ? &algo_reduce_whole : &algo_reduce_sliced;

@@ -76,6 +76,7 @@ typedef struct axl_comm_root {
     bool threads;
     int64_t spin_rounds;   // of a wait before each further one gives the core away
     int64_t message_bytes; // send_recv and all_to_all cut what is longer
+    bool fixed_order;      // axl_comm_fix_order
 } axl_comm_root;
 
 struct axl_comm {
@@ -105,11 +106,19 @@ void axl_self_init(axl_comm *c);
 // comm.c: one round of waiting: moves the streams on and, when the wait is not short, lets others run.
 axl_status axl_comm_idle(axl_comm *c, int64_t round);
 
-// reduce.c. dst [n] f32 (+)= the sum of n_src arrays src[k] [n] of dtype F32 or BF16, in order of k.
-// dst may be one of them.
+// reduce.c. The order of all sums over ranks is one fixed binary tree: ranks 0 and 1, 2 and 3, ... are added
+// in pairs, then pairs of pairs, and so on: ((0+1)+(2+3))+((4+5)+(6+7)). When n_src is no power of two
+// the largest aligned blocks of a power of two stand side by side and are joined from the small end:
+// for 7, (0..3) + ((4+5) + 6). So the sum over 16 ranks is the tree of the sums over any aligned blocks
+// of 2, 4 or 8 of them, and a rank that holds such a block can add it up by itself, as a binary counter does
+// (sharding/unit.c): what is summed does not depend on how many ranks share it.
+//
+// dst [n] f32 = the tree of n_src arrays src[k] [n] of dtype F32 or BF16 (widened first); with accumulate
+// dst = old dst + that sum, rounded once more. dst may be one of them.
 void axl_reduce_sum(const void *const *src, int n_src, axl_dtype dtype, int64_t n, float *dst,
                     bool accumulate);
-// dst [n] of dtype = src[0] op src[1] ...; dst may be one of them. dtype F32, F64, I64, BF16.
+// dst [n] of dtype = the tree of src[k] by op; dst may be one of them. dtype F32, F64, I64, or BF16
+// (computed in f32 and rounded once, at the root).
 void axl_reduce_any(const void *const *src, int n_src, axl_dtype dtype, axl_reduce_op op, int64_t n,
                     void *dst);
 

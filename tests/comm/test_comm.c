@@ -88,29 +88,56 @@ static void reduce_scatter_sums_each_part(void **state)
     }
 }
 
-static void reduce_scatter_adds_in_rank_order(void **state)
+// The tree over ranks first .. first + n of element i of rank r's buffer.
+static float tree(int first, int n, int64_t i)
 {
-    const int n = axl_comm_size(world), rank = axl_comm_rank(world);
+    int left = 1;
+
+    if (n == 1)
+        return (float)axl_random_normal((uint64_t)first, AXL_RANDOM_TEST, (uint64_t)i);
+    while (left * 2 < n)
+        left *= 2;
+    return tree(first, left, i) + tree(first + left, n - left, i);
+}
+
+// Also where a ring would be chosen, once the order is fixed.
+static void sums_are_trees_in_rank_order(void **state)
+{
+    const int n = axl_comm_size(world), rank = axl_comm_rank(world), n_hosts = world->n_hosts;
     enum { COUNT = 3000 };
     float *full = calloc((size_t)n * COUNT, sizeof *full), *shard = calloc(COUNT, sizeof *shard);
+    double x = 0.1 * (rank + 1), sum = 0.0;
 
     (void)state;
-    for (int64_t i = 0; i < n * COUNT; i++)
-        full[i] = (float)axl_random_normal((uint64_t)rank, AXL_RANDOM_TEST, (uint64_t)i);
-    CHECK_OK(axl_comm_reduce_scatter(world, full, shard, COUNT, AXL_F32, false, NULL));
-    for (int64_t i = 0; i < COUNT; i++) {
-        float sum = 0.0F;
-        for (int r = 0; r < n; r++) {
-            const int64_t at = rank * COUNT + i;
-            const float x = (float)axl_random_normal((uint64_t)r, AXL_RANDOM_TEST, (uint64_t)at);
-            sum = r == 0 ? x : sum + x;
+    axl_comm_fix_order(world, true);
+    for (int hosts = 1; hosts <= 2; hosts++) {
+        world->n_hosts = hosts;
+        for (int64_t i = 0; i < n * COUNT; i++)
+            full[i] = (float)axl_random_normal((uint64_t)rank, AXL_RANDOM_TEST, (uint64_t)i);
+        CHECK_OK(axl_comm_reduce_scatter(world, full, shard, COUNT, AXL_F32, false, NULL));
+        for (int64_t i = 0; i < COUNT; i++)
+            assert_true(shard[i] == tree(0, n, rank * COUNT + i));
+        // In place: the sum replaces this rank's own part.
+        CHECK_OK(
+            axl_comm_reduce_scatter(world, full, full + rank * COUNT, COUNT, AXL_F32, false, NULL));
+        assert_memory_equal(full + rank * COUNT, shard, COUNT * sizeof *shard);
+        // Whole to everyone, and in slices.
+        for (int64_t count = 500; count <= COUNT; count += COUNT - 500) {
+            for (int64_t i = 0; i < count; i++)
+                full[i] = (float)axl_random_normal((uint64_t)rank, AXL_RANDOM_TEST, (uint64_t)i);
+            CHECK_OK(axl_comm_all_reduce(world, full, count, AXL_F32, AXL_REDUCE_SUM, NULL));
+            for (int64_t i = 0; i < count; i++)
+                assert_true(full[i] == tree(0, n, i));
         }
-        assert_true(shard[i] == sum);
     }
-    // In place: the sum replaces this rank's own part.
-    CHECK_OK(
-        axl_comm_reduce_scatter(world, full, full + rank * COUNT, COUNT, AXL_F32, false, NULL));
-    assert_memory_equal(full + rank * COUNT, shard, COUNT * sizeof *shard);
+    world->n_hosts = n_hosts;
+    axl_comm_fix_order(world, false);
+    CHECK_OK(axl_comm_all_reduce_f64(world, &x, 1, AXL_REDUCE_SUM));
+    if (n == 4)
+        sum = (0.1 * 1 + 0.1 * 2) + (0.1 * 3 + 0.1 * 4);
+    for (int r = 0; n < 4 && r < n; r++)
+        sum += 0.1 * (r + 1);
+    assert_true(x == sum);
     free(shard);
     free(full);
 }
@@ -505,7 +532,7 @@ int main(int argc, char **argv)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_gather_collects_shards_in_rank_order),
         cmocka_unit_test(reduce_scatter_sums_each_part),
-        cmocka_unit_test(reduce_scatter_adds_in_rank_order),
+        cmocka_unit_test(sums_are_trees_in_rank_order),
         cmocka_unit_test(rings_give_the_same),
         cmocka_unit_test(all_reduce_knows_types_and_operations),
         cmocka_unit_test(broadcast_moves_bytes),
