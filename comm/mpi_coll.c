@@ -20,11 +20,12 @@
 
 enum { N_LANES = 4 };
 
-#define STAGING_BYTES                                                                              \
-    ((int64_t)256 << 10)                // of a lane, unless there are very many ranks: stays in L2
-#define COPY_BYTES  ((int64_t)4 << 20)  // a chunk of what is only moved
-#define SMALL_BYTES ((int64_t)8 << 10)  // an all_reduce up to this goes whole to everyone
-#define LEAST_BYTES ((int64_t)16 << 10) // a staged part of one rank is never cut smaller
+#define STAGING_BYTES ((int64_t)256 << 10) // of a lane at least: a few of them stay in L2
+#define STAGING_MOST  ((int64_t)1 << 20)   // and at most, while parts keep their least size
+#define PART_BYTES    ((int64_t)128 << 10) // a staged part of one rank, where there is room
+#define PART_LEAST    ((int64_t)16 << 10)  // and never less
+#define COPY_BYTES    ((int64_t)4 << 20)   // a chunk of what is only moved
+#define SMALL_BYTES   ((int64_t)8 << 10)   // an all_reduce up to this goes whole to everyone
 
 typedef struct lane {
     const axl_coll *coll; // NULL: idle
@@ -51,10 +52,19 @@ struct axl_algo {
 
 // ---- messages
 
+static int64_t largest(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+// Few ranks get long parts, because each costs a handshake, and with more ranks than cores a turn of the
+// scheduler; many ranks get short ones, because every task keeps this memory.
 static int64_t staging_bytes(const axl_comm *c)
 {
-    const int64_t least = LEAST_BYTES * (c->size - 1);
-    return least > STAGING_BYTES ? least : STAGING_BYTES;
+    const int64_t n = c->size - 1, wanted = PART_BYTES * n;
+
+    return largest(largest(STAGING_BYTES, PART_LEAST * n),
+                   wanted < STAGING_MOST ? wanted : STAGING_MOST);
 }
 
 static axl_status post_send(axl_comm *c, lane *l, const void *p, int64_t n, int to)
@@ -395,8 +405,7 @@ static const axl_algo *choose(const axl_comm *c, const axl_coll *coll)
         return ring && coll->dtype == AXL_F32 && !c->root->fixed_order ? &algo_scatter_ring
                                                                        : &algo_scatter_direct;
     case AXL_COMM_ALL_REDUCE:
-        // Two ranks send as much either way, and whole takes one step.
-        return bytes <= SMALL_BYTES || c->size == 2 ? &algo_reduce_whole : &algo_reduce_sliced;
+        return bytes <= SMALL_BYTES ? &algo_reduce_whole : &algo_reduce_sliced;
     case AXL_COMM_BROADCAST:
         return &algo_broadcast;
     default:
