@@ -15,6 +15,7 @@
 
 #include "kernels/attention.h"
 #include "kernels/device.h"
+#include "kernels/moe.h"
 
 // C = alpha * op(A) op(B) (+ C) (+ bias). op(A) is [m, k], op(B) is [k, n], C is [m, n].
 // A linear layer: forward X W^T (trans_b), input gradient dY W, weight gradient dY^T X (trans_a).
@@ -251,7 +252,13 @@ typedef struct axl_adamw_args {
     K(cast, axl_cast_args)                                                                         \
     K(bias_bwd, axl_bias_bwd_args)                                                                 \
     K(sumsq, axl_sumsq_args)                                                                       \
-    K(adamw, axl_adamw_args)
+    K(adamw, axl_adamw_args)                                                                       \
+    K(route_fwd, axl_route_args)                                                                   \
+    K(route_bwd, axl_route_bwd_args)                                                               \
+    K(route_sort, axl_route_sort_args)                                                             \
+    K(combine, axl_combine_args)                                                                   \
+    K(combine_bwd, axl_combine_bwd_args)                                                           \
+    K(gemm_grouped, axl_gemm_grouped_args)
 
 struct axl_kernels {
     const char *name; // "ref", "cpu-avx512-bf16", ...

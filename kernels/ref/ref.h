@@ -14,6 +14,10 @@
 AXL_KERNEL_LIST(AXL_REF_PROTOTYPE)
 #undef AXL_REF_PROTOTYPE
 
+typedef axl_status (*axl_gemm_fn)(axl_stream *s, const axl_gemm_args *a);
+// gemm_grouped by one call of gemm a group.
+axl_status axl_ref_gemm_each(axl_stream *s, const axl_gemm_grouped_args *a, axl_gemm_fn gemm);
+
 // The widest head that ref's local sums hold.
 #define AXL_REF_HEAD_DIM 1024
 

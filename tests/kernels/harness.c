@@ -27,6 +27,8 @@ static void put(void *data, axl_dtype dtype, int64_t i, double value)
         ((double *)data)[i] = value;
     else if (dtype == AXL_BF16)
         ((axl_bf16 *)data)[i] = axl_f32_to_bf16((float)value);
+    else if (dtype == AXL_I32)
+        ((int32_t *)data)[i] = isnan(value) ? INT32_MIN : (int32_t)value;
     else
         ((float *)data)[i] = (float)value;
 }
@@ -37,6 +39,8 @@ double kt_get(const kt_buffer *b, int64_t i)
         return ((const double *)b->data)[i];
     if (b->dtype == AXL_BF16)
         return (double)axl_bf16_to_f32(((const axl_bf16 *)b->data)[i]);
+    if (b->dtype == AXL_I32)
+        return (double)((const int32_t *)b->data)[i];
     return (double)((const float *)b->data)[i];
 }
 
