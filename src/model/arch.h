@@ -36,10 +36,25 @@ typedef struct axl_rope {
 
 typedef enum axl_qk_norm { AXL_QK_NORM_NONE, AXL_QK_NORM_HEAD } axl_qk_norm;
 
+// Keys of a mixture's weights without the layer's prefix; %d is the expert.
+typedef struct axl_moe_names {
+    const char *gate, *gate_proj, *up_proj, *down_proj;
+} axl_moe_names;
+
+// A mixture of experts: softmax of the router's logits, the top_k largest, each expert a gated mlp.
+typedef struct axl_moe {
+    int32_t n_experts, top_k;   // n_experts 0: the model has none
+    int64_t width;              // of an expert
+    bool renormalize;           // weights are divided by their sum
+    double aux_coef;            // of the auxiliary loss; 0: none
+    const axl_moe_names *names; // borrowed from the family's row
+} axl_moe;
+
 // What differs between the layers of one model.
 typedef struct axl_layer {
     int32_t window; // sliding window; 0: none
     int rope;       // index into axl_arch.ropes; -1: no rotation
+    bool sparse;    // a mixture of experts instead of one mlp
 } axl_layer;
 
 typedef struct axl_norm {
@@ -56,6 +71,7 @@ typedef struct axl_arch {
     axl_qk_norm qk_norm;
     axl_act act;
     bool q_bias, k_bias, v_bias, o_bias, mlp_bias;
+    axl_moe moe;
     bool tied; // the head uses the embedding matrix
     float attention_scale, embed_scale;
     int n_ropes;

@@ -43,6 +43,18 @@ static axl_slot new_slot(axl_builder *b, const char *name, int64_t cols, bool st
     return (axl_slot)p->n_slots++;
 }
 
+#define BACK AXL_SCRATCH_BACKWARD
+#define BOTH AXL_SCRATCH_BOTH
+
+static axl_slot new_scratch(axl_builder *b, axl_slot_info info)
+{
+    const axl_slot s = new_slot(b, info.name, info.cols, info.stat);
+
+    info.producer = b->program->slots[s].producer;
+    b->program->slots[s] = info;
+    return s;
+}
+
 static int16_t new_weight(axl_builder *b, axl_weight w)
 {
     axl_program *p = b->program;
@@ -237,7 +249,8 @@ axl_slot axl_b_attention(axl_builder *b, axl_slot q, axl_slot k, axl_slot v, con
     const int64_t heads = i->arg.attention.n_heads;
     i->out[0] = new_slot(b, i->name, heads * i->arg.attention.v_head_dim, false);
     i->out[1] = new_slot(b, "lse", heads, true);
-    i->scratch = new_slot(b, "delta", heads, true);
+    i->scratch = new_scratch(
+        b, (axl_slot_info){.name = "delta", .cols = heads, .stat = true, .scratch = BACK});
     return i->out[0];
 }
 
@@ -260,4 +273,94 @@ axl_slot axl_b_glu(axl_builder *b, axl_slot gate, axl_slot up, axl_act act)
     i->in[1] = up;
     i->arg.glu.act = act;
     return i->out[0] = new_slot(b, i->name, axl_b_cols(b, gate), false);
+}
+
+// The stacks of experts, cut as the matrices of an mlp are; the router's gradient comes through outputs that are
+// parts of a sum.
+static void moe_weights(axl_builder *b, axl_insn *i, int64_t hidden, const axl_moe *moe)
+{
+    const axl_weight stack = {.n_mats = moe->n_experts, .n_dims = 2, .decay = true};
+    const char *const names[] = {moe->names->gate, moe->names->gate_proj, moe->names->up_proj,
+                                 moe->names->down_proj};
+
+    for (int k = 0; k < 4; k++) {
+        axl_weight w = stack;
+        w.n_mats = k == 0 ? 1 : moe->n_experts;
+        w.name = keep(b, names[k], ".weight");
+        w.rows = k == 0 ? moe->n_experts : k == 3 ? hidden : moe->width;
+        w.cols = k == 3 ? moe->width : hidden;
+        w.tp = k == 0 ? AXL_TP_PARTIAL : k == 3 ? AXL_TP_ROW : AXL_TP_COL;
+        i->w[k] = new_weight(b, w);
+    }
+}
+
+static void moe_scratch(axl_builder *b, axl_insn *i, int64_t hidden, const axl_moe *moe)
+{
+    const int32_t k = moe->top_k, n = b->ep > 1 ? b->ep : 1;
+    const int64_t e = moe->n_experts, d = hidden, j = i->arg.moe.width, spread = n > 1;
+    const axl_slot_info kinds[] = {
+        {.scratch = BOTH, .ints = true, .stat = true},
+        {.scratch = BOTH, .ints = true, .stat = true, .rows = AXL_ROWS_ONE},
+        {.scratch = BOTH},
+        {.scratch = BOTH, .rows = AXL_ROWS_ROUTED, .routed = k, .n_ranks = n},
+        {.scratch = BACK, .rows = AXL_ROWS_ROUTED, .routed = k, .n_ranks = n},
+        {.scratch = BACK, .stat = true},
+        {.scratch = BACK, .stat = true, .rows = AXL_ROWS_ROUTED, .routed = k, .n_ranks = n},
+    };
+    const struct {
+        const char *name;
+        int64_t cols;
+        int kind;
+    } list[AXL_MOE_N_SCRATCH] = {[AXL_MOE_COPIES] = {"copies", k, 0},
+                                 [AXL_MOE_TOKENS] = {"tokens", k, 0},
+                                 [AXL_MOE_PLACES] = {"places", k, 0},
+                                 [AXL_MOE_COUNTS] = {"counts", e, 1},
+                                 [AXL_MOE_ALL_COUNTS] = {"all_counts", e * n, 1},
+                                 [AXL_MOE_LOGITS] = {"logits", e, 2},
+                                 [AXL_MOE_HOME] = {"home", d * k * spread, 2},
+                                 [AXL_MOE_ROWS] = {"rows", d, 3},
+                                 [AXL_MOE_GATE] = {"gate", j, 3},
+                                 [AXL_MOE_UP] = {"up", j, 3},
+                                 [AXL_MOE_ACT] = {"act", j, 3},
+                                 [AXL_MOE_DROWS] = {"drows", d, 4},
+                                 [AXL_MOE_DACT] = {"dact", j, 4},
+                                 [AXL_MOE_HOME_WEIGHT] = {"home_weight", k, 5},
+                                 [AXL_MOE_HOME_DWEIGHT] = {"home_dweight", k, 5},
+                                 [AXL_MOE_WEIGHT] = {"weight", spread, 6},
+                                 [AXL_MOE_DWEIGHT] = {"dweight", spread, 6},
+                                 [AXL_MOE_DWEIGHTS] = {"dweights", k, 5}};
+
+    for (int s = 0; s < AXL_MOE_N_SCRATCH; s++) {
+        axl_slot_info info = kinds[list[s].kind];
+        info.name = list[s].name;
+        info.cols = list[s].cols;
+        const axl_slot slot = new_scratch(b, info);
+        i->scratch = s == 0 ? slot : i->scratch;
+    }
+}
+
+axl_slot axl_b_moe(axl_builder *b, axl_slot x, const axl_arch *a)
+{
+    const axl_moe *moe = &a->moe;
+    axl_insn *i = new_insn(b, AXL_OP_MOE, moe->names->gate);
+    const int64_t hidden = axl_b_cols(b, x);
+
+    if (moe->width % b->tp != 0)
+        fail(b, "tp does not divide the width of an expert");
+    i->in[0] = x;
+    i->arg.moe.n_experts = moe->n_experts;
+    i->arg.moe.top_k = moe->top_k;
+    i->arg.moe.hidden = hidden;
+    i->arg.moe.width = moe->width / b->tp;
+    i->arg.moe.act = a->act;
+    i->arg.moe.renormalize = moe->renormalize;
+    i->arg.moe.partial = b->tp > 1;
+    moe_weights(b, i, hidden, moe);
+    i->out[0] = new_slot(b, i->name, hidden, false);
+    i->out[1] = new_slot(b, "ids", moe->top_k, true);
+    i->out[2] = new_slot(b, "weights", moe->top_k, true);
+    i->out[3] = new_slot(b, "lse", 1, true);
+    b->program->slots[i->out[1]].ints = true;
+    moe_scratch(b, i, hidden, moe);
+    return i->out[0];
 }

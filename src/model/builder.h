@@ -16,6 +16,7 @@ typedef struct axl_builder {
     axl_program *program; // borrowed, being filled
     axl_status status;    // the first failure
     int tp;               // ranks that split each matrix product
+    int ep;               // ranks that share the experts of a mixture; 0 counts as 1
 } axl_builder;
 
 // Starts an empty program whose input carry has cols elements a token (0: no input, as the embedding).
@@ -53,10 +54,13 @@ axl_slot axl_b_attention(axl_builder *b, axl_slot q, axl_slot k, axl_slot v, con
 axl_slot axl_b_add(axl_builder *b, axl_slot x, axl_slot y, const char *name);
 // act(gate) * up.
 axl_slot axl_b_glu(axl_builder *b, axl_slot gate, axl_slot up, axl_act act);
+// The sum over a token's top_k experts of weight * expert(x), an expert being a gated mlp: a->moe says their number,
+// width and names. Each rank of ep holds some experts; tp cuts each of them as it does an mlp.
+axl_slot axl_b_moe(axl_builder *b, axl_slot x, const axl_arch *a);
 
 // The three programs of a standard decoder (decoder.c).
 axl_status axl_decoder_build_embedding(const axl_arch *a, int tp, axl_program *p);
-axl_status axl_decoder_build_layer(const axl_arch *a, int tp, int layer, axl_program *p);
+axl_status axl_decoder_build_layer(const axl_arch *a, int tp, int ep, int layer, axl_program *p);
 // The final norm; lm_head follows in head.c.
 axl_status axl_decoder_build_head(const axl_arch *a, int tp, axl_program *p);
 // Whether two layers run the same program.

@@ -45,17 +45,27 @@ static axl_slot mlp(axl_builder *b, axl_slot n, const axl_arch *a)
     return axl_b_linear(b, axl_b_glu(b, gate, value, a->act), "mlp.down_proj", &down);
 }
 
-axl_status axl_decoder_build_layer(const axl_arch *a, int tp, int layer, axl_program *p)
+static axl_slot feed_forward(axl_builder *b, axl_slot n, const axl_arch *a, const axl_layer *layer)
+{
+    if (!layer->sparse)
+        return mlp(b, n, a);
+    axl_b_tp_enter(b, n);
+    return axl_b_moe(b, n, a);
+}
+
+axl_status axl_decoder_build_layer(const axl_arch *a, int tp, int ep, int layer, axl_program *p)
 {
     axl_builder b;
 
     axl_builder_begin(&b, p, "layer", a->hidden, tp);
+    b.ep = ep;
     axl_slot x = axl_b_input(&b);
     axl_slot n = axl_b_norm(&b, x, "input_layernorm", &a->norm, a->hidden, AXL_TP_NONE);
     axl_slot h =
         axl_b_add(&b, x, self_attention(&b, n, a, &a->layers[layer]), "self_attn.residual");
     n = axl_b_norm(&b, h, "post_attention_layernorm", &a->norm, a->hidden, AXL_TP_NONE);
-    return axl_builder_finish(&b, axl_b_add(&b, h, mlp(&b, n, a), "mlp.residual"));
+    return axl_builder_finish(
+        &b, axl_b_add(&b, h, feed_forward(&b, n, a, &a->layers[layer]), "mlp.residual"));
 }
 
 axl_status axl_decoder_build_head(const axl_arch *a, int tp, axl_program *p)
@@ -72,5 +82,5 @@ bool axl_decoder_same_kind(const axl_arch *a, int layer_a, int layer_b)
     const axl_layer *x = &a->layers[layer_a];
     const axl_layer *y = &a->layers[layer_b];
 
-    return x->window == y->window && x->rope == y->rope;
+    return x->window == y->window && x->rope == y->rope && x->sparse == y->sparse;
 }

@@ -7,7 +7,7 @@
 
 size_t axl_exec_slot_size(const axl_run *run, const axl_slot_info *s)
 {
-    return axl_dtype_size(s->stat ? run->stat : run->dtype);
+    return axl_dtype_size(s->ints ? AXL_I32 : s->stat ? run->stat : run->dtype);
 }
 
 const void *axl_exec_weight(const axl_exec *x, const axl_insn *i, int k)
@@ -50,6 +50,7 @@ axl_status axl_exec_forward(axl_exec *x, const axl_unit_plan *plan, void *scratc
     axl_status status = AXL_OK;
     const axl_program *p = x->program;
 
+    x->again = false;
     for (int s = 0; s < p->n_slots; s++)
         x->slot[s] =
             plan->saved[s] >= 0 ? at(saved, plan->saved[s]) : at(scratch, plan->forward[s]);
@@ -87,6 +88,7 @@ axl_status axl_exec_backward(axl_exec *x, const axl_unit_plan *plan, void *scrat
     axl_status status = AXL_OK;
     const axl_program *p = x->program;
 
+    x->again = true;
     bind_backward(x, plan, scratch, saved, carry_in, grad);
     for (int n = 0; n < plan->n_rerun; n++) {
         const axl_insn *i = &p->insns[plan->rerun[n]];

@@ -5,6 +5,7 @@
 #ifndef AXL_MODEL_EXEC_H
 #define AXL_MODEL_EXEC_H
 
+#include "comm/dispatch.h"
 #include "comm/ring_attention.h"
 #include "kernels/kernels.h"
 #include "sharding/param.h"
@@ -20,19 +21,30 @@ typedef struct axl_kv_cache {
     int n_layers;
 } axl_kv_cache;
 
+// What the auxiliary loss of a mixture of experts needs of one micro-batch, summed over its layers.
+typedef struct axl_router_load {
+    void *prob_sum; // [n_experts] statistics, device: probabilities of all tokens
+    void *dprobs; // [n_experts] statistics, device: d loss / d probability, the same for all tokens
+    int64_t *counts; // [n_experts], host: token copies
+    int64_t n_rows;  // pairs of token and layer
+} axl_router_load;
+
 typedef struct axl_run {
     axl_device *device;    // borrowed
     axl_mesh *mesh;        // borrowed
     axl_dtype dtype, stat; // of activations; of statistics and gradients of weights
     int64_t n_tokens;      // T
     bool idle;             // nothing to compute, and nobody waits for this rank inside a unit
+    int64_t max_tokens;    // that memory is planned for, the same on all ranks
     int32_t n_seqs, max_seqlen;
     const int32_t *ids;                             // [T] on the device
     const int32_t *positions;                       // [T]
     const int32_t *cu_seqlens;                      // [n_seqs + 1]
     float *cos[AXL_MAX_ROPES], *sin[AXL_MAX_ROPES]; // [T, half]
-    axl_ring *ring;   // borrowed; NULL when each rank holds whole documents
-    axl_kv_cache *kv; // NULL in training
+    axl_ring *ring;         // borrowed; NULL when each rank holds whole documents
+    axl_kv_cache *kv;       // NULL in training
+    axl_dispatch *dispatch; // of experts; NULL: the model has none
+    axl_router_load *load;  // NULL: no auxiliary loss
     const int32_t
         *cu_seqlens_k; // [n_seqs + 1] with kv: keys per sequence; [1] = tokens held and new
     int32_t layer;     // of the unit that runs; picks the cache
@@ -42,6 +54,7 @@ typedef struct axl_exec {
     axl_run *run;               // borrowed
     const axl_program *program; // borrowed
     axl_param **w;              // [program->n_weights], borrowed
+    bool again;                 // forward is re-run: what it counts has been counted
     void *slot[AXL_MAX_SLOTS];  // [T, cols]; NULL: not live
     void *grad[AXL_MAX_SLOTS];
 } axl_exec;

@@ -13,7 +13,7 @@ static axl_status build_programs(axl_model *m, int *kind_of_layer)
 {
     axl_status status = AXL_OK;
     const axl_arch *a = &m->arch;
-    const int tp = m->mesh->size[AXL_TP];
+    const int tp = m->mesh->size[AXL_TP], ep = m->mesh->size[AXL_EP];
 
     AXL_TRY(axl_calloc((size_t)a->n_layers + 2, sizeof *m->programs, "the programs", &m->programs));
     AXL_TRY(axl_decoder_build_embedding(a, tp, &m->programs[AXL_PROGRAM_EMBEDDING]));
@@ -28,7 +28,7 @@ static axl_status build_programs(axl_model *m, int *kind_of_layer)
             continue;
         }
         kind_of_layer[l] = m->n_programs;
-        AXL_TRY(axl_decoder_build_layer(a, tp, l, &m->programs[m->n_programs++]));
+        AXL_TRY(axl_decoder_build_layer(a, tp, ep, l, &m->programs[m->n_programs++]));
     }
 out:
     return status;
@@ -152,7 +152,7 @@ out:
 static bool divides(const axl_arch *a, int tp)
 {
     const bool kv = a->n_kv_heads % tp == 0 || tp % a->n_kv_heads == 0;
-    return a->n_heads % tp == 0 && kv && a->ffn % tp == 0;
+    return a->n_heads % tp == 0 && kv && a->ffn % tp == 0 && a->moe.width % tp == 0;
 }
 
 static axl_status check_tp(const axl_arch *a, int tp)

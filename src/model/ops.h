@@ -14,8 +14,33 @@ typedef enum axl_op {
     AXL_OP_ADD,
     AXL_OP_GLU,
     AXL_OP_TP_ENTER,
+    AXL_OP_MOE,
     AXL_N_OPS
 } axl_op;
+
+// The scratch slots of AXL_OP_MOE, from insn.scratch on. With one rank of ep home and the weights at the experts
+// are empty: the copies themselves are what the experts see.
+typedef enum axl_moe_scratch {
+    AXL_MOE_COPIES, // [T, k] ints: token copies in the order of experts, their tokens, and their places
+    AXL_MOE_TOKENS,
+    AXL_MOE_PLACES,
+    AXL_MOE_COUNTS,     // [E] ints
+    AXL_MOE_ALL_COUNTS, // [ep, E] ints
+    AXL_MOE_LOGITS,     // [T, E]; in backward their gradient, too
+    AXL_MOE_HOME,       // [T, k * D] rows of this rank's copies, to and from the experts
+    AXL_MOE_ROWS,       // [routed, D] what the experts see, and make
+    AXL_MOE_GATE,       // [routed, J]
+    AXL_MOE_UP,         // [routed, J]
+    AXL_MOE_ACT,        // [routed, J] act(gate) * up
+    AXL_MOE_DROWS, // [routed, D] backward from here on: dout of the tokens, then the gradient of rows
+    AXL_MOE_DACT,        // [routed, J]
+    AXL_MOE_HOME_WEIGHT, // [T, k] statistics, in the order of experts; its gradient
+    AXL_MOE_HOME_DWEIGHT,
+    AXL_MOE_WEIGHT, // [routed] statistics, at the experts; its gradient
+    AXL_MOE_DWEIGHT,
+    AXL_MOE_DWEIGHTS, // [T, k] statistics: of the router's weights
+    AXL_MOE_N_SCRATCH
+} axl_moe_scratch;
 
 typedef struct axl_op_def {
     const char *name;
@@ -25,9 +50,10 @@ typedef struct axl_op_def {
     axl_status (*backward)(axl_exec *x, const axl_insn *i, const bool acc[AXL_MAX_IN]);
     uint32_t needs_in, needs_out;   // which inputs and outputs backward reads: bits by position
     uint32_t needs_in_if_trainable; // further inputs it reads when w[0] is trainable
-    uint32_t sets_only;             // inputs whose gradient it can set but not add to
-    bool in_place; // has no output: its backward changes the gradient of in[0] where it is
-    bool cheap;    // selective checkpointing re-runs it
+    uint32_t keeps;     // outputs that every save set keeps: small, and costly to rebuild
+    uint32_t sets_only; // inputs whose gradient it can set but not add to
+    bool in_place;      // has no output: its backward changes the gradient of in[0] where it is
+    bool cheap;         // selective checkpointing re-runs it
     // Floating-point operations of forward for n tokens; attention counts sum of squares of document
     // lengths / 2 in `pairs`. Backward costs twice that. NULL: none (bandwidth only).
     double (*flops)(const axl_insn *i, double n, double pairs);
@@ -44,6 +70,7 @@ AXL_OP_ROW(attention)
 AXL_OP_ROW(add)
 AXL_OP_ROW(glu)
 AXL_OP_ROW(tp_enter)
+AXL_OP_ROW(moe)
 #undef AXL_OP_ROW
 
 #endif

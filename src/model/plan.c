@@ -4,6 +4,7 @@
 // of [T, D] at every addition (share_sum says when that is right).
 #include "src/model/plan.h"
 
+#include "comm/dispatch.h"
 #include "src/base/mem.h"
 #include "src/model/ops.h"
 
@@ -61,6 +62,25 @@ static size_t place(interval *list, int n)
     return total;
 }
 
+int64_t axl_slot_rows(const axl_slot_info *s, int64_t n_tokens)
+{
+    switch (s->rows) {
+    case AXL_ROWS_ROUTED:
+        return axl_dispatch_capacity(n_tokens * s->routed, s->n_ranks);
+    case AXL_ROWS_ONE:
+        return 1;
+    default:
+        return n_tokens;
+    }
+}
+
+static size_t slot_bytes(const axl_slot_info *s, int64_t n_tokens, axl_dtype dtype, axl_dtype stat)
+{
+    const axl_dtype of = s->ints ? AXL_I32 : s->stat ? stat : dtype;
+
+    return axl_align_up((size_t)(axl_slot_rows(s, n_tokens) * s->cols) * axl_dtype_size(of));
+}
+
 static void find_needed(planner *x)
 {
     for (int n = 0; n < x->p->n_insns; n++) {
@@ -78,6 +98,15 @@ static void find_needed(planner *x)
     }
 }
 
+// Whether the op wants this output kept under every save set.
+static bool is_kept(const axl_insn *i, axl_slot s)
+{
+    for (int k = 0; k < AXL_MAX_OUT; k++)
+        if (i->out[k] == s && (axl_ops[i->op]->keeps >> k & 1) != 0)
+            return true;
+    return false;
+}
+
 // Marks slot s as available in backward: kept, or rebuilt from inputs that are made available in turn.
 static void make_available(planner *x, axl_slot s, axl_checkpointing mode)
 {
@@ -86,7 +115,7 @@ static void make_available(planner *x, axl_slot s, axl_checkpointing mode)
     const axl_insn *i = &x->p->insns[x->p->slots[s].producer];
     bool rebuild =
         mode == AXL_CHECKPOINT_FULL || (mode == AXL_CHECKPOINT_SELECTIVE && axl_ops[i->op]->cheap);
-    if (!rebuild) {
+    if (!rebuild || is_kept(i, s)) {
         x->saved[s] = true;
         return;
     }
@@ -136,8 +165,8 @@ static void place_forward(planner *x)
             for (int k = 0; k < AXL_MAX_IN; k++)
                 if (x->p->insns[n].in[k] == s)
                     end = n;
-        if (begin >= 0 && x->p->insns[begin].scratch == s)
-            continue; // backward only
+        if (x->p->slots[s].scratch == AXL_SCRATCH_BACKWARD)
+            continue;
         list[n_list++] = (interval){begin, end, x->bytes[s], &x->plan->forward[s]};
     }
     x->plan->forward_bytes = place(list, n_list);
@@ -229,6 +258,31 @@ out:
     return status;
 }
 
+static int rerun_turn(const planner *x, int insn)
+{
+    int turn = 0;
+
+    while (turn < x->plan->n_rerun && x->plan->rerun[turn] != insn)
+        turn++;
+    return turn;
+}
+
+// Scratch of each instruction at its turn, and from its re-run on if it has one and needs scratch there.
+static int list_scratch(const planner *x, int last, interval *list)
+{
+    int n = 0;
+
+    for (int s = 0; s < x->p->n_slots; s++) {
+        const axl_slot_info *slot = &x->p->slots[s];
+        const int turn = last - slot->producer, again = rerun_turn(x, slot->producer);
+        if (slot->scratch == AXL_NO_SCRATCH)
+            continue;
+        const bool early = slot->scratch == AXL_SCRATCH_BOTH && again < x->plan->n_rerun;
+        list[n++] = (interval){early ? again : turn, turn, x->bytes[s], &x->plan->backward[s]};
+    }
+    return n;
+}
+
 static void place_backward(planner *x)
 {
     interval list[3 * AXL_MAX_SLOTS];
@@ -254,9 +308,6 @@ static void place_backward(planner *x)
             begin_of[root] = turn < begin_of[root] ? turn : begin_of[root];
             end_of[root] = turn > end_of[root] ? turn : end_of[root];
         }
-        if (i->scratch >= 0)
-            list[n_list++] =
-                (interval){turn, turn, x->bytes[i->scratch], &x->plan->backward[i->scratch]};
     }
     for (int s = 0; s < x->p->n_slots; s++)
         if (end_of[s] >= 0 && x->plan->grad_root[s] == s && s != x->plan->grad_root[x->p->out])
@@ -265,12 +316,11 @@ static void place_backward(planner *x)
          s++) { // rebuilt: from their re-run to the producer's turn at most
         if (!x->rebuilt[s])
             continue;
-        int begin = 0;
-        while (begin < r && x->plan->rerun[begin] != x->p->slots[s].producer)
-            begin++;
         list[n_list++] =
-            (interval){begin, last - x->p->slots[s].producer, x->bytes[s], &x->plan->backward[s]};
+            (interval){rerun_turn(x, x->p->slots[s].producer), last - x->p->slots[s].producer,
+                       x->bytes[s], &x->plan->backward[s]};
     }
+    n_list += list_scratch(x, last, list + n_list);
     x->plan->backward_bytes = place(list, n_list);
 }
 
@@ -282,8 +332,7 @@ axl_status axl_unit_plan_make(const axl_program *p, const bool *trainable, axl_c
 
     memset(out, 0, sizeof *out);
     for (int s = 0; s < p->n_slots; s++) {
-        size_t size = axl_dtype_size(p->slots[s].stat ? stat : dtype);
-        x.bytes[s] = axl_align_up((size_t)(n_tokens * p->slots[s].cols) * size);
+        x.bytes[s] = slot_bytes(&p->slots[s], n_tokens, dtype, stat);
         out->saved[s] = out->forward[s] = out->backward[s] = out->grad[s] = -1;
     }
     find_needed(&x);

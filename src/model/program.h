@@ -21,12 +21,29 @@
 
 typedef int16_t axl_slot; // index into the slots of a program; -1: none
 
+// What the rows of a slot are.
+typedef enum axl_rows {
+    AXL_ROWS_TOKENS,
+    AXL_ROWS_ROUTED, // token copies that experts of this rank take in one round: routed copies a token
+    AXL_ROWS_ONE
+} axl_rows;
+
+// A scratch slot belongs to one instruction and lives while that runs.
+typedef enum axl_scratch { AXL_NO_SCRATCH, AXL_SCRATCH_BACKWARD, AXL_SCRATCH_BOTH } axl_scratch;
+
 typedef struct axl_slot_info {
     const char *name; // borrowed from the program's text
-    int64_t cols;     // elements per token
-    bool stat;        // statistics dtype instead of the activations'
+    int64_t cols;     // elements of a row
+    axl_rows rows;
+    int32_t routed, n_ranks; // ROUTED: copies of a token, and ranks that share the experts
+    bool stat;               // statistics dtype instead of the activations'
+    bool ints;               // int32, whatever the dtypes; stat is set too: it has no gradient
+    axl_scratch scratch;
     int16_t producer; // index of the instruction that writes it; -1: the program's input
 } axl_slot_info;
+
+// Rows of a slot for n_tokens tokens.
+int64_t axl_slot_rows(const axl_slot_info *s, int64_t n_tokens);
 
 typedef struct axl_weight {
     const char *name;   // key without the unit's prefix: "self_attn.q_proj.weight"
@@ -62,6 +79,13 @@ typedef union axl_op_arg {
         axl_act act;
     } glu;
     struct {
+        int32_t n_experts, top_k;
+        int64_t hidden, width; // of an expert; width: this tp rank's part
+        axl_act act;
+        bool renormalize;
+        bool partial; // the outputs are parts of a sum over tp
+    } moe;
+    struct {
         float scale;
         bool partial; // words of other tp ranks come out as zeros, and are summed
     } embed;
@@ -71,7 +95,7 @@ typedef struct axl_insn {
     uint16_t op;             // index into axl_ops[]
     axl_slot in[AXL_MAX_IN]; // -1: none
     axl_slot out[AXL_MAX_OUT];
-    axl_slot scratch;     // lives during this instruction's backward only; -1: none
+    axl_slot scratch;     // the first of its scratch slots, which follow each other; -1: none
     int16_t w[AXL_MAX_W]; // weights of the program; -1: none
     axl_op_arg arg;
     const char *name; // "self_attn.q_proj": traces, errors
