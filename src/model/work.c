@@ -238,8 +238,12 @@ axl_status axl_work_init(axl_work *w, axl_model *m, axl_device *device, const ax
         for (int u = 0; u < m->n_units; u++)
             w->saved[u] = w->scratch + (w->plans[m->units[u].program].forward_bytes -
                                         w->plans[m->units[u].program].saved_bytes);
+    if (m->arch.moe.n_experts > 0)
+        AXL_TRY(axl_dispatch_create(m->mesh->axis[AXL_EP], m->arch.moe.n_experts, &w->dispatch));
     w->run.device = device;
     w->run.mesh = m->mesh;
+    w->run.dispatch = w->dispatch;
+    w->run.max_tokens = o->n_tokens;
     w->run.dtype = o->dtype;
     w->run.stat = stat_dtype(o);
 out:
@@ -253,6 +257,7 @@ void axl_work_fini(axl_work *w)
     axl_ring_destroy(w->ring);
     if (w->device != NULL)
         w->device->ops->free(w->device, w->memory, w->memory_bytes);
+    axl_dispatch_destroy(w->dispatch);
     free(w->plans);
     free(w->saved);
     free(w->host);

@@ -44,6 +44,7 @@ typedef struct axl_work {
     size_t memory_bytes;
     char **saved;                   // [n_units] into memory, owned array
     char *carries, *scratch, *grad; // into memory
+    axl_dispatch *dispatch;         // owned; NULL: the model has no experts
     axl_run run;
     axl_ring *ring; // owned; NULL without context parallelism
     // the head: rows with a label, compacted

@@ -100,13 +100,29 @@ static axl_slot attention(trial_program *t, pool *p)
     return axl_b_attention(&p->b, q, k, v, a, (int32_t)trial_int(t, 0, 3));
 }
 
+// All experts are chosen: where another one would enter the choice the loss jumps, and differences mean nothing.
+static axl_slot mixture(trial_program *t, pool *p)
+{
+    static const axl_moe_names names = {"gate", "%d.gate", "%d.up", "%d.down"};
+    axl_moe *moe = &t->arch.moe;
+
+    if (moe->n_experts > 0)
+        return projection(t, p, 5); // a second one would be too large for a program
+    *moe = (axl_moe){.n_experts = (int32_t)trial_int(t, 1, 4),
+                     .width = trial_int(t, 1, 5),
+                     .renormalize = trial_int(t, 0, 1) == 1,
+                     .names = &names};
+    moe->top_k = moe->n_experts;
+    return axl_b_moe(&p->b, pick(t, p), &t->arch);
+}
+
 static axl_slot any_op(trial_program *t, pool *p, int64_t width)
 {
     static const axl_act acts[] = {AXL_ACT_SILU, AXL_ACT_GELU, AXL_ACT_GELU_TANH};
     axl_slot x;
     axl_slot y;
 
-    switch (trial_int(t, 0, 6)) {
+    switch (trial_int(t, 0, 7)) {
     case 0:
         return projection(t, p, trial_int(t, 1, 9));
     case 1:
@@ -123,6 +139,8 @@ static axl_slot any_op(trial_program *t, pool *p, int64_t width)
         return axl_b_glu(&p->b, x, y, acts[trial_int(t, 0, 2)]);
     case 4:
         return projection(t, p, width);
+    case 5:
+        return mixture(t, p);
     default:
         x = pick(t, p);
         y = pick_of_width(t, p, axl_b_cols(&p->b, x));
@@ -163,7 +181,7 @@ void trial_random_program(trial_program *t, axl_device *device, uint64_t seed)
 
     *t = (trial_program){.seed = seed};
     int64_t width = trial_int(t, 2, 8);
-    int64_t n = trial_int(t, 3, 8);
+    int64_t n = trial_int(t, 3, 7);
     t->arch = (axl_arch){.n_kv_heads = (int32_t)trial_int(t, 1, 2), .head_dim = 4, .n_ropes = 1};
     t->arch.n_heads = t->arch.n_kv_heads * (int32_t)trial_int(t, 1, 2);
     t->arch.attention_scale = 0.5f;
@@ -244,6 +262,21 @@ static void make_batch(trial_program *t)
     }
 }
 
+// The loss gets a part that is linear in the sums of probabilities, as an auxiliary loss does.
+static void make_experts(trial_program *t)
+{
+    t->run.max_tokens = t->run.n_tokens;
+    if (t->arch.moe.n_experts == 0)
+        return;
+    CHECK_OK(axl_comm_init(NULL, NULL, &t->world));
+    CHECK_OK(axl_dispatch_create(t->world, t->arch.moe.n_experts, &t->run.dispatch));
+    t->load =
+        (axl_router_load){.prob_sum = t->prob_sum, .dprobs = t->dprobs, .counts = t->expert_counts};
+    for (int32_t e = 0; e < t->arch.moe.n_experts; e++)
+        t->dprobs[e] = trial_uniform(t);
+    t->run.load = &t->load;
+}
+
 void trial_prepare(trial_program *t, axl_device *device)
 {
     const axl_program *p = &t->program;
@@ -251,15 +284,16 @@ void trial_prepare(trial_program *t, axl_device *device)
     t->device = device;
     t->run = (axl_run){.device = device, .dtype = AXL_F64, .stat = AXL_F64};
     make_batch(t);
+    make_experts(t);
     for (int k = 0; k < p->n_weights; k++) {
         const axl_weight *w = &p->weights[k];
         t->params[k] = (axl_param){.n_dims = w->n_dims,
-                                   .rows = w->rows,
+                                   .rows = w->rows * (w->n_mats > 1 ? w->n_mats : 1),
                                    .cols = w->cols,
                                    .trainable = trial_int(t, 0, 4) > 0,
                                    .dtype = AXL_F64};
-        t->params[k].full = numbers(t, w->rows * w->cols);
-        t->params[k].grad_full = numbers(t, w->rows * w->cols);
+        t->params[k].full = numbers(t, t->params[k].rows * w->cols);
+        t->params[k].grad_full = numbers(t, t->params[k].rows * w->cols);
         t->w[k] = &t->params[k];
     }
     t->n_in = t->run.n_tokens * p->slots[p->in].cols;
@@ -277,6 +311,8 @@ void trial_program_fini(trial_program *t)
         free(t->params[k].full);
         free(t->params[k].grad_full);
     }
+    axl_dispatch_destroy(t->run.dispatch);
+    axl_comm_finalize(t->world);
     free(t->in);
     free(t->out);
     free(t->seed_grad);
@@ -311,7 +347,8 @@ static void check_saved_gaps(const trial_program *t, const axl_unit_plan *plan, 
     for (int s = 0; s < t->program.n_slots; s++) {
         if (plan->saved[s] < 0)
             continue;
-        size_t n = (size_t)(t->run.n_tokens * t->program.slots[s].cols) * sizeof(double);
+        size_t n = (size_t)(t->run.n_tokens * t->program.slots[s].cols) *
+                   axl_exec_slot_size(&t->run, &t->program.slots[s]);
         check_poison(g->memory + GUARD + (size_t)plan->saved[s] + n, axl_align_up(n) - n,
                      "the gap behind a saved slot");
     }
@@ -343,6 +380,7 @@ double trial_pass(trial_program *t, axl_checkpointing mode, bool backward)
     axl_unit_plan plan;
     bool trainable[AXL_MAX_WEIGHTS] = {false};
     double loss = 0.0;
+    double counted[4];
     double *in_before = malloc((size_t)t->n_in * sizeof(double));
     axl_exec x = {.run = &t->run, .program = &t->program, .w = t->w};
 
@@ -355,13 +393,18 @@ double trial_pass(trial_program *t, axl_checkpointing mode, bool backward)
     guarded scratch = take(plan.forward_bytes);
     guarded saved = take(plan.saved_bytes);
     guarded out = take((size_t)t->n_out * sizeof(double));
+    memset(t->prob_sum, 0, sizeof t->prob_sum);
     CHECK_OK(axl_exec_forward(&x, &plan, scratch.memory + GUARD, saved.memory + GUARD, t->in,
                               out.memory + GUARD));
     memcpy(t->out, out.memory + GUARD, out.n);
     for (int64_t i = 0; i < t->n_out; i++)
         loss += t->seed_grad[i] * t->out[i];
+    for (int32_t e = 0; e < t->arch.moe.n_experts; e++)
+        loss += t->dprobs[e] * t->prob_sum[e];
+    memcpy(counted, t->prob_sum, sizeof counted);
     if (backward)
         run_backward(t, &x, &plan, &saved);
+    assert_memory_equal(counted, t->prob_sum, sizeof counted); // a re-run counts nothing twice
     check_guards(&scratch, "the guards of scratch in forward");
     check_guards(&saved, "the guards of the saved region");
     check_guards(&out, "the guards of the output");

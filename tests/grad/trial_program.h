@@ -23,6 +23,10 @@ typedef struct trial_program {
     axl_run run;
     int32_t positions[16], cu_seqlens[5];
     float cos[16 * 8], sin[16 * 8];
+    axl_comm *world; // owned; NULL without experts
+    axl_router_load load;
+    double prob_sum[4], dprobs[4];
+    int64_t expert_counts[4];
     int64_t n_in, n_out;                // elements of the carries
     double *in, *out, *seed_grad, *din; // owned; loss = sum seed_grad * out
 } trial_program;

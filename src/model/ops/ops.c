@@ -10,4 +10,5 @@ const axl_op_def *const axl_ops[AXL_N_OPS] = {
     [AXL_OP_ADD] = &axl_op_add,
     [AXL_OP_GLU] = &axl_op_glu,
     [AXL_OP_TP_ENTER] = &axl_op_tp_enter,
+    [AXL_OP_MOE] = &axl_op_moe,
 };
