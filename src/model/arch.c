@@ -106,6 +106,33 @@ out:
     return status;
 }
 
+axl_status axl_config_moe(const axl_json *config, int64_t default_experts, int64_t default_k,
+                          axl_arch *arch)
+{
+    axl_status status = AXL_OK;
+    int64_t n_experts = 0, top_k = 0;
+    bool aux = false;
+    double coef = 0.0;
+
+    AXL_TRY(axl_config_int(config, "num_local_experts", default_experts, &n_experts));
+    AXL_TRY(axl_config_int(config, "num_experts", n_experts, &n_experts));
+    AXL_TRY(axl_config_int(config, "num_experts_per_tok", default_k, &top_k));
+    AXL_REQUIRE(n_experts > 0 && n_experts <= 4096, AXL_E_INPUT,
+                "num_local_experts %lld is out of range (1 to 4096)", (long long)n_experts);
+    AXL_REQUIRE(top_k > 0 && top_k <= n_experts && top_k <= AXL_MAX_TOP_K, AXL_E_INPUT,
+                "num_experts_per_tok %lld is out of range (1 to %lld)", (long long)top_k,
+                (long long)(n_experts < AXL_MAX_TOP_K ? n_experts : AXL_MAX_TOP_K));
+    AXL_TRY(axl_config_flag(config, "output_router_logits", false, &aux));
+    AXL_TRY(axl_config_real(config, "router_aux_loss_coef", 0.001, &coef));
+    AXL_REQUIRE(coef >= 0.0 && coef <= 1e6, AXL_E_INPUT,
+                "router_aux_loss_coef %g is out of range (0 to 1e6)", coef);
+    arch->moe.n_experts = (int32_t)n_experts;
+    arch->moe.top_k = (int32_t)top_k;
+    arch->moe.aux_coef = aux ? coef : 0.0;
+out:
+    return status;
+}
+
 // A positive integer key that must be there and must fit.
 static axl_status need_size(const axl_json *config, const char *key, int64_t limit, int64_t *out)
 {

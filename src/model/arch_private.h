@@ -22,4 +22,9 @@ axl_status axl_config_window(const axl_json *config, int32_t *out);
 // Qwen's rule: layers from max_window_layers on slide when use_sliding_window is true; layer_types wins.
 axl_status axl_config_qwen_windows(const axl_json *config, axl_arch *arch);
 
+// The keys that mixtures share: experts, those of a token (default_k), auxiliary loss. width, renormalize, names and
+// the sparse layers are the family's. AXL_E_INPUT, AXL_E_UNSUPPORTED.
+axl_status axl_config_moe(const axl_json *config, int64_t default_experts, int64_t default_k,
+                          axl_arch *arch);
+
 #endif

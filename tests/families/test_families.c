@@ -5,7 +5,8 @@
 
 static const char *const cases[] = {
     "llama",   "llama_llama3", "llama_bias_headdim", "llama_linear", "llama_dynamic", "llama_yarn",
-    "mistral", "qwen2",        "qwen2_tied",         "qwen3",        "qwen3_bias",    "smollm3"};
+    "mistral", "qwen2",        "qwen2_tied",         "qwen3",        "qwen3_bias",    "smollm3",
+    "mixtral", "qwen3_moe"};
 
 static axl_comm *world;
 

@@ -3,7 +3,7 @@
 // gathered anew, and gradient accumulation: the same losses, gradients and parameters as the reference.
 #include "tests/families/trial.h"
 
-static const char *const cases[] = {"llama", "llama_llama3", "qwen2", "qwen3_bias"};
+static const char *const cases[] = {"llama", "llama_llama3", "qwen2", "qwen3_bias", "mixtral"};
 
 static axl_comm *world;
 
