@@ -13,10 +13,17 @@ typedef struct layout {
 } layout;
 
 static const layout layouts[] = {
-    // np 1: every model of the table alone
+    // np 1
+    {.model = "mixtral", .mesh = {1, 1, 1, 1, 1}},
+    {.model = "qwen3_moe", .mesh = {1, 1, 1, 1, 1}, .micro_steps = 3},
     {.model = "llama", .mesh = {1, 1, 1, 1, 1}},
     {.model = "qwen3_bias", .mesh = {1, 1, 1, 1, 1}, .micro_steps = 2},
     // np 2
+    {.model = "mixtral", .mesh = {1, 2, 1, 1, 1}},
+    {.model = "mixtral", .mesh = {1, 1, 2, 1, 1}},
+    {.model = "qwen3_moe", .mesh = {1, 1, 2, 1, 1}, .micro_steps = 3, .mode = AXL_CHECKPOINT_FULL},
+    {.model = "mixtral", .mesh = {1, 1, 1, 1, 2}},
+    {.model = "qwen3_moe", .mesh = {1, 1, 1, 2, 1}, .micro_steps = 2},
     {.model = "llama", .mesh = {1, 1, 1, 2, 1}},
     {.model = "mistral", .mesh = {1, 1, 1, 2, 1}, .mode = AXL_CHECKPOINT_FULL},
     {.model = "qwen2", .mesh = {1, 1, 1, 2, 1}, .micro_steps = 3},
@@ -33,11 +40,18 @@ static const layout layouts[] = {
     {.model = "qwen3_bias", .mesh = {1, 1, 1, 1, 2}, .mode = AXL_CHECKPOINT_SELECTIVE},
     {.model = "smollm3", .mesh = {1, 1, 1, 1, 2}},
     // np 3
+    {.model = "mixtral", .mesh = {1, 3, 1, 1, 1}, .micro_steps = 2},
     {.model = "qwen2", .mesh = {1, 1, 1, 3, 1}, .micro_steps = 2},
     {.model = "smollm3", .mesh = {1, 1, 1, 3, 1}},
     {.model = "qwen2_tied", .mesh = {1, 3, 1, 1, 1}, .keep = true, .micro_steps = 2},
     {.model = "llama", .mesh = {3, 1, 1, 1, 1}},
     // np 4
+    {.model = "mixtral", .mesh = {1, 1, 4, 1, 1}, .micro_steps = 2},
+    {.model = "qwen3_moe", .mesh = {1, 2, 2, 1, 1}},
+    {.model = "mixtral", .mesh = {1, 1, 2, 2, 1}, .mode = AXL_CHECKPOINT_FULL},
+    {.model = "qwen3_moe", .mesh = {1, 1, 2, 1, 2}},
+    {.model = "mixtral", .mesh = {2, 1, 2, 1, 1}, .keep = true},
+    {.model = "qwen3_moe", .mesh = {1, 1, 1, 2, 2}},
     {.model = "llama", .mesh = {1, 1, 1, 4, 1}},
     {.model = "qwen2", .mesh = {1, 2, 1, 2, 1}, .micro_steps = 2},
     {.model = "mistral", .mesh = {2, 1, 1, 2, 1}, .mode = AXL_CHECKPOINT_FULL},
@@ -52,12 +66,16 @@ static const layout layouts[] = {
     {.model = "llama_bias_headdim", .mesh = {1, 1, 1, 1, 4}},
     {.model = "qwen2_tied", .mesh = {2, 1, 1, 1, 2}},
     // np 6
+    {.model = "mixtral", .mesh = {1, 3, 2, 1, 1}, .micro_steps = 2},
     {.model = "llama", .mesh = {1, 1, 1, 3, 2}},
     {.model = "qwen2", .mesh = {1, 3, 1, 2, 1}, .keep = true, .micro_steps = 2},
     {.model = "qwen2_tied", .mesh = {1, 1, 1, 6, 1}},
     {.model = "llama_llama3", .mesh = {1, 3, 1, 1, 2}},
     {.model = "qwen2", .mesh = {3, 1, 1, 1, 2}},
     // np 8
+    {.model = "mixtral", .mesh = {1, 2, 2, 2, 1}, .micro_steps = 2},
+    {.model = "qwen3_moe", .mesh = {1, 1, 2, 2, 2}},
+    {.model = "qwen3_moe", .mesh = {1, 1, 8, 1, 1}},
     {.model = "qwen3_bias", .mesh = {1, 2, 1, 2, 2}, .micro_steps = 2},
     {.model = "mistral", .mesh = {2, 2, 1, 2, 1}, .micro_steps = 2},
     {.model = "llama", .mesh = {1, 1, 1, 8, 1}},
@@ -65,6 +83,8 @@ static const layout layouts[] = {
     {.model = "qwen3_bias", .mesh = {1, 2, 1, 1, 4}, .micro_steps = 2},
     {.model = "llama", .mesh = {2, 2, 1, 1, 2}, .mode = AXL_CHECKPOINT_FULL},
     // np 16
+    {.model = "mixtral", .mesh = {2, 2, 2, 2, 1}, .micro_steps = 2},
+    {.model = "qwen3_moe", .mesh = {1, 2, 2, 2, 2}},
     {.model = "qwen2", .mesh = {1, 1, 1, 16, 1}},
     {.model = "qwen3_bias", .mesh = {2, 2, 1, 2, 2}, .micro_steps = 2},
     {.model = "llama", .mesh = {1, 4, 1, 2, 2}},
