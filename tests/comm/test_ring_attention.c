@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-enum { MAX_TOKENS = 150, MAX_SEQS = 150 };
+enum { MAX_TOKENS = 100, MAX_SEQS = 100 };
 
 static axl_comm *world;
 static axl_device *device, *ref;
@@ -45,7 +45,7 @@ static documents documents_of(int kind)
     switch (kind) {
     case 0:
         d.name = "one huge";
-        add(&d, 149);
+        add(&d, 97);
         break;
     case 1:
         d.name = "one-token";
@@ -53,11 +53,11 @@ static documents documents_of(int kind)
         break;
     case 2:
         d.name = "shorter than the axis";
-        add_random(&d, 90, 6, 2);
+        add_random(&d, 70, 6, 2);
         break;
     case 3:
         d.name = "mixed";
-        add_random(&d, 143, 60, 3);
+        add_random(&d, 99, 50, 3);
         break;
     case 4:
         d.name = "fewer tokens than ranks";
@@ -70,14 +70,14 @@ static documents documents_of(int kind)
         add(&d, 30);
         add(&d, 0);
         add(&d, 0);
-        add(&d, 61);
+        add(&d, 51);
         add(&d, 0);
         break;
     case 6:
         d.name = "one huge among short ones";
-        add_random(&d, 20, 4, 4);
-        add(&d, 100);
-        add_random(&d, 140, 4, 5);
+        add_random(&d, 15, 4, 4);
+        add(&d, 70);
+        add_random(&d, 100, 4, 5);
         break;
     default:
         break;
