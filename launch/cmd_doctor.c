@@ -1,152 +1,312 @@
 // axl-dist doctor: what this machine and this set of ranks can do, measured in seconds.
-#include "kernels/kernels.h"
-#include "launch/bringup.h"
 #include "launch/commands.h"
+#include "launch/doctor.h"
+
 #include "src/base/log.h"
+#include "src/base/mem.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-static const char help[] =
-    "axl-dist doctor\n"
-    "  Processor, kernels, ranks, and a short measurement of arithmetic and of communication.\n"
-    "    mpirun -np 4 axl-dist doctor\n";
+static const char usage[] =
+    "usage: axl-dist doctor [CONFIG.yaml] [--json] [--mesh RxNxExCxT] [--seconds S] [--key value "
+    "...]\n"
+    "\n"
+    "In less than 10 seconds, alone or under mpirun: processors, memory, clocks and host names of "
+    "all ranks,\n"
+    "the rate of arithmetic and of memory, latency and bandwidth along each axis of the mesh, and "
+    "what is\n"
+    "wrong with them and how to mend it. Exit code 0, also with warnings; 1 when something cannot "
+    "work.\n"
+    "\n"
+    "  CONFIG.yaml    its mesh is measured, and its output_dir must be seen by all ranks\n"
+    "  --mesh         dp_replicate x dp_shard x ep x cp x tp instead, as 1x2x1x1x2\n"
+    "  --key value    one axis: --dp_replicate_size, --dp_shard_size (what the others leave, when "
+    "absent),\n"
+    "                 --expert_parallel_size, --context_parallel_size, --tensor_parallel_size;\n"
+    "                 with CONFIG.yaml any key, as for training\n"
+    "  --seconds S    measuring ends S seconds after the start, 6 when absent\n"
+    "  --json         one object instead of tables\n"
+    "\n"
+    "example: mpirun -np 4 axl-dist doctor --tensor_parallel_size 2\n";
 
-static void print_processor(void)
+#define MAX_ARGUMENTS 256
+
+static const char *const size_keys[AXL_N_AXES] = {
+    [AXL_DP_REPLICATE] = "--dp_replicate_size", [AXL_DP_SHARD] = "--dp_shard_size",
+    [AXL_EP] = "--expert_parallel_size",        [AXL_CP] = "--context_parallel_size",
+    [AXL_TP] = "--tensor_parallel_size",
+};
+
+typedef struct options {
+    const char *mesh; // borrowed from argv
+    double seconds;
+    bool json, help;
+    char *words[MAX_ARGUMENTS]; // the configuration, if given, then overrides
+    int n_words;
+    bool has_config;
+} options;
+
+// The value of option name at argv[*i], as "--name value" or "--name=value"; NULL when argv[*i] is another.
+static const char *option_value(int argc, char **argv, int *i, const char *name)
 {
-    char line[256];
-    FILE *file = fopen("/proc/cpuinfo", "r");
+    const size_t len = strlen(name);
 
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        if (strncmp(line, "model name", 10) == 0 && strchr(line, ':') != NULL) {
-            (void)printf("processor   %s", strchr(line, ':') + 2);
-            break;
+    if (strncmp(argv[*i], name, len) != 0)
+        return NULL;
+    if (argv[*i][len] == '=')
+        return argv[*i] + len + 1;
+    if (argv[*i][len] != '\0')
+        return NULL;
+    return *i + 1 < argc ? argv[++*i] : "";
+}
+
+static axl_status parse_arguments(int argc, char **argv, options *o)
+{
+    axl_status status = AXL_OK;
+    char **overrides = o->words + 1;
+    const char *value = NULL;
+    int n = 0;
+
+    AXL_REQUIRE(argc < MAX_ARGUMENTS, AXL_E_CONFIG, "more than %d arguments", MAX_ARGUMENTS);
+    o->seconds = AXL_DOCTOR_SECONDS;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0) {
+            o->json = true;
+        } else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            o->help = true;
+        } else if ((value = option_value(argc, argv, &i, "--mesh")) != NULL) {
+            o->mesh = value;
+        } else if ((value = option_value(argc, argv, &i, "--seconds")) != NULL) {
+            char *end = NULL;
+            o->seconds = strtod(value, &end);
+            AXL_REQUIRE(end != value && *end == '\0' && o->seconds >= 1.0 && o->seconds <= 600.0,
+                        AXL_E_CONFIG, "--seconds %s: write a number from 1 to 600", value);
+        } else if (argv[i][0] != '-' && !o->has_config) {
+            o->words[0] = argv[i];
+            o->has_config = true;
+        } else {
+            overrides[n++] = argv[i];
+            if (strchr(argv[i], '=') == NULL && i + 1 < argc) // its value is no configuration
+                overrides[n++] = argv[++i];
         }
     }
-    if (file != NULL)
-        (void)fclose(file);
-    (void)printf("features    avx2 %s, avx512 %s, avx512-bf16 %s; %ld processors\n",
-                 __builtin_cpu_supports("avx2") != 0 ? "yes" : "no",
-                 __builtin_cpu_supports("avx512f") != 0 ? "yes" : "no",
-                 __builtin_cpu_supports("avx512bf16") != 0 ? "yes" : "no",
-                 sysconf(_SC_NPROCESSORS_ONLN));
-    (void)printf("gpu         %s\n", access("/dev/nvidiactl", F_OK) == 0
-                                         ? "a driver is present; this build uses the processor only"
-                                         : "no driver found");
-}
+    o->n_words = n + 1;
 
-// GFLOP/s of one square product on every rank at once; the slowest rank's.
-static axl_status measure_gemm(const axl_bringup *b, axl_dtype dtype, double *rate)
-{
-    axl_status status = AXL_OK;
-    const int64_t n = 1024;
-    size_t bytes = (size_t)(n * n) * sizeof(float);
-    const axl_device_ops *ops = b->device->ops;
-    void *m[3] = {NULL};
-
-    for (int i = 0; i < 3; i++)
-        AXL_TRY(ops->alloc(b->device, bytes, "a test matrix", &m[i]));
-    const axl_gemm_args a = {.m = n,
-                             .n = n,
-                             .k = n,
-                             .a = m[0],
-                             .b = m[1],
-                             .c = m[2],
-                             .lda = n,
-                             .ldb = n,
-                             .ldc = n,
-                             .alpha = 1.0f,
-                             .dtype = dtype,
-                             .dtype_c = AXL_F32};
-    double best = 1e30;
-    for (int i = 0; i < 5; i++) {
-        double start = axl_now();
-        AXL_TRY(b->device->kernels->gemm(b->device->compute, &a));
-        double seconds = axl_now() - start;
-        best = seconds < best ? seconds : best;
-    }
-    *rate = 2e-9 * (double)(n * n * n) / best;
-    AXL_TRY(axl_comm_all_reduce_f64(b->world, rate, 1, AXL_REDUCE_MIN));
-out:
-    for (int i = 0; i < 3; i++)
-        ops->free(b->device, m[i], bytes);
-    return status;
-}
-
-// Seconds of an all_reduce of count floats, the best of some.
-static axl_status measure_all_reduce(const axl_bringup *b, float *buffer, int64_t count,
-                                     double *seconds)
-{
-    axl_status status = AXL_OK;
-
-    *seconds = 1e30;
-    for (int i = 0; i < 5; i++) {
-        AXL_TRY(axl_comm_barrier(b->world));
-        double start = axl_now();
-        AXL_TRY(axl_comm_all_reduce(b->world, buffer, count, AXL_F32, AXL_REDUCE_SUM, NULL));
-        double t = axl_now() - start;
-        *seconds = t < *seconds ? t : *seconds;
-    }
 out:
     return status;
 }
 
-static axl_status measure_ranks(const axl_bringup *b, bool first)
+static axl_status read_size(const char *text, const char *what, int *size)
 {
     axl_status status = AXL_OK;
-    const int64_t large = (int64_t)4 << 20;
-    int n = axl_comm_size(b->world);
-    double small_time = 0.0;
-    double large_time = 0.0;
-    float *buffer = calloc((size_t)large, sizeof *buffer);
+    char *end = NULL;
+    long value = strtol(text, &end, 10);
 
-    AXL_REQUIRE(buffer != NULL, AXL_E_MEMORY, "no memory for the communication test");
-    AXL_TRY(measure_all_reduce(b, buffer, 256, &small_time));
-    AXL_TRY(measure_all_reduce(b, buffer, large, &large_time));
-    if (first)
-        (void)printf("all_reduce  1 KiB %.1f us; 16 MiB %.2f GB/s a rank\n", small_time * 1e6,
-                     2.0 * (n - 1) / n * (double)large * sizeof(float) / large_time * 1e-9);
+    AXL_REQUIRE(end != text && *end == '\0' && value >= 1 && value <= 1000000, AXL_E_CONFIG,
+                "%s: %s is no size of an axis; write a number from 1 to 1000000", what, text);
+    *size = (int)value;
+
 out:
-    free(buffer);
+    return status;
+}
+
+static axl_status read_mesh(const char *text, int size[AXL_N_AXES])
+{
+    axl_status status = AXL_OK;
+    int n = 0;
+
+    for (const char *at = text; n <= AXL_N_AXES;) {
+        char word[16];
+        const size_t len = strcspn(at, "x");
+        (void)snprintf(word, sizeof word, "%.*s", (int)len, at);
+        if (n < AXL_N_AXES)
+            AXL_TRY(read_size(word, "--mesh", &size[n]));
+        n++;
+        if (at[len] == '\0')
+            break;
+        at += len + 1;
+    }
+    AXL_REQUIRE(
+        n == AXL_N_AXES, AXL_E_CONFIG,
+        "--mesh %s has not five sizes; write dp_replicate x dp_shard x ep x cp x tp as 1x4x1x1x2",
+        text);
+
+out:
+    return status;
+}
+
+// "--tensor_parallel_size 2" or with '='.
+static axl_status read_sizes(const options *o, int size[AXL_N_AXES])
+{
+    axl_status status = AXL_OK;
+
+    for (int i = 1; i < o->n_words; i++) {
+        const char *word = o->words[i];
+        const size_t len = strcspn(word, "=");
+        int axis = 0;
+        while (axis < AXL_N_AXES &&
+               (strlen(size_keys[axis]) != len || strncmp(size_keys[axis], word, len) != 0))
+            axis++;
+        if (axis == AXL_N_AXES) {
+            const char *nearest = axl_nearest_name(word, size_keys, AXL_N_AXES);
+            AXL_FAIL(AXL_E_CONFIG, "%s is not known without a configuration%s%s%s; see --help",
+                     word, nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest : "",
+                     nearest != NULL ? "?" : "");
+        }
+        const char *value = word[len] == '=' ? word + len + 1 : NULL;
+        if (value == NULL && i + 1 < o->n_words)
+            value = o->words[++i];
+        AXL_REQUIRE(value != NULL, AXL_E_CONFIG, "%s needs a value", word);
+        AXL_TRY(read_size(value, size_keys[axis], &size[axis]));
+    }
+
+out:
+    return status;
+}
+
+// The sizes of the axes: --mesh, else the configuration's, else the options'.
+static axl_status choose_mesh(const options *o, const axl_config *c, int n_ranks,
+                              int size[AXL_N_AXES])
+{
+    axl_status status = AXL_OK;
+    int64_t others = 1;
+
+    for (int a = 0; a < AXL_N_AXES; a++)
+        size[a] = a == AXL_DP_SHARD ? 0 : 1; // 0: what the others leave
+    if (o->mesh != NULL) {
+        AXL_TRY(read_mesh(o->mesh, size));
+    } else if (c != NULL) { // which has checked the ranges of its keys
+        const int64_t keys[AXL_N_AXES] = {c->dp_replicate_size, c->dp_shard_size,
+                                          c->expert_parallel_size, c->context_parallel_size,
+                                          c->tensor_parallel_size};
+        for (int a = 0; a < AXL_N_AXES; a++)
+            size[a] = (int)keys[a];
+    } else {
+        AXL_TRY(read_sizes(o, size));
+    }
+    if (size[AXL_DP_SHARD] > 0)
+        goto out;
+    for (int a = 0; a < AXL_N_AXES && others <= n_ranks; a++)
+        others *= a == AXL_DP_SHARD ? 1 : size[a];
+    AXL_REQUIRE(n_ranks % others == 0, AXL_E_CONFIG,
+                "the sizes of the axes multiply to %lld, which does not divide %d rank%s",
+                (long long)others, n_ranks, n_ranks == 1 ? "" : "s");
+    size[AXL_DP_SHARD] = (int)(n_ranks / others);
+
+out:
+    return status;
+}
+
+static axl_status start(const options *o, axl_doctor *d)
+{
+    axl_status status = AXL_OK;
+    int size[AXL_N_AXES];
+    axl_device_options device = {0};
+
+    if (o->has_config) {
+        AXL_TRY(axl_bringup_start(&d->up, o->n_words, (char **)(uintptr_t)o->words));
+    } else {
+        AXL_TRY(axl_bringup_world(&d->up));
+        device.n_threads = axl_bringup_threads(d->up.world);
+        AXL_TRY(axl_comm_agree(d->up.world, axl_device_create(&device, &d->up.device)));
+    }
+    // every rank comes to the same, as arguments and configuration are the same
+    AXL_TRY(choose_mesh(o, d->up.config, axl_comm_size(d->up.world), size));
+    AXL_TRY(axl_mesh_create(d->up.world, size, &d->mesh));
+
+out:
+    return status;
+}
+
+// Clocks are compared between hosts: by one rank of each.
+static axl_status compare_clocks(const axl_doctor *d, axl_doctor_rank *mine)
+{
+    axl_status status = AXL_OK;
+    axl_comm *leaders = NULL;
+    const int color = mine->local_rank == 0 ? 0 : -1;
+
+    AXL_TRY(axl_comm_split(d->up.world, color, axl_comm_rank(d->up.world), "hosts", &leaders));
+    if (leaders != NULL)
+        AXL_TRY(axl_doctor_clock(leaders, &mine->clock_offset, &mine->clock_error));
+
+out:
+    axl_comm_destroy(leaders);
+    return status;
+}
+
+static axl_status examine(axl_doctor *d, double seconds)
+{
+    axl_status status = AXL_OK;
+    axl_comm *world = d->up.world;
+    axl_doctor_rank mine;
+    axl_str all = {0};
+
+    axl_doctor_host(&d->up, &mine);
+    AXL_TRY(axl_doctor_rates(&d->up, &mine));
+    AXL_TRY(compare_clocks(d, &mine));
+    if (d->up.config != NULL)
+        AXL_TRY(axl_doctor_folder(d, &mine));
+    // an eighth of what is free, over the ranks of this host
+    AXL_TRY(axl_doctor_speeds(d, mine.memory_available / 8 / mine.local_size, seconds));
+    AXL_TRY(axl_comm_gather_bytes(world, &mine, (int64_t)sizeof mine, &all, NULL));
+    d->n_ranks = axl_comm_size(world);
+    d->seconds = axl_now() - d->up.start;
+    if (axl_comm_rank(world) == 0) {
+        AXL_TRY(axl_calloc((size_t)d->n_ranks, sizeof *d->ranks, "the report", &d->ranks));
+        memcpy(d->ranks, all.data, all.len);
+        axl_doctor_judge(d);
+    }
+
+out:
+    axl_str_fini(&all);
+    return status;
+}
+
+static axl_status print_report(const axl_doctor *d, bool json)
+{
+    axl_status status = AXL_OK;
+    axl_str text = {0};
+
+    AXL_TRY(json ? axl_doctor_json(d, &text) : axl_doctor_text(d, &text));
+    AXL_REQUIRE(fwrite(text.data, 1, text.len, stdout) == text.len && fflush(stdout) == 0, AXL_E_IO,
+                "cannot write to the terminal");
+
+out:
+    axl_str_fini(&text);
     return status;
 }
 
 int axl_cmd_doctor(int argc, char **argv)
 {
     axl_status status = AXL_OK;
-    axl_bringup b = {0};
-    axl_device_options d = {0};
-    double f32 = 0.0;
-    double bf16 = 0.0;
+    axl_doctor d = {0};
+    options o = {0};
+    int64_t n_errors = 0;
 
-    if (argc > 1) {
-        (void)fputs(help, strcmp(argv[1], "--help") == 0 ? stdout : stderr);
-        return strcmp(argv[1], "--help") == 0 ? 0 : 2;
+    const axl_status parsed = parse_arguments(argc, argv, &o);
+    if (parsed != AXL_OK && axl_comm_init(NULL, NULL, &d.up.world) != AXL_OK)
+        d.up.world = NULL; // else only rank 0 says what is wrong
+    AXL_TRY(parsed);
+    if (o.help) {
+        (void)fputs(usage, stdout);
+        goto out;
     }
-    AXL_TRY(axl_bringup_world(&b));
-    bool first = axl_comm_rank(b.world) == 0;
-    d.n_threads = axl_bringup_threads(b.world);
-    AXL_TRY(axl_comm_agree(b.world, axl_device_create(&d, &b.device)));
-    if (first) {
-        print_processor();
-        (void)printf("ranks       %d over %s, %d on this host, %d thread%s each\n",
-                     axl_comm_size(b.world), axl_comm_transport(b.world),
-                     axl_comm_local_size(b.world), b.device->n_threads,
-                     b.device->n_threads == 1 ? "" : "s");
-        (void)printf("kernels     %s\n", b.device->kernels->name);
-    }
-    AXL_TRY(measure_gemm(&b, AXL_F32, &f32));
-    AXL_TRY(measure_gemm(&b, AXL_BF16, &bf16));
-    if (first)
-        (void)printf("gemm        %.0f GFLOP/s fp32, %.0f GFLOP/s bf16 a rank\n", f32, bf16);
-    if (axl_comm_size(b.world) > 1)
-        AXL_TRY(measure_ranks(&b, first));
-    if (first)
-        (void)printf("ready after %.2f s\n", axl_now() - b.start);
+    axl_log_set_terminal_level(AXL_LOG_WARN);
+    AXL_TRY(start(&o, &d));
+    AXL_TRY(examine(&d, o.seconds));
+    if (axl_comm_rank(d.up.world) == 0)
+        status = print_report(&d, o.json);
+    AXL_TRY(axl_comm_agree(d.up.world, status));
+    n_errors = (int64_t)d.findings.n_errors; // zero where no report was made
+    AXL_TRY(axl_comm_all_reduce_i64(d.up.world, &n_errors, 1, AXL_REDUCE_MAX));
+
 out:;
-    int code = axl_bringup_report(&b, "doctor", status);
-    axl_bringup_stop(&b);
-    return code;
+    const int code = axl_bringup_report(&d.up, "doctor", status);
+    axl_mesh_destroy(d.mesh);
+    axl_diagnostics_fini(&d.findings);
+    free(d.ranks);
+    axl_bringup_stop(&d.up);
+    return code != 0 ? code : n_errors > 0 ? 1 : 0;
 }
