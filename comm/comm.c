@@ -85,23 +85,24 @@ static int64_t payload_bytes(const axl_comm *c, const axl_coll *coll)
     return by_shard ? bytes * c->size : bytes;
 }
 
+int64_t axl_comm_sent_bytes(axl_comm_op op, int64_t n_ranks, int64_t payload)
+{
+    if (op == AXL_COMM_ALL_GATHER || op == AXL_COMM_REDUCE_SCATTER)
+        return payload / n_ranks * (n_ranks - 1);
+    return op == AXL_COMM_ALL_REDUCE ? 2 * (n_ranks - 1) * payload / n_ranks : payload;
+}
+
 static void count(axl_comm *c, const axl_coll *coll)
 {
     axl_comm_counter *k = &c->counters[coll->op];
-    const int64_t n = c->size, payload = payload_bytes(c, coll);
-    int64_t sent;
+    const int64_t payload = payload_bytes(c, coll);
+    int64_t sent = axl_comm_sent_bytes(coll->op, c->size, payload);
 
-    if (coll->op == AXL_COMM_ALL_GATHER || coll->op == AXL_COMM_REDUCE_SCATTER)
-        sent = payload / n * (n - 1);
-    else if (coll->op == AXL_COMM_ALL_REDUCE)
-        sent = 2 * (n - 1) * payload / n;
-    else if (coll->op == AXL_COMM_BROADCAST && (c->rank + 1) % n == coll->peer)
+    if (coll->op == AXL_COMM_BROADCAST && (c->rank + 1) % c->size == coll->peer)
         sent = 0; // the end of the chain
-    else
-        sent = payload - coll->own;
     k->calls++;
     k->payload_bytes += payload;
-    k->sent_bytes += sent;
+    k->sent_bytes += sent - coll->own;
 }
 
 // ---- tasks

@@ -151,6 +151,8 @@ typedef struct axl_comm_counter {
 } axl_comm_counter;
 
 const char *axl_comm_op_name(axl_comm_op op); // "all_gather", ...
+// What a rank of n sends in one collective of that payload: the factors above; others send their payload.
+int64_t axl_comm_sent_bytes(axl_comm_op op, int64_t n_ranks, int64_t payload);
 void axl_comm_counters_read(const axl_comm *c, axl_comm_counter out[AXL_COMM_N_OPS]);
 void axl_comm_counters_reset(axl_comm *c);
 // Blocking calls count their own wait; who waits on a stream for a collective adds the wait here.

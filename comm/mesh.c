@@ -65,7 +65,8 @@ int axl_mesh_expert_rank(const axl_mesh *m)
 }
 
 // The comm of the ranks that differ in these axes only; remembered among all.
-static axl_status group(axl_mesh *m, unsigned axes, const char *name, axl_comm **out)
+static axl_status make(axl_mesh *m, axl_group group, unsigned axes, const char *name,
+                       axl_comm **out)
 {
     axl_status status = AXL_OK;
     int color = 0;
@@ -74,7 +75,7 @@ static axl_status group(axl_mesh *m, unsigned axes, const char *name, axl_comm *
         if ((axes & BIT(i)) == 0)
             color = color * m->size[i] + m->coord[i];
     AXL_TRY(axl_comm_split(m->world, color, axl_comm_rank(m->world), name, out));
-    m->comms[m->n_comms++] = *out;
+    m->comms[group] = *out;
 
 out:
     return status;
@@ -110,13 +111,14 @@ axl_status axl_mesh_create(axl_comm *world, const int size[AXL_N_AXES], axl_mesh
     AXL_TRY(axl_calloc(1, sizeof *m, "the mesh", &m));
     axl_mesh_imagine(size, axl_comm_rank(world), m);
     m->world = world;
-    m->comms[m->n_comms++] = world;
+    m->comms[AXL_GROUP_WORLD] = world;
     for (int i = 0; i < AXL_N_AXES; i++)
-        AXL_TRY(group(m, BIT(i), axis_names[i], &m->axis[i]));
-    AXL_TRY(group(m, data, "batch", &m->batch));
-    AXL_TRY(group(m, data | BIT(AXL_CP), "loss", &m->loss));
-    AXL_TRY(group(m, BIT(AXL_DP_SHARD) | BIT(AXL_EP) | BIT(AXL_CP), "dense", &m->dense));
-    AXL_TRY(group(m, BIT(AXL_DP_SHARD) | BIT(AXL_CP), "expert", &m->expert));
+        AXL_TRY(make(m, (axl_group)(AXL_GROUP_AXIS + i), BIT(i), axis_names[i], &m->axis[i]));
+    AXL_TRY(make(m, AXL_GROUP_BATCH, data, "batch", &m->batch));
+    AXL_TRY(make(m, AXL_GROUP_LOSS, data | BIT(AXL_CP), "loss", &m->loss));
+    AXL_TRY(make(m, AXL_GROUP_DENSE, BIT(AXL_DP_SHARD) | BIT(AXL_EP) | BIT(AXL_CP), "dense",
+                 &m->dense));
+    AXL_TRY(make(m, AXL_GROUP_EXPERT, BIT(AXL_DP_SHARD) | BIT(AXL_CP), "expert", &m->expert));
     *out = m;
     m = NULL;
 
@@ -129,32 +131,26 @@ void axl_mesh_destroy(axl_mesh *m)
 {
     if (m == NULL)
         return;
-    for (int i = 1; i < m->n_comms; i++) // the first is the world
+    for (int i = AXL_GROUP_WORLD + 1; i < AXL_N_GROUPS; i++)
         axl_comm_destroy(m->comms[i]);
     free(m);
 }
 
-axl_status axl_mesh_tp_group(axl_mesh *m, int n, axl_comm **out)
+axl_status axl_mesh_tp_share(axl_mesh *m, int n, axl_comm **out)
 {
     axl_status status = AXL_OK;
     const int tp = m->size[AXL_TP];
 
     *out = NULL;
-    AXL_REQUIRE(n >= 1 && tp % n == 0, AXL_E_BUG, "tp %d is not a multiple of %d parts", tp, n);
-    if (m->world == NULL) // imagined
-        goto out;
-    for (int i = 0; i < m->n_groups; i++) {
-        if (m->group_size[i] == n) {
-            *out = m->groups[i];
-            goto out;
-        }
+    AXL_REQUIRE(n >= 1 && tp % n == 0 && (m->tp_share == NULL || m->n_shared == n), AXL_E_BUG,
+                "tp %d cannot share %d parts", tp, n);
+    if (m->world != NULL && m->tp_share == NULL) {
+        AXL_TRY(axl_comm_split(m->axis[AXL_TP], m->coord[AXL_TP] / (tp / n), m->coord[AXL_TP],
+                               "tp_share", &m->tp_share));
+        m->comms[AXL_GROUP_TP_SHARE] = m->tp_share;
+        m->n_shared = n;
     }
-    AXL_REQUIRE(m->n_comms < AXL_MESH_MAX_COMMS, AXL_E_BUG, "too many groups of ranks");
-    AXL_TRY(axl_comm_split(m->axis[AXL_TP], m->coord[AXL_TP] / (tp / n), m->coord[AXL_TP],
-                           "tp_share", out));
-    m->groups[m->n_groups] = *out;
-    m->group_size[m->n_groups++] = n;
-    m->comms[m->n_comms++] = *out;
+    *out = m->tp_share;
 
 out:
     return status;
@@ -165,7 +161,9 @@ double axl_mesh_exposed_seconds(const axl_mesh *m)
     axl_comm_counter counters[AXL_COMM_N_OPS];
     double total = 0.0;
 
-    for (int i = 0; i < m->n_comms; i++) {
+    for (int i = 0; i < AXL_N_GROUPS; i++) {
+        if (m->comms[i] == NULL)
+            continue;
         axl_comm_counters_read(m->comms[i], counters);
         for (int op = 0; op < AXL_COMM_N_OPS; op++)
             total += counters[op].exposed_seconds;
@@ -175,6 +173,7 @@ double axl_mesh_exposed_seconds(const axl_mesh *m)
 
 void axl_mesh_counters_reset(axl_mesh *m)
 {
-    for (int i = 0; i < m->n_comms; i++)
-        axl_comm_counters_reset(m->comms[i]);
+    for (int i = 0; i < AXL_N_GROUPS; i++)
+        if (m->comms[i] != NULL)
+            axl_comm_counters_reset(m->comms[i]);
 }

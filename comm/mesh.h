@@ -22,21 +22,29 @@ typedef enum axl_axis {
     AXL_N_AXES
 } axl_axis;
 
-#define AXL_MESH_MAX_COMMS 16
+// The comms of a mesh, as indices of axl_mesh.comms: who counts and reports goes through them.
+typedef enum axl_group {
+    AXL_GROUP_WORLD,
+    AXL_GROUP_AXIS, // + axis
+    AXL_GROUP_BATCH = AXL_GROUP_AXIS + AXL_N_AXES,
+    AXL_GROUP_LOSS,
+    AXL_GROUP_DENSE,
+    AXL_GROUP_EXPERT,
+    AXL_GROUP_TP_SHARE, // ranks that hold the same key heads
+    AXL_N_GROUPS
+} axl_group;
 
 typedef struct axl_mesh {
     int size[AXL_N_AXES], coord[AXL_N_AXES];
-    axl_comm *axis[AXL_N_AXES]; // owned: the ranks that differ from this one in that axis only
-    axl_comm *world;            // borrowed
-    axl_comm *batch;            // owned: dp_replicate x dp_shard x ep: who has other data
-    axl_comm *loss;             // owned: all but tp: whose tokens are summed
-    axl_comm *dense;            // owned: dp_shard x ep x cp: who shards a weight
-    axl_comm *expert;           // owned: dp_shard x cp: who shards an expert's weight
-    axl_comm *comms[AXL_MESH_MAX_COMMS]; // borrowed: all of the above once, and further groups
-    int n_comms;
-    axl_comm *groups[AXL_MESH_MAX_COMMS]; // owned: from axl_mesh_tp_group
-    int group_size[AXL_MESH_MAX_COMMS];
-    int n_groups;
+    axl_comm *axis[AXL_N_AXES];    // owned: the ranks that differ from this one in that axis only
+    axl_comm *world;               // borrowed
+    axl_comm *batch;               // owned: dp_replicate x dp_shard x ep: who has other data
+    axl_comm *loss;                // owned: all but tp: whose tokens are summed
+    axl_comm *dense;               // owned: dp_shard x ep x cp: who shards a weight
+    axl_comm *expert;              // owned: dp_shard x cp: who shards an expert's weight
+    axl_comm *tp_share;            // owned; NULL until axl_mesh_tp_share made it
+    int n_shared;                  // parts that tp_share was made for
+    axl_comm *comms[AXL_N_GROUPS]; // borrowed: all of the above by axl_group
 } axl_mesh;
 
 const char *axl_axis_name(axl_axis axis); // "dp_replicate", ... borrowed
@@ -47,8 +55,9 @@ axl_status axl_mesh_create(axl_comm *world, const int size[AXL_N_AXES], axl_mesh
 void axl_mesh_destroy(axl_mesh *m);
 
 // The ranks of tp that share one of n equal parts of something that tp splits into fewer parts than ranks
-// (key and value heads). n divides tp; made once for each n. Borrowed. Collective on the tp axis.
-axl_status axl_mesh_tp_group(axl_mesh *m, int n, axl_comm **out);
+// (key and value heads). n divides tp and is the same in every call. Borrowed; NULL when the mesh is imagined.
+// Collective on the tp axis.
+axl_status axl_mesh_tp_share(axl_mesh *m, int n, axl_comm **out);
 
 // A mesh as rank would see it, without communicators (all NULL): for plans of machines that are not here.
 // The product of the sizes is not limited. Local.

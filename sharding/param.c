@@ -26,6 +26,8 @@ static axl_status place_tp(axl_param *p, axl_mesh *mesh)
     p->row_base = p->col_base = 0;
     p->owner = true;
     p->sum_comm = NULL;
+    p->sum_group = AXL_N_GROUPS;
+    p->n_sum = 1;
     if (tp == 1)
         goto out;
     if (p->tp == AXL_TP_COL) {
@@ -35,8 +37,11 @@ static axl_status place_tp(axl_param *p, axl_mesh *mesh)
         p->mat_rows = ceil_div(p->file_rows, parts);
         p->row_base = t / share * p->mat_rows;
         p->owner = t % share == 0;
-        if (share > 1)
-            AXL_TRY(axl_mesh_tp_group(mesh, parts, &p->sum_comm));
+        if (share > 1) {
+            p->sum_group = AXL_GROUP_TP_SHARE;
+            p->n_sum = share;
+            AXL_TRY(axl_mesh_tp_share(mesh, parts, &p->sum_comm));
+        }
     } else if (p->tp == AXL_TP_ROW) {
         AXL_REQUIRE(p->file_cols % tp == 0, AXL_E_CONFIG,
                     "%s: tensor_parallel_size %d does not divide its %lld columns", p->key, tp,
@@ -45,8 +50,11 @@ static axl_status place_tp(axl_param *p, axl_mesh *mesh)
         p->col_base = t * p->cols;
     } else {
         p->owner = t == 0;
-        if (p->tp == AXL_TP_PARTIAL)
+        if (p->tp == AXL_TP_PARTIAL) {
+            p->sum_group = (axl_group)(AXL_GROUP_AXIS + AXL_TP);
+            p->n_sum = tp;
             p->sum_comm = mesh->axis[AXL_TP];
+        }
     }
 
 out:

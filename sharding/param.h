@@ -49,7 +49,9 @@ typedef struct axl_param {
     int64_t row_base, col_base; // where each begins in its tensor
     int64_t rows, cols;         // [n_mats * mat_rows, cols]: what compute sees
     bool owner; // of the ranks that hold the same part and rows, the one that counts and saves them
-    axl_comm *sum_comm;   // borrowed: who sums its gradient beyond the data; NULL: nobody
+    axl_group sum_group;  // who sums its gradient beyond the data; AXL_N_GROUPS: nobody
+    int n_sum;            // how many ranks they are
+    axl_comm *sum_comm;   // borrowed; NULL: nobody
     axl_comm *shard_comm; // borrowed: who cuts its rows
     int n_shards, shard;  // their number, and this rank's place
     int64_t shard_rows;   // rows of a padded shard

@@ -69,7 +69,9 @@ static axl_status put_comm_bytes(const axl_trainer *t, axl_str *line)
     bool first = true;
 
     AXL_TRY(axl_str_puts(line, ", \"comm_bytes\": {"));
-    for (int c = 0; c < t->mesh->n_comms; c++) {
+    for (int c = 0; c < AXL_N_GROUPS; c++) {
+        if (t->mesh->comms[c] == NULL)
+            continue;
         axl_comm_counters_read(t->mesh->comms[c], counters);
         for (int op = 0; op < AXL_COMM_N_OPS; op++) {
             if (counters[op].sent_bytes == 0)

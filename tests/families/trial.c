@@ -155,6 +155,7 @@ static double micro_step(trial *t, int index)
     double loss = 0.0;
 
     CHECK_OK(axl_work_set_batch(&t->work, &batch));
+    axl_traffic_activations(&t->work, &batch, &t->traffic);
     axl_sharder_begin_micro(&t->sharder, index + 1 == t->options.micro_steps);
     for (int64_t i = 0; i < t->work.n_scored; i++)
         grad[i] = -1.0 / (double)t->n_trained;
@@ -174,12 +175,31 @@ double trial_run(trial *t)
 {
     double loss = 0.0;
 
+    t->traffic = (axl_traffic){0};
+    axl_traffic_weights(t->model, &t->sharder.options, t->options.micro_steps, &t->traffic);
+    axl_mesh_counters_reset(t->mesh);
     axl_sharder_begin_step(&t->sharder);
     for (int i = 0; i < t->options.micro_steps; i++)
         loss += micro_step(t, i);
     CHECK_OK(axl_sharder_finish(&t->sharder));
     CHECK_OK(axl_comm_all_reduce_f64(t->mesh->loss, &loss, 1, AXL_REDUCE_SUM));
     return loss;
+}
+
+void trial_check_traffic(const trial *t)
+{
+    axl_comm_counter c[AXL_COMM_N_OPS] = {{0}};
+
+    for (int g = 0; g < AXL_N_GROUPS; g++) {
+        if (t->mesh->comms[g] == NULL || g == AXL_GROUP_AXIS + AXL_EP)
+            continue;
+        axl_comm_counters_read(t->mesh->comms[g], c);
+        for (int op = 0; op < AXL_COMM_N_OPS; op++)
+            if (c[op].sent_bytes != t->traffic.sent[g][op])
+                fail_msg("%s: %s on %s sent %lld bytes, the formula says %lld", t->where,
+                         axl_comm_op_name((axl_comm_op)op), axl_comm_name(t->mesh->comms[g]),
+                         (long long)c[op].sent_bytes, (long long)t->traffic.sent[g][op]);
+    }
 }
 
 // The differing and the reference's L2 norm over all ranks.

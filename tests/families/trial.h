@@ -5,6 +5,7 @@
 #include "src/io/hfdir.h"
 #include "src/io/json.h"
 #include "src/model/pass.h"
+#include "src/model/traffic.h"
 #include "src/optim/optim.h"
 #include "tests/check.h"
 
@@ -36,7 +37,8 @@ typedef struct trial {
     int32_t *part[3];                       // ids, labels and positions of this rank's tokens of it
     axl_cp_layout layout;
     void *layout_memory;
-    int64_t n_trained; // of the whole row
+    int64_t n_trained;   // of the whole row
+    axl_traffic traffic; // what the last run should have sent
 } trial;
 
 // Opens case `name` on comm (borrowed) and loads it; every rank calls it.
@@ -49,6 +51,9 @@ double trial_run(trial *t);
 // This rank's rows of every gradient against the reference; and of the parameters against "<what>/<tensor>".
 void trial_check_gradients(const trial *t);
 void trial_check_params(const trial *t, const char *what);
+
+// The bytes that this rank counted in the last run are those of the formulas.
+void trial_check_traffic(const trial *t);
 
 // Five AdamW steps as the reference took them, checking losses and parameters.
 void trial_check_steps(trial *t);

@@ -116,6 +116,7 @@ static void check_layout(const layout *l)
     double loss = trial_run(&t);
     if (!(fabs(loss - want) <= 1e-5 * want))
         fail_msg("%s: loss is %.8f, expected %.8f", t.where, loss, want);
+    trial_check_traffic(&t);
     trial_check_gradients(&t);
     double norm = 0.0;
     CHECK_OK(axl_grad_norm(&t.sharder, &norm));
