@@ -61,24 +61,20 @@ int64_t axl_rss_bytes(void)
     return total;
 }
 
-// "comm_bytes": {"dense.all_gather": n, ...} of this step: bytes that rank 0 sent.
-static axl_status put_comm_bytes(const axl_trainer *t, axl_str *line)
+// "comm_bytes": {"dense.all_gather": n, ...} of this step: bytes sent by the rank that sent most.
+static axl_status put_comm_bytes(const axl_trainer *t, const axl_traffic *sent, axl_str *line)
 {
     axl_status status = AXL_OK;
-    axl_comm_counter counters[AXL_COMM_N_OPS];
     bool first = true;
 
     AXL_TRY(axl_str_puts(line, ", \"comm_bytes\": {"));
-    for (int c = 0; c < AXL_N_GROUPS; c++) {
-        if (t->mesh->comms[c] == NULL)
-            continue;
-        axl_comm_counters_read(t->mesh->comms[c], counters);
+    for (int g = 0; g < AXL_N_GROUPS; g++) {
         for (int op = 0; op < AXL_COMM_N_OPS; op++) {
-            if (counters[op].sent_bytes == 0)
+            if (sent->sent[g][op] == 0)
                 continue;
             AXL_TRY(axl_str_printf(
-                line, "%s\"%s.%s\": %lld", first ? "" : ", ", axl_comm_name(t->mesh->comms[c]),
-                axl_comm_op_name((axl_comm_op)op), (long long)counters[op].sent_bytes));
+                line, "%s\"%s.%s\": %lld", first ? "" : ", ", axl_comm_name(t->mesh->comms[g]),
+                axl_comm_op_name((axl_comm_op)op), (long long)sent->sent[g][op]));
             first = false;
         }
     }
@@ -155,7 +151,7 @@ axl_status axl_metrics_step(axl_trainer *t, const axl_step_report *r)
         (long long)r->step, r->epoch, r->loss, r->grad_norm, r->lr, (long long)r->n_tokens,
         (long long)r->n_trained, (long long)t->total_tokens, (double)r->n_tokens / r->seconds,
         r->seconds, (long long)r->rss_bytes, r->exposed));
-    AXL_TRY(put_comm_bytes(t, &line));
+    AXL_TRY(put_comm_bytes(t, &r->traffic, &line));
     AXL_TRY(axl_str_puts(&line, "}"));
     AXL_TRY(write_line(t, &line));
 out:

@@ -55,6 +55,30 @@ out:
     return status;
 }
 
+// Seconds, memory and bytes of this step, of the rank that has most of each.
+static axl_status find_largest(const axl_trainer *t, axl_step_report *report)
+{
+    axl_status status = AXL_OK;
+    enum { N_BYTES = AXL_N_GROUPS * AXL_COMM_N_OPS };
+    axl_comm_counter c[AXL_COMM_N_OPS];
+    double largest[2 + N_BYTES] = {axl_mesh_exposed_seconds(t->mesh), (double)axl_rss_bytes()};
+
+    for (int g = 0; g < AXL_N_GROUPS; g++) {
+        if (t->mesh->comms[g] == NULL)
+            continue;
+        axl_comm_counters_read(t->mesh->comms[g], c);
+        for (int op = 0; op < AXL_COMM_N_OPS; op++)
+            largest[2 + g * AXL_COMM_N_OPS + op] = (double)c[op].sent_bytes;
+    }
+    AXL_TRY(axl_comm_all_reduce_f64(t->env.world, largest, 2 + N_BYTES, AXL_REDUCE_MAX));
+    report->exposed = largest[0];
+    report->rss_bytes = (int64_t)largest[1];
+    for (int i = 0; i < N_BYTES; i++)
+        report->traffic.sent[i / AXL_COMM_N_OPS][i % AXL_COMM_N_OPS] = (int64_t)largest[2 + i];
+out:
+    return status;
+}
+
 // The step's loss: micro-batches are added in their global order, wherever each was computed.
 static axl_status sum_losses(axl_trainer *t, int64_t n_micro, double *out)
 {
@@ -103,10 +127,7 @@ axl_status axl_train_step(axl_trainer *t, axl_step_report *report)
     if (info.weight > 0.0)
         AXL_TRY(update(t, report->grad_norm));
     report->lr = t->hyper.lr;
-    double largest[2] = {axl_mesh_exposed_seconds(t->mesh), (double)axl_rss_bytes()};
-    AXL_TRY(axl_comm_all_reduce_f64(t->env.world, largest, 2, AXL_REDUCE_MAX));
-    report->exposed = largest[0];
-    report->rss_bytes = (int64_t)largest[1];
+    AXL_TRY(find_largest(t, report));
     if (report->rss_bytes > t->peak_rss)
         t->peak_rss = report->rss_bytes;
     report->seconds = axl_now() - start;

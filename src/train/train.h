@@ -10,6 +10,7 @@
 #include "src/data/loader.h"
 #include "src/methods/method.h"
 #include "src/model/pass.h"
+#include "src/model/traffic.h"
 #include "src/optim/optim.h"
 #include "src/train/data_setup.h"
 
@@ -34,8 +35,10 @@ typedef struct axl_step_report {
     double lr;        // used by it
     int64_t n_tokens, n_trained;
     double seconds;
-    double exposed;    // seconds this rank waited for communication; the largest of all ranks
-    int64_t rss_bytes; // RssAnon + RssShmem, the largest of all ranks
+    // the largest of all ranks:
+    double exposed;      // seconds that it waited for communication
+    int64_t rss_bytes;   // RssAnon + RssShmem
+    axl_traffic traffic; // bytes that it sent
 } axl_step_report;
 
 typedef struct axl_trainer {

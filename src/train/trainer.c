@@ -21,6 +21,28 @@ static axl_checkpointing checkpointing_of(const axl_config *c)
     return modes[c->derived.recompute];
 }
 
+// What the mesh asks of the model, beyond what places its weights (axl_model_create).
+static axl_status check_mesh(const axl_trainer *t, const axl_arch *arch)
+{
+    axl_status status = AXL_OK;
+    const axl_config *c = t->env.config;
+    const int ep = t->mesh->size[AXL_EP], tp = t->mesh->size[AXL_TP];
+    const int32_t kv_heads = arch->n_kv_heads > tp ? arch->n_kv_heads / tp : 1;
+
+    AXL_REQUIRE(
+        ep == 1 || arch->moe.n_experts > 0, AXL_E_CONFIG,
+        "expert_parallel_size is %d, but %s has no experts; leave it out, and dp_shard_size "
+        "takes its ranks",
+        ep, arch->family);
+    AXL_REQUIRE(t->mesh->size[AXL_CP] == 1 || axl_data_setup_ring(c) != AXL_RING_VARLEN_LLAMA3 ||
+                    kv_heads % c->heads_k_stride == 0,
+                AXL_E_CONFIG,
+                "heads_k_stride %lld does not divide the %d key-value heads of a rank; use 1 or %d",
+                (long long)c->heads_k_stride, kv_heads, kv_heads);
+out:
+    return status;
+}
+
 static axl_status open_model(axl_trainer *t, bool train)
 {
     axl_status status = AXL_OK;
@@ -36,6 +58,7 @@ static axl_status open_model(axl_trainer *t, bool train)
 
     AXL_TRY(axl_hfdir_open(t->data.model_dir, &t->source));
     AXL_TRY(axl_arch_read(t->data.model_dir, &arch));
+    AXL_TRY(check_mesh(t, &arch));
     AXL_TRY(axl_model_create(&arch, t->mesh, &t->model));
     AXL_TRY(axl_sharder_init(&t->sharder, t->env.device, t->mesh, t->model->units,
                              t->model->n_units, &so));
@@ -166,6 +189,7 @@ static axl_status build(axl_trainer *t, bool train)
         world,
         (const int[AXL_N_AXES]){mesh->dp_replicate, mesh->dp_shard, mesh->ep, mesh->cp, mesh->tp},
         &t->mesh));
+    axl_comm_fix_order(world, c->world_invariant);
     AXL_TRY(axl_data_setup_make(c, world, &t->data));
     if (train)
         AXL_TRY(axl_comm_agree(world, axl_data_setup_loader(&t->data, c, t->mesh, &t->loader)));
