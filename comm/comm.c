@@ -52,6 +52,11 @@ int axl_comm_local_size(const axl_comm *c)
     return c->local_size;
 }
 
+int axl_comm_n_hosts(const axl_comm *c)
+{
+    return c->n_hosts;
+}
+
 bool axl_comm_threads(const axl_comm *c)
 {
     return c->root->threads;

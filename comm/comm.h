@@ -38,7 +38,7 @@ typedef enum axl_reduce_op { AXL_REDUCE_SUM, AXL_REDUCE_MAX, AXL_REDUCE_MIN } ax
 // ---- the world and its parts
 
 // Starts the transport and gives the communicator of all ranks. Without a launcher (mpirun, srun) the
-// world is one rank and MPI is not started. AXL_E_COMM, also when srun started several tasks that
+// world is one rank and MPI is not started. AXL_E_COMM; AXL_E_CONFIG when srun started several tasks that
 // cannot see each other. axl_comm_finalize ends what init began; every rank calls it (NULL-safe).
 axl_status axl_comm_init(int *argc, char ***argv, axl_comm **out_world);
 void axl_comm_finalize(axl_comm *world);
@@ -55,6 +55,7 @@ const char *axl_comm_name(const axl_comm *c);      // borrowed
 const char *axl_comm_transport(const axl_comm *c); // "self", "mpi"
 int axl_comm_local_rank(const axl_comm *c);        // among the ranks of c on this host
 int axl_comm_local_size(const axl_comm *c);        // ranks of c on this host
+int axl_comm_n_hosts(const axl_comm *c);           // over which the ranks of c spread
 bool axl_comm_threads(const axl_comm *c);          // several threads may communicate at once
 
 // Prints "rank R: message" to stderr and ends all ranks with this exit code. For a failure inside a

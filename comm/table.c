@@ -21,15 +21,19 @@ static bool launched(void)
     return false;
 }
 
-// Tasks of a Slurm step that cannot see each other would all train alone into one folder.
-static axl_status check_slurm(const axl_comm *world)
+// Tasks of a Slurm step that cannot see each other would all train alone into one folder. srun's
+// pmi2 is no help: Open MPI would end in its own, longer message.
+static axl_status check_slurm(void)
 {
     axl_status status = AXL_OK;
     const char *tasks = getenv("SLURM_STEP_NUM_TASKS");
-    const bool in_step = getenv("SLURM_PROCID") != NULL && tasks != NULL;
+    const bool met = getenv("OMPI_COMM_WORLD_SIZE") != NULL || getenv("PMIX_RANK") != NULL;
 
-    AXL_REQUIRE(!in_step || world->size > 1 || strtol(tasks, NULL, 10) <= 1, AXL_E_COMM,
-                "srun started %s tasks, but each sees only itself; start it with srun --mpi=pmix",
+    AXL_REQUIRE(met || tasks == NULL || getenv("SLURM_PROCID") == NULL ||
+                    strtol(tasks, NULL, 10) <= 1,
+                AXL_E_CONFIG,
+                "srun started %s tasks, but each sees only itself; start it with srun --mpi=pmix, "
+                "or with mpirun inside the allocation",
                 tasks);
 
 out:
@@ -54,9 +58,9 @@ axl_status axl_comm_init(int *argc, char ***argv, axl_comm **out_world)
     axl_self_init(world);
     AXL_TRY(axl_calloc(1, sizeof *world->root, "the communicator", &world->root));
     AXL_TRY(axl_strdup("world", &world->name));
+    AXL_TRY(check_slurm());
     if (launched())
         AXL_TRY(axl_mpi_init(argc, argv, world));
-    AXL_TRY(check_slurm(world));
     world->root->spin_rounds = spin_rounds(world);
     world->root->message_bytes = (int64_t)1 << 30;
     *out_world = world;

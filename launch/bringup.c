@@ -108,12 +108,25 @@ out:
     return status;
 }
 
+// A batch script that names the program without srun or mpirun runs it on one of its tasks.
+static void warn_alone(const axl_bringup *b)
+{
+    const char *tasks = getenv("SLURM_NTASKS");
+
+    if (axl_comm_size(b->world) == 1 && tasks != NULL && strtol(tasks, NULL, 10) > 1 &&
+        getenv("SLURM_STEP_NUM_TASKS") == NULL)
+        axl_warn("the Slurm job has %s tasks, but this run is one rank; to use them, start it with "
+                 "srun --mpi=pmix or mpirun",
+                 tasks);
+}
+
 axl_status axl_bringup_start(axl_bringup *b, int n, char **args)
 {
     axl_status status = AXL_OK;
     axl_device_options d = {0};
 
     AXL_TRY(axl_bringup_world(b));
+    warn_alone(b);
     AXL_TRY(axl_comm_agree(b->world, load_config(b, n, args)));
     AXL_TRY(check_same(b));
     d.backend = b->config->device;
@@ -141,12 +154,20 @@ static void report_message(const char *message)
         axl_log(AXL_LOG_ERROR, "%s", message);
 }
 
+// Tasks that srun started without --mpi=pmix do not know of each other, and all find the same fault.
+static bool is_another_task(const axl_bringup *b, axl_status status)
+{
+    const char *task = getenv("SLURM_PROCID");
+
+    return b->world == NULL && status == AXL_E_CONFIG && task != NULL && strcmp(task, "0") != 0;
+}
+
 int axl_bringup_report(const axl_bringup *b, const char *command, axl_status status)
 {
     if (status == AXL_OK)
         return 0;
     axl_debug("%s failed at %s", command, axl_error_origin());
-    if (b->world == NULL || axl_comm_rank(b->world) == 0)
+    if (b->world == NULL ? !is_another_task(b, status) : axl_comm_rank(b->world) == 0)
         report_message(axl_error_message());
     return axl_status_exit_code(status);
 }

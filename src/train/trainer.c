@@ -325,13 +325,16 @@ axl_status axl_trainer_run(axl_trainer *t)
 {
     axl_status status = AXL_OK;
     axl_step_report r;
+    char hosts[32] = "";
 
+    if (axl_comm_n_hosts(t->env.world) > 1)
+        (void)snprintf(hosts, sizeof hosts, " on %d hosts", axl_comm_n_hosts(t->env.world));
     axl_metrics_plan(t);
     t->run_start = axl_now();
     t->first_step = t->step;
-    axl_info("%lld parameters, %d rank%s x %d thread%s, %s; %lld steps, %.1f s after the start",
+    axl_info("%lld parameters, %d rank%s%s x %d thread%s, %s; %lld steps, %.1f s after the start",
              (long long)t->model->n_elements, axl_comm_size(t->env.world),
-             axl_comm_size(t->env.world) == 1 ? "" : "s", t->env.device->n_threads,
+             axl_comm_size(t->env.world) == 1 ? "" : "s", hosts, t->env.device->n_threads,
              t->env.device->n_threads == 1 ? "" : "s", t->env.device->kernels->name,
              (long long)t->total_steps, t->run_start - t->env.start_seconds);
     if (t->eval_loader != NULL && t->env.config->derived.eval_at_start && t->step == 0)

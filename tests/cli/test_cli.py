@@ -473,6 +473,18 @@ class BadInput(Case):
                 write(shard, data)
             self.refuse([words], f"resume_from_checkpoint: {broken}\n")
 
+    def test_srun_without_pmix(self):
+        path = self.config("alone")
+        for variables, says in (({}, 1), ({"PMI_RANK": "0"}, 1), ({"SLURM_PROCID": "1"}, 0)):
+            env = dict(ENV, SLURM_PROCID="0", SLURM_STEP_NUM_TASKS="4")
+            done = subprocess.run([PROGRAM, path], env=dict(env, **variables), capture_output=True, text=True)
+            self.assertEqual(done.returncode, 2)
+            self.assertEqual(done.stderr.count("srun --mpi=pmix"), says, done.stderr)
+        env = dict(ENV, SLURM_PROCID="0", SLURM_NTASKS="4")  # a batch script without srun
+        done = subprocess.run([PROGRAM, path], env=env, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("the Slurm job has 4 tasks", done.stderr + done.stdout)
+
     def test_numbers_that_run_away(self):
         for np in (1, 2):
             done = self.train("away", f"learning_rate: 1.0e+30\ngradient_accumulation_steps: {12 // np}\n",
