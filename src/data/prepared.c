@@ -124,7 +124,7 @@ axl_status axl_prepared_write(const char *path, uint64_t key, const axl_samples 
     }
     h.names_bytes = (int64_t)names.len;
     AXL_TRY(make_folder_of(path));
-    AXL_TRY(axl_str_printf(&temporary, "%s.%ld.tmp", path, (long)getpid()));
+    AXL_TRY(axl_temporary_name(path, &temporary));
     axl_hash_init(&w.hash, key);
     w.fd = open(temporary.data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     AXL_REQUIRE(w.fd >= 0, AXL_E_IO,

@@ -72,6 +72,14 @@ out:
     return status;
 }
 
+axl_status axl_temporary_name(const char *path, axl_str *out)
+{
+    char host[64] = "";
+
+    (void)gethostname(host, sizeof host - 1);
+    return axl_str_printf(out, "%s.%s.%ld.tmp", path, host, (long)getpid());
+}
+
 axl_status axl_dir_make(const char *path)
 {
     axl_status status = AXL_OK;

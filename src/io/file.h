@@ -13,6 +13,10 @@ axl_status axl_file_read(const char *path, axl_str *out);
 // Writes a file so that it exists whole or not at all: temporary name, fsync, rename. AXL_E_IO.
 axl_status axl_file_write(const char *path, const void *bytes, size_t n);
 
+// path.<host>.<process>.tmp: a name beside path that no other process uses, also none on another host that
+// shares the folder and happens to have the same process number. Appends to *out.
+axl_status axl_temporary_name(const char *path, axl_str *out);
+
 // Makes a directory and its missing parents; an existing directory is fine. AXL_E_IO.
 axl_status axl_dir_make(const char *path);
 

@@ -269,7 +269,7 @@ axl_status axl_gguf_import_cached(const char *path, const char *cache_root,
 
     AXL_TRY(axl_gguf_cache_dir(path, cache_root, options, &target));
     if (!axl_path_is_dir(target.data)) {
-        AXL_TRY(axl_str_printf(&temporary, "%s.%ld", target.data, (long)getpid()));
+        AXL_TRY(axl_temporary_name(target.data, &temporary));
         AXL_TRY(axl_path_remove(temporary.data)); // of a process that died with the same number
         AXL_TRY(axl_gguf_import(path, temporary.data, options));
         if (rename(temporary.data, target.data) != 0) // another process may have been faster
