@@ -24,11 +24,13 @@ int axl_cmd_train(int argc, char **argv)
         (void)fputs(help, argc < 2 ? stderr : stdout);
         return argc < 2 ? 2 : 0;
     }
+    // at once: a batch system may ask for a stop while the ranks are still coming up
+    const volatile sig_atomic_t *signal = axl_bringup_catch_signals();
     AXL_TRY(axl_bringup_start(&b, argc - 1, argv + 1));
     const axl_train_env env = {.world = b.world,
                                .device = b.device,
                                .config = b.config,
-                               .signal = axl_bringup_catch_signals(),
+                               .signal = signal,
                                .start_seconds = b.start};
     AXL_TRY(axl_trainer_create(&env, &t));
     status = axl_trainer_run(t);

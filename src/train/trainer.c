@@ -146,6 +146,42 @@ out:
     return status;
 }
 
+static axl_status look_for(const char *path, const char *dir)
+{
+    axl_status status = AXL_OK;
+    char host[64] = "";
+
+    (void)gethostname(host, sizeof host - 1);
+    AXL_REQUIRE(axl_path_exists(path), AXL_E_CONFIG,
+                "output_dir %s on host %s is not the folder that rank 0 has; choose one on a file "
+                "system that all hosts share",
+                dir, host);
+out:
+    return status;
+}
+
+// A folder of that name on each host is not enough: all ranks write a checkpoint together. So rank 0
+// leaves a file there under a name that no earlier run has used, and every rank looks for it.
+static axl_status check_shared(const axl_trainer *t)
+{
+    axl_status status = AXL_OK;
+    axl_comm *world = t->env.world;
+    const char *dir = t->env.config->output_dir;
+    bool first = axl_comm_rank(world) == 0;
+    axl_str path = {0};
+    int64_t number = (int64_t)getpid() << 32 ^ (int64_t)(axl_now() * 1e6);
+
+    AXL_TRY(axl_comm_bcast_bytes(world, &number, sizeof number, 0));
+    AXL_TRY(axl_str_printf(&path, "%s/.all-hosts-%016llx", dir, (unsigned long long)number));
+    AXL_TRY(axl_comm_agree(world, first ? axl_file_write(path.data, "", 0) : AXL_OK));
+    AXL_TRY(axl_comm_agree(world, look_for(path.data, dir)));
+out:
+    if (first && path.data != NULL)
+        (void)unlink(path.data);
+    axl_str_fini(&path);
+    return status;
+}
+
 static axl_status write_resolved(const axl_trainer *t)
 {
     axl_status status = AXL_OK;
@@ -185,6 +221,8 @@ static axl_status build(axl_trainer *t, bool train)
     t->best_eval = INFINITY;
     if (train)
         AXL_TRY(axl_comm_agree(world, check_output_dir(t)));
+    if (train && axl_comm_n_hosts(world) > 1)
+        AXL_TRY(check_shared(t));
     AXL_TRY(axl_mesh_create(
         world,
         (const int[AXL_N_AXES]){mesh->dp_replicate, mesh->dp_shard, mesh->ep, mesh->cp, mesh->tp},
