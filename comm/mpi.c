@@ -6,6 +6,7 @@
 #include "src/base/mem.h"
 
 #include <limits.h>
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -236,12 +237,56 @@ out:
     return status;
 }
 
+// Bridges that containers and virtual machines bring: every host gives its own the same address, and
+// Open MPI takes that for a network between the hosts and waits on it for ever.
+static bool leads_nowhere(const char *name)
+{
+    static const char *const prefixes[] = {"docker", "podman", "cni", "virbr", "lxcbr", "lxdbr"};
+
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
+        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
+            return true;
+    // networks of Docker: br- and twelve digits
+    return strncmp(name, "br-", 3) == 0 && strlen(name) == 15 &&
+           strspn(name + 3, "0123456789abcdef") == 12;
+}
+
+// Excludes them, unless the user has chosen networks. A host without such a bridge is left alone, with
+// what its administrator may have set in Open MPI's own files.
+static axl_status choose_networks(void)
+{
+    axl_status status = AXL_OK;
+    axl_str list = {0};
+    bool found = false;
+    struct if_nameindex *all = if_nameindex();
+
+    if (all == NULL || getenv("OMPI_MCA_btl_tcp_if_include") != NULL ||
+        getenv("OMPI_MCA_btl_tcp_if_exclude") != NULL)
+        goto out;
+    AXL_TRY(axl_str_puts(&list, "127.0.0.0/8"));
+    for (const struct if_nameindex *i = all; i->if_name != NULL; i++) {
+        if (!leads_nowhere(i->if_name))
+            continue;
+        AXL_TRY(axl_str_printf(&list, ",%s", i->if_name));
+        found = true;
+    }
+    if (found)
+        (void)setenv("OMPI_MCA_btl_tcp_if_exclude", list.data, 0);
+
+out:
+    if (all != NULL)
+        if_freenameindex(all);
+    axl_str_fini(&list);
+    return status;
+}
+
 axl_status axl_mpi_init(int *argc, char ***argv, axl_comm *world)
 {
     axl_status status = AXL_OK;
     MPI_Comm comm = MPI_COMM_NULL;
     int level = MPI_THREAD_SINGLE;
 
+    AXL_TRY(choose_networks());
     AXL_MPI(MPI_Init_thread(argc, argv, MPI_THREAD_MULTIPLE, &level));
     world->transport = &axl_transport_mpi; // from here on its end is MPI's end
     world->root->threads = level == MPI_THREAD_MULTIPLE;
