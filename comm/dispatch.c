@@ -186,3 +186,13 @@ int64_t axl_dispatch_most_rows(int64_t n_copies, int n_ranks)
 {
     return n_ranks > 1 ? n_copies : 0;
 }
+
+int64_t axl_dispatch_most_received(int64_t n_copies, int n_ranks)
+{
+    return n_copies * (n_ranks - 1);
+}
+
+int64_t axl_dispatch_count_bytes(const axl_dispatch *d)
+{
+    return (int64_t)(d->n_ranks - 1) * d->n_experts * (int64_t)sizeof *d->counts;
+}

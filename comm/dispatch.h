@@ -53,8 +53,13 @@ axl_status axl_dispatch_return(axl_dispatch *d, const void *rows, void *home, in
 // than the mean.
 int64_t axl_dispatch_capacity(int64_t n_copies, int n_ranks);
 
-// Rows that leave a rank with n_copies copies: when the experts are evenly chosen, and at most.
+// Where each rank has n_copies: rows that leave a rank, and as many that come from others, when the experts are
+// evenly chosen; at most leave; at most come.
 int64_t axl_dispatch_expected_rows(int64_t n_copies, int n_ranks);
 int64_t axl_dispatch_most_rows(int64_t n_copies, int n_ranks);
+int64_t axl_dispatch_most_received(int64_t n_copies, int n_ranks);
+
+// Bytes of counts that a rank sends for one exchange.
+int64_t axl_dispatch_count_bytes(const axl_dispatch *d);
 
 #endif

@@ -42,6 +42,12 @@ typedef enum axl_moe_scratch {
     AXL_MOE_N_SCRATCH
 } axl_moe_scratch;
 
+// Bytes that a rank sends to the others of ep in one pass of an AXL_OP_MOE, when sent_rows of its token copies go to
+// their experts and received_rows of the others' come to its own: rows there and back, in backward rows and gradients
+// there, a gradient back, and the weights and theirs. Beside them travel the counts (comm/dispatch.h).
+int64_t axl_moe_sent_bytes(const axl_insn *i, bool backward, int64_t sent_rows,
+                           int64_t received_rows, axl_dtype dtype, axl_dtype stat);
+
 typedef struct axl_op_def {
     const char *name;
     axl_status (*forward)(axl_exec *x, const axl_insn *i);

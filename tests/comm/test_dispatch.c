@@ -116,10 +116,12 @@ static void bytes_sent_equal_the_formula(void **state)
         assert_int_equal(d->sent_rows, away);
         assert_int_equal(d->received_rows, here);
         assert_true(away <= axl_dispatch_most_rows(all, n_ranks));
+        assert_true(here <= axl_dispatch_most_received(MOST, n_ranks));
         if (kind == 0) // evenly chosen
             assert_int_equal(away, axl_dispatch_expected_rows(all, n_ranks));
         axl_comm_counters_read(ep, c);
         assert_int_equal(c[AXL_COMM_ALL_TO_ALL].sent_bytes, (away + here) * (int64_t)sizeof(row));
+        assert_int_equal(c[AXL_COMM_ALL_GATHER].sent_bytes, axl_dispatch_count_bytes(d));
     }
     axl_dispatch_destroy(d);
 }

@@ -396,6 +396,17 @@ out:
     return status;
 }
 
+int64_t axl_moe_sent_bytes(const axl_insn *i, bool backward, int64_t sent_rows,
+                           int64_t received_rows, axl_dtype dtype, axl_dtype stat)
+{
+    const int64_t row = i->arg.moe.hidden * (int64_t)axl_dtype_size(dtype);
+    const int64_t weight = (int64_t)axl_dtype_size(stat);
+
+    if (!backward)
+        return (sent_rows + received_rows) * row;
+    return sent_rows * (2 * row + weight) + received_rows * (row + weight);
+}
+
 static double flops(const axl_insn *i, double n, double pairs)
 {
     const double hidden = (double)i->arg.moe.hidden;
