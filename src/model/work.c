@@ -4,6 +4,7 @@
 
 #include "comm/cp_layout.h"
 #include "src/base/mem.h"
+#include "src/model/router.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -60,6 +61,16 @@ static void cut_batch(axl_work *w, size_t *at, char *base)
     }
 }
 
+// Of the router's load, when there is an auxiliary loss.
+static void cut_load(axl_work *w, size_t *at, char *base)
+{
+    const axl_moe *moe = &w->model->arch.moe;
+    const size_t bytes = moe->aux_coef > 0.0 ? (size_t)moe->n_experts * stat_size(&w->options) : 0;
+
+    w->load.prob_sum = cut(base, at, &w->bytes.batch, bytes);
+    w->load.dprobs = cut(base, at, &w->bytes.batch, bytes);
+}
+
 static void cut_head(axl_work *w, size_t *at, char *base)
 {
     const axl_work_options *o = &w->options;
@@ -101,6 +112,7 @@ static size_t cut_all(axl_work *w, char *base)
 
     w->bytes = (axl_work_bytes){0};
     cut_batch(w, &at, base);
+    cut_load(w, &at, base);
     w->carries = cut(base, &at, &w->bytes.carries, row * (size_t)m->n_units);
     for (int p = 0; p < m->n_programs; p++) {
         const axl_unit_plan *plan = &w->plans[p];
@@ -218,6 +230,28 @@ size_t axl_work_total(const axl_work_bytes *b)
     return b->batch + b->carries + b->saved + b->scratch + b->grads + b->head + b->ring;
 }
 
+// What a mixture of experts needs on the host.
+static axl_status init_experts(axl_work *w)
+{
+    axl_status status = AXL_OK;
+    const axl_moe *moe = &w->model->arch.moe;
+    const size_t n = (size_t)moe->n_experts;
+
+    w->run.max_tokens = w->options.n_tokens;
+    if (n == 0)
+        goto out;
+    AXL_TRY(axl_dispatch_create(w->model->mesh->axis[AXL_EP], moe->n_experts, &w->dispatch));
+    w->run.dispatch = w->dispatch;
+    if (moe->aux_coef == 0.0)
+        goto out;
+    AXL_TRY(axl_calloc(n, sizeof *w->load.counts, "the experts' load", &w->load.counts));
+    AXL_TRY(axl_calloc(2 * n + 2, sizeof *w->load_sums, "the experts' load", &w->load_sums));
+    AXL_TRY(axl_calloc(n, stat_size(&w->options), "the experts' load", &w->load_stats));
+    w->run.load = &w->load;
+out:
+    return status;
+}
+
 axl_status axl_work_init(axl_work *w, axl_model *m, axl_device *device, const axl_work_options *o)
 {
     axl_status status = AXL_OK;
@@ -238,12 +272,9 @@ axl_status axl_work_init(axl_work *w, axl_model *m, axl_device *device, const ax
         for (int u = 0; u < m->n_units; u++)
             w->saved[u] = w->scratch + (w->plans[m->units[u].program].forward_bytes -
                                         w->plans[m->units[u].program].saved_bytes);
-    if (m->arch.moe.n_experts > 0)
-        AXL_TRY(axl_dispatch_create(m->mesh->axis[AXL_EP], m->arch.moe.n_experts, &w->dispatch));
     w->run.device = device;
     w->run.mesh = m->mesh;
-    w->run.dispatch = w->dispatch;
-    w->run.max_tokens = o->n_tokens;
+    AXL_TRY(init_experts(w));
     w->run.dtype = o->dtype;
     w->run.stat = stat_dtype(o);
 out:
@@ -258,6 +289,9 @@ void axl_work_fini(axl_work *w)
     if (w->device != NULL)
         w->device->ops->free(w->device, w->memory, w->memory_bytes);
     axl_dispatch_destroy(w->dispatch);
+    free(w->load.counts);
+    free(w->load_sums);
+    free(w->load_stats);
     free(w->plans);
     free(w->saved);
     free(w->host);
@@ -364,6 +398,7 @@ axl_status axl_work_set_batch(axl_work *w, const axl_batch *batch)
     if (w->ring != NULL)
         AXL_TRY(axl_ring_set_layout(w->ring, batch->cp));
     AXL_TRY(set_scored(w, batch));
+    AXL_TRY(axl_router_begin(w));
     AXL_TRY(set_rotations(w, batch));
 out:
     return status;

@@ -45,6 +45,10 @@ typedef struct axl_work {
     char **saved;                   // [n_units] into memory, owned array
     char *carries, *scratch, *grad; // into memory
     axl_dispatch *dispatch;         // owned; NULL: the model has no experts
+    axl_router_load
+        load; // of the micro-batch; run.load is NULL when the model asks for no auxiliary loss
+    double *load_sums; // [2 n_experts + 2], host, owned
+    void *load_stats;  // [n_experts] statistics, host, owned
     axl_run run;
     axl_ring *ring; // owned; NULL without context parallelism
     // the head: rows with a label, compacted

@@ -16,12 +16,17 @@ static axl_status eval_step(axl_trainer *t, double sums[2])
         AXL_TRY(axl_work_set_batch(w, batch));
         AXL_TRY(axl_pass_forward(w, &t->sharder));
         AXL_TRY(axl_pass_head(w, &t->sharder, NULL, false));
+        double part = 0.0,
+               router_loss = 0.0; // as in training: a mean over tokens, and a mean over batches
         AXL_TRY(axl_head_logp(w, t->logp));
         for (int64_t i = 0; i < w->n_scored; i++) {
             double weight = (double)batch->weight[w->host_scored[i]];
             sums[0] -= weight * t->logp[i];
-            sums[1] += weight;
+            part += weight;
         }
+        AXL_TRY(axl_router_loss(w, part, 1.0, &router_loss));
+        sums[0] += router_loss;
+        sums[1] += part;
     }
 out:
     return status;

@@ -6,12 +6,22 @@
 
 #include <string.h>
 
+static double trained_weight(const axl_work *w, const axl_batch *batch)
+{
+    double sum = 0.0;
+
+    for (int64_t i = 0; i < w->n_scored; i++)
+        sum += (double)batch->weight[w->host_scored[i]];
+    return sum;
+}
+
 // Forward, loss and backward of one micro-batch. *loss gets its part of the step's mean.
 static axl_status micro_step(axl_trainer *t, const axl_batch *batch, double weight, bool last,
                              double *loss)
 {
     axl_status status = AXL_OK;
     axl_work *w = &t->work;
+    double router_loss = 0.0;
 
     AXL_TRY(axl_work_set_batch(w, batch));
     axl_sharder_begin_micro(&t->sharder, last);
@@ -21,6 +31,7 @@ static axl_status micro_step(axl_trainer *t, const axl_batch *batch, double weig
                       .logp = t->logp,
                       .global_weight = weight};
     AXL_TRY(axl_pass_forward(w, &t->sharder));
+    AXL_TRY(axl_router_loss(w, trained_weight(w, batch), weight, &router_loss));
     if (t->method->gradient_first) {
         t->method->gradient(&in, t->grad);
         AXL_TRY(axl_pass_head(w, &t->sharder, t->grad, true));
@@ -31,7 +42,7 @@ static axl_status micro_step(axl_trainer *t, const axl_batch *batch, double weig
         t->method->gradient(&in, t->grad);
         AXL_TRY(axl_head_gradients(w, t->grad));
     }
-    *loss += t->method->loss(&in);
+    *loss += t->method->loss(&in) + router_loss;
     AXL_TRY(axl_pass_backward(w, &t->sharder));
     AXL_TRY(axl_sharder_end_micro(&t->sharder));
 out:

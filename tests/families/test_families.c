@@ -3,10 +3,12 @@
 // steps; on the reference kernels and on the best of this machine; the three save sets agree bit for bit.
 #include "tests/families/trial.h"
 
-static const char *const cases[] = {
-    "llama",   "llama_llama3", "llama_bias_headdim", "llama_linear", "llama_dynamic", "llama_yarn",
-    "mistral", "qwen2",        "qwen2_tied",         "qwen3",        "qwen3_bias",    "smollm3",
-    "mixtral", "qwen3_moe"};
+static const char *const cases[] = {"llama",          "llama_llama3",  "llama_bias_headdim",
+                                    "llama_linear",   "llama_dynamic", "llama_yarn",
+                                    "mistral",        "qwen2",         "qwen2_tied",
+                                    "qwen3",          "qwen3_bias",    "smollm3",
+                                    "mixtral",        "mixtral_aux",   "qwen3_moe",
+                                    "qwen3_moe_dense"};
 
 static axl_comm *world;
 

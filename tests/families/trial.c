@@ -104,6 +104,8 @@ void trial_begin(trial *t, const char *name, axl_comm *comm, const trial_options
     CHECK_OK(axl_device_create(&d, &t->device));
     CHECK_OK(axl_hfdir_open(t->dir, &t->hf));
     CHECK_OK(axl_arch_read(t->dir, &arch));
+    if (o->aux_coef > 0.0)
+        arch.moe.aux_coef = o->aux_coef;
     CHECK_OK(axl_mesh_create(comm, o->mesh[0] > 0 ? o->mesh : whole, &t->mesh));
     CHECK_OK(axl_model_create(&arch, t->mesh, &t->model));
     CHECK_OK(
@@ -153,6 +155,7 @@ static double micro_step(trial *t, int index)
     double *grad = calloc((size_t)batch.n_tokens + 1, sizeof *grad);
     double *logp = calloc((size_t)batch.n_tokens + 1, sizeof *logp);
     double loss = 0.0;
+    double router_loss = 0.0;
 
     CHECK_OK(axl_work_set_batch(&t->work, &batch));
     axl_traffic_activations(&t->work, &batch, &t->traffic);
@@ -160,10 +163,13 @@ static double micro_step(trial *t, int index)
     for (int64_t i = 0; i < t->work.n_scored; i++)
         grad[i] = -1.0 / (double)t->n_trained;
     CHECK_OK(axl_pass_forward(&t->work, &t->sharder));
+    CHECK_OK(
+        axl_router_loss(&t->work, (double)t->work.n_scored, (double)t->n_trained, &router_loss));
     CHECK_OK(axl_pass_head(&t->work, &t->sharder, grad, true));
     CHECK_OK(axl_head_logp(&t->work, logp));
     for (int64_t i = 0; i < t->work.n_scored; i++)
         loss -= logp[i] / (double)t->n_trained;
+    loss += router_loss;
     CHECK_OK(axl_pass_backward(&t->work, &t->sharder));
     CHECK_OK(axl_sharder_end_micro(&t->sharder));
     free(grad);

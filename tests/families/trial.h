@@ -5,6 +5,7 @@
 #include "src/io/hfdir.h"
 #include "src/io/json.h"
 #include "src/model/pass.h"
+#include "src/model/router.h"
 #include "src/model/traffic.h"
 #include "src/optim/optim.h"
 #include "tests/check.h"
@@ -17,6 +18,7 @@ typedef struct trial_options {
     int mesh[AXL_N_AXES]; // zeros: all ranks along dp_shard
     bool reduce_bf16;
     int64_t invariant;
+    double aux_coef; // of the router's loss, instead of the configuration's; 0: that one
     axl_ring_schedule ring;
 } trial_options;
 

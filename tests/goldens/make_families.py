@@ -15,6 +15,7 @@ import copy
 import json
 import os
 import pathlib
+import sys
 import zlib
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -65,6 +66,13 @@ CASES = {
     "mixtral": ("mixtral", {"num_local_experts": 8, "num_experts_per_tok": 2}, DOCS),
     "qwen3_moe": ("qwen3_moe", {"head_dim": 12, "num_experts": 8, "num_experts_per_tok": 2,
                                 "moe_intermediate_size": 24, "norm_topk_prob": True}, DOCS),
+    "mixtral_aux": ("mixtral", {"num_local_experts": 6, "num_experts_per_tok": 2,
+                                "output_router_logits": True, "router_aux_loss_coef": 0.5}, DOCS),
+    "qwen3_moe_dense": ("qwen3_moe", {"head_dim": 12, "num_experts": 8, "num_experts_per_tok": 3,
+                                      "moe_intermediate_size": 16, "norm_topk_prob": False,
+                                      "num_hidden_layers": 3, "mlp_only_layers": [1],
+                                      "output_router_logits": True,
+                                      "router_aux_loss_coef": 0.25}, DOCS),
 }
 COMMON = {"vocab_size": 128, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
           "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128,
@@ -110,22 +118,33 @@ def make_row(vocab, docs, seed):
     return {"input_ids": ids, "labels": labels, "position_ids": positions, "cu_seqlens": starts}
 
 
+def auxiliary(model, outputs):
+    """The router's loss over all documents of the row together, if the config asks for it."""
+    if not getattr(model.config, "output_router_logits", False):
+        return 0.0
+    layers = tuple(torch.cat(parts) for parts in zip(*(o.router_logits for o in outputs)))
+    function = sys.modules[type(model).__module__].load_balancing_loss_func
+    return model.config.router_aux_loss_coef * function(layers, model.num_experts,
+                                                        model.num_experts_per_tok)
+
+
 def forward(model, row):
-    """Logits [T, V] of the row, document by document, and the sum and count of token losses."""
+    """Logits [T, V] of the row, document by document, the token losses, their count, and what
+    the router adds."""
     cu = row["cu_seqlens"].tolist()
     parts = [model(input_ids=row["input_ids"][None, a:b], use_cache=False,
-                   position_ids=row["position_ids"][None, a:b]).logits[0]
+                   position_ids=row["position_ids"][None, a:b])
              for a, b in zip(cu, cu[1:])]
-    logits = torch.cat(parts)
+    logits = torch.cat([part.logits[0] for part in parts])
     target = torch.cat([row["labels"][1:], torch.tensor([-100])])
     loss = F.cross_entropy(logits, target, ignore_index=-100, reduction="none")
-    return logits, loss, int((target != -100).sum())
+    return logits, loss, int((target != -100).sum()), auxiliary(model, parts)
 
 
 def gradients(model, row):
     model.zero_grad(set_to_none=False)
-    logits, losses, count = forward(model, row)
-    mean = losses.sum() / count
+    logits, losses, count, aux = forward(model, row)
+    mean = losses.sum() / count + aux
     mean.backward()
     return logits.detach(), losses.detach(), mean.item()
 

@@ -10,7 +10,9 @@ static const char *const known[] = {"llama",         "llama_bias_headdim",
                                     "llama_llama3",  "llama_yarn",
                                     "mistral",       "qwen2",
                                     "qwen2_tied",    "qwen3",
-                                    "qwen3_bias",    "smollm3"};
+                                    "qwen3_bias",    "smollm3",
+                                    "mixtral",       "mixtral_aux",
+                                    "qwen3_moe",     "qwen3_moe_dense"};
 
 static axl_status read_file(const char *model, const char *file, axl_arch *arch)
 {
@@ -81,6 +83,7 @@ static void check_same(const axl_arch *a, const axl_arch *b)
     for (int i = 0; i < a->n_layers; i++) {
         SAME(layers[i].window);
         SAME(layers[i].rope);
+        SAME(layers[i].sparse);
     }
 }
 
@@ -117,6 +120,15 @@ static void families_set_their_switches(void **state)
     axl_arch_fini(&a);
     CHECK_OK(read_file("smollm3", "config.json", &a));
     assert_true(a.layers[0].rope == 0 && a.layers[1].rope == -1);
+    axl_arch_fini(&a);
+    CHECK_OK(read_file("mixtral_aux", "config.json", &a));
+    assert_true(a.moe.n_experts == 6 && a.moe.top_k == 2 && a.moe.renormalize);
+    assert_true(a.moe.width == a.ffn && a.moe.aux_coef == 0.5 && a.layers[1].sparse);
+    axl_arch_fini(&a);
+    CHECK_OK(read_file("qwen3_moe_dense", "config_v4.json", &a));
+    assert_true(a.moe.n_experts == 8 && a.moe.top_k == 3 && !a.moe.renormalize);
+    assert_true(a.moe.width == 16 && a.moe.aux_coef == 0.25);
+    assert_true(a.layers[0].sparse && !a.layers[1].sparse && a.layers[2].sparse);
     axl_arch_fini(&a);
     CHECK_OK(read_file("llama_yarn", "config_v4.json", &a));
     assert_true(a.ropes[0].type == AXL_ROPE_YARN && a.ropes[0].theta == 1000.0);
@@ -235,6 +247,39 @@ static void faults_are_named(void **state)
     }
 }
 
+static void faults_of_mixtures_are_named(void **state)
+{
+    static const struct {
+        const char *config, *text;
+    } faults[] = {
+        {"\"mixtral\", \"num_local_experts\": 0",
+         "num_local_experts 0 is out of range (1 to 4096)"},
+        {"\"mixtral\", \"num_experts_per_tok\": 9",
+         "num_experts_per_tok 9 is out of range (1 to 8)"},
+        {"\"mixtral\", \"router_aux_loss_coef\": -1", "router_aux_loss_coef -1 is out of range"},
+        {"\"mixtral\", \"router_jitter_noise\": 0.25", "router_jitter_noise 0.25"},
+        {"\"mixtral\", \"sliding_window\": -1", "sliding_window -1"},
+        {"\"qwen3_moe\", \"num_experts_per_tok\": 65", "num_experts_per_tok 65"},
+        {"\"qwen3_moe\", \"moe_intermediate_size\": 0", "moe_intermediate_size is out of range"},
+        {"\"qwen3_moe\", \"decoder_sparse_step\": 0", "decoder_sparse_step must be positive"},
+        {"\"qwen3_moe\", \"norm_topk_prob\": 1", "norm_topk_prob is an integer"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+        char text[600];
+        axl_json *json;
+        axl_arch a;
+        (void)snprintf(text, sizeof text, "{\"model_type\": %s, %s", faults[i].config,
+                       strstr(base, "\"vocab_size\""));
+        CHECK_OK(axl_json_parse(text, strlen(text), "text", &json));
+        const axl_status got = axl_arch_from_json(json, "config.json", &a);
+        assert_true(got == AXL_E_INPUT || got == AXL_E_UNSUPPORTED);
+        if (strstr(axl_error_message(), faults[i].text) == NULL)
+            fail_msg("%s: %s", faults[i].config, axl_error_message());
+        axl_json_free(json);
+    }
+}
+
 static void windows_must_fit(void **state)
 {
     static const char *const configs[] = {
@@ -314,6 +359,7 @@ int main(void)
         cmocka_unit_test(families_set_their_switches),
         cmocka_unit_test(unknown_families_are_refused_with_the_known_ones),
         cmocka_unit_test(faults_are_named),
+        cmocka_unit_test(faults_of_mixtures_are_named),
         cmocka_unit_test(windows_must_fit),
         cmocka_unit_test(absent_keys_have_the_values_of_transformers),
         cmocka_unit_test(no_change_of_a_byte_crashes),
