@@ -230,6 +230,63 @@ class Layouts(Case):
             self.assertLess(abs(losses[0][step] - losses[1][step]), 2e-3 * losses[0][step])
 
 
+class Mixture(Case):
+    """A mixture of experts with its auxiliary loss, from the shell: the same run on any mesh."""
+
+    MESHES = ((1, 2, 1, 1, 1), (1, 1, 2, 1, 1), (1, 1, 4, 1, 1), (1, 2, 2, 1, 1), (1, 1, 2, 2, 1), (1, 1, 2, 1, 2))
+    EVAL = "val_set_size: 0.15\neval_steps: 3\n"
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        tiny.make_model(cls.model, experts=4)
+        cls.train(cls(), "straight", cls.EVAL)
+
+    def test_any_mesh(self):
+        for mesh in self.MESHES:
+            name = "x".join(map(str, mesh))
+            self.train(name, self.EVAL + on_mesh(*mesh), np=Layouts.ranks(mesh))
+            self.assert_same_losses("straight", name, 1e-5)
+            self.assert_same_weights("straight", name, 1e-4)
+            evals = [tiny.read_metrics(self.out(run), "eval_loss") for run in ("straight", name)]
+            self.assertEqual(sorted(evals[0]), sorted(evals[1]))
+            for step in evals[0]:
+                self.assertLess(abs(evals[0][step] - evals[1][step]), 1e-5 * evals[0][step], name)
+
+    def test_recomputation_is_bit_equal(self):
+        self.train("plain", on_mesh(1, 1, 2, 1, 1), np=2)
+        self.train("full", "gradient_checkpointing: true\n" + on_mesh(1, 1, 2, 1, 1), np=2)
+        self.assert_same_losses("plain", "full", 0.0)
+        self.assert_same_weights("plain", "full", 0.0)
+
+    def test_resume_on_another_mesh(self):
+        self.train("from", "save_strategy: steps\nsave_steps: 3\n" + on_mesh(1, 1, 2, 1, 2), np=4)
+        where = os.path.join(self.out("from"), "checkpoint-3")
+        for mesh in ((1, 1, 1, 1, 1), (1, 1, 4, 1, 1), (1, 2, 1, 1, 2)):
+            name = "to" + "x".join(map(str, mesh))
+            self.train(name, on_mesh(*mesh) + f"resume_from_checkpoint: {where}\n", np=Layouts.ranks(mesh))
+            self.assert_same_weights("from", name, 1e-4)
+        self.run_program("merge", os.path.join(self.out("from"), "checkpoint-6"), "-o", self.out("merged"), np=2)
+        self.assertTrue(read(os.path.join(self.out("from"), "model.safetensors")) ==
+                        read(os.path.join(self.out("merged"), "model.safetensors")))
+
+    def test_untrained_weights_come_out_byte_equal(self):
+        self.train("still", "learning_rate: 0.0\nmax_steps: 1\n" + on_mesh(1, 1, 2, 1, 2), np=4)
+        self.assertTrue(read(os.path.join(self.model, "model.safetensors")) ==
+                        read(os.path.join(self.out("still"), "model.safetensors")))
+
+    def test_bf16_trains(self):
+        self.train("bf16", "bf16: true\n" + self.EVAL + on_mesh(1, 1, 2, 1, 1), np=2)
+        losses, straight = [tiny.read_metrics(self.out(run)) for run in ("bf16", "straight")]
+        self.assertLess(losses[6], losses[1])
+        for step in losses:
+            self.assertLess(abs(losses[step] - straight[step]), 0.02 * straight[step])
+
+    def test_experts_must_divide(self):
+        done = self.train("three", on_mesh(1, 1, 3, 1, 1), np=3, expect=2)
+        self.assertIn("does not divide 4 experts", done.stderr)
+
+
 class Resume(Case):
     """Stopped, killed, moved to another rank count: the run goes on as if nothing had happened."""
 

@@ -12,7 +12,21 @@ TOKENIZER = os.path.join(HERE, "..", "data", "data", "tokenizer")
 D, F, V, L, H, HK = 32, 64, 640, 3, 4, 2  # hidden, ffn, vocab, layers, heads, key/value heads
 
 
-def tensors(tied=True):
+def mlp(at, experts):
+    """A dense mlp, or the router and the experts of Mixtral."""
+    if experts == 0:
+        yield at + "mlp.gate_proj.weight", (F, D)
+        yield at + "mlp.up_proj.weight", (F, D)
+        yield at + "mlp.down_proj.weight", (D, F)
+        return
+    yield at + "block_sparse_moe.gate.weight", (experts, D)
+    for e in range(experts):
+        yield at + f"block_sparse_moe.experts.{e}.w1.weight", (F, D)
+        yield at + f"block_sparse_moe.experts.{e}.w2.weight", (D, F)
+        yield at + f"block_sparse_moe.experts.{e}.w3.weight", (F, D)
+
+
+def tensors(tied=True, experts=0):
     head = D // H
     yield "model.embed_tokens.weight", (V, D)
     for n in range(L):
@@ -23,19 +37,17 @@ def tensors(tied=True):
         yield at + "self_attn.v_proj.weight", (HK * head, D)
         yield at + "self_attn.o_proj.weight", (D, H * head)
         yield at + "post_attention_layernorm.weight", (D,)
-        yield at + "mlp.gate_proj.weight", (F, D)
-        yield at + "mlp.up_proj.weight", (F, D)
-        yield at + "mlp.down_proj.weight", (D, F)
+        yield from mlp(at, experts)
     yield "model.norm.weight", (D,)
     if not tied:
         yield "lm_head.weight", (V, D)
 
 
-def make_model(path, tokenizer=True, seed=1):
+def make_model(path, tokenizer=True, seed=1, experts=0):
     rng = random.Random(seed)
     os.makedirs(path, exist_ok=True)
     header, blob = {"__metadata__": {"format": "pt"}}, b""
-    for name, shape in sorted(tensors()):
+    for name, shape in sorted(tensors(experts=experts)):
         count = shape[0] * (shape[1] if len(shape) > 1 else 1)
         scale, shift = (0.1, 1.0) if len(shape) == 1 else (0.08, 0.0)
         data = array.array("f", (shift + rng.gauss(0.0, scale) for _ in range(count))).tobytes()
@@ -50,6 +62,9 @@ def make_model(path, tokenizer=True, seed=1):
               "num_key_value_heads": HK, "max_position_embeddings": 512, "rms_norm_eps": 1e-5,
               "rope_theta": 10000.0, "tie_word_embeddings": True, "torch_dtype": "float32",
               "bos_token_id": 601, "eos_token_id": 603}
+    if experts > 0:
+        config |= {"architectures": ["MixtralForCausalLM"], "model_type": "mixtral", "num_local_experts": experts,
+                   "num_experts_per_tok": 2, "output_router_logits": True, "router_aux_loss_coef": 0.1}
     with open(os.path.join(path, "config.json"), "w") as f:
         json.dump(config, f, indent=2)
     if tokenizer:
