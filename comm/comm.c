@@ -67,6 +67,11 @@ void axl_comm_fix_order(axl_comm *world, bool fixed)
     world->root->fixed_order = fixed;
 }
 
+axl_status axl_comm_library(const axl_comm *c, axl_str *out)
+{
+    return c->transport->library(out);
+}
+
 void axl_comm_counters_read(const axl_comm *c, axl_comm_counter out[AXL_COMM_N_OPS])
 {
     memcpy(out, c->counters, sizeof c->counters);

@@ -57,6 +57,8 @@ int axl_comm_local_rank(const axl_comm *c);        // among the ranks of c on th
 int axl_comm_local_size(const axl_comm *c);        // ranks of c on this host
 int axl_comm_n_hosts(const axl_comm *c);           // over which the ranks of c spread
 bool axl_comm_threads(const axl_comm *c);          // several threads may communicate at once
+// Appends name and version of the library that carries c, "none" for one rank.
+axl_status axl_comm_library(const axl_comm *c, axl_str *out);
 
 // Prints "rank R: message" to stderr and ends all ranks with this exit code. For a failure inside a
 // step, where the others cannot be asked.

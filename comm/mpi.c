@@ -146,6 +146,20 @@ out:
 
 // NOLINTEND(clang-analyzer-optin.mpi.MPI-Checker)
 
+// Up to the first comma: what follows is about the package.
+static axl_status mpi_library(axl_str *out)
+{
+    axl_status status = AXL_OK;
+    char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+    int n = 0;
+
+    AXL_MPI(MPI_Get_library_version(text, &n));
+    AXL_TRY(axl_str_append(out, text, strcspn(text, ",\n")));
+
+out:
+    return status;
+}
+
 static void mpi_abort(axl_comm *c, int exit_code)
 {
     (void)c;
@@ -299,6 +313,7 @@ out:
 
 const axl_transport axl_transport_mpi = {
     .name = "mpi",
+    .library = mpi_library,
     .split = mpi_split,
     .destroy = mpi_destroy,
     .plan = axl_mpi_plan,

@@ -92,8 +92,14 @@ static void self_abort(axl_comm *c, int exit_code)
 
 static void self_finalize(void) {}
 
+static axl_status self_library(axl_str *out)
+{
+    return axl_str_puts(out, "none");
+}
+
 const axl_transport axl_transport_self = {
     .name = "self",
+    .library = self_library,
     .split = self_split,
     .destroy = self_destroy,
     .plan = self_plan,

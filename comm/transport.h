@@ -54,6 +54,7 @@ typedef struct axl_comm_task {
 
 typedef struct axl_transport {
     const char *name;
+    axl_status (*library)(axl_str *out);
     axl_status (*split)(axl_comm *parent, int color, int key, axl_comm *child, bool *member);
     void (*destroy)(axl_comm *c);
     // Cuts a collective into chunks and gives it tags; called in program order.

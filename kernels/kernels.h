@@ -16,6 +16,7 @@
 #include "kernels/attention.h"
 #include "kernels/device.h"
 #include "kernels/moe.h"
+#include "src/base/str.h"
 
 // C = alpha * op(A) op(B) (+ C) (+ bias). op(A) is [m, k], op(B) is [k, n], C is [m, n].
 // A linear layer: forward X W^T (trans_b), input gradient dY W, weight gradient dY^T X (trans_a).
@@ -269,5 +270,8 @@ struct axl_kernels {
 };
 
 extern const axl_kernels axl_kernels_ref;
+
+// Appends name and version of the library behind gemm.
+axl_status axl_kernels_library(axl_str *out);
 
 #endif

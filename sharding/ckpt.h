@@ -115,6 +115,9 @@ axl_status axl_ckpt_read_file(axl_ckpt *k, const char *name, axl_str *out);
 // passed over with a warning), owned by the caller; NULL when there is none.
 axl_status axl_ckpt_latest(const char *output_dir, char **out);
 
+// Appends the versions of the libraries that checkpoints are written with, "name\tversion\n" each.
+axl_status axl_ckpt_libraries(axl_str *out);
+
 // ---- merging
 
 typedef struct axl_ckpt_merge_options {

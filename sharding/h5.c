@@ -4,6 +4,8 @@
 // any reader with the zstd filter undoes them.
 #include "sharding/h5.h"
 
+#include "sharding/ckpt.h"
+
 #include "src/base/hash.h"
 #include "src/base/log.h"
 #include "src/base/mem.h"
@@ -503,5 +505,19 @@ out:
     free(bytes);
     (void)H5Sclose(space);
     (void)H5Dclose(set);
+    return status;
+}
+
+axl_status axl_ckpt_libraries(axl_str *out)
+{
+    axl_status status = AXL_OK;
+    unsigned major = 0, minor = 0, release = 0;
+
+    AXL_TRY(axl_h5_begin()); // before any other call of HDF5
+    (void)H5get_libversion(&major, &minor, &release);
+    AXL_TRY(axl_str_printf(out, "HDF5\t%u.%u.%u\nzstd\t%s\n", major, minor, release,
+                           ZSTD_versionString()));
+
+out:
     return status;
 }

@@ -13,6 +13,14 @@
 
 #ifdef AXL_GEMM_MKL
 
+axl_status axl_kernels_library(axl_str *out)
+{
+    char text[256] = "MKL";
+
+    mkl_get_version_string(text, (int)sizeof text - 1);
+    return axl_str_puts(out, text);
+}
+
 axl_status axl_cpu_library_f32(const axl_gemm_args *g, int n_threads)
 {
     const int before = mkl_set_num_threads_local(n_threads);
@@ -47,6 +55,13 @@ bool axl_cpu_library_prefers_bf16(const axl_gemm_args *g)
 }
 
 #else
+
+axl_status axl_kernels_library(axl_str *out)
+{
+    const dnnl_version_t *v = dnnl_version();
+
+    return axl_str_printf(out, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
+}
 
 axl_status axl_cpu_library_f32(const axl_gemm_args *g, int n_threads)
 {
