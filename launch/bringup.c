@@ -2,7 +2,7 @@
 #include "launch/bringup.h"
 
 #include "kernels/kernels.h"
-#include "src/base/hash.h"
+#include "launch/same.h"
 #include "src/base/log.h"
 #include "src/io/file.h"
 
@@ -77,24 +77,57 @@ static axl_status load_config(axl_bringup *b, int n, char **args)
     return status;
 }
 
-// Two ranks with different files or arguments would train different models and never notice.
-static axl_status check_same(axl_bringup *b)
+// Two ranks that run different programs, or read different files or arguments, would train different models and
+// never notice, or wait for each other for ever.
+static axl_status check_versions(axl_comm *world)
+{
+    static const axl_same_words words = {
+        .where = "", .verb = {"runs with", "run with"}, .mend = "install the same on every host"};
+    axl_status status = AXL_OK;
+    axl_str lines = {0};
+
+    AXL_TRY(axl_comm_agree(world, axl_same_versions(world, &lines)));
+    AXL_TRY(axl_same_check(world, &lines, &words));
+
+out:
+    axl_str_fini(&lines);
+    return status;
+}
+
+static axl_status check_config(const axl_bringup *b)
 {
     axl_status status = AXL_OK;
-    axl_str text = {0};
+    axl_str lines = {0}, where = {0};
 
-    AXL_TRY(axl_config_resolved(b->config, &text));
-    int64_t lowest = (int64_t)(axl_hash64(text.data, text.len, 0) >> 1);
-    int64_t highest = lowest;
-    AXL_TRY(axl_comm_all_reduce_i64(b->world, &lowest, 1, AXL_REDUCE_MIN));
-    AXL_TRY(axl_comm_all_reduce_i64(b->world, &highest, 1, AXL_REDUCE_MAX));
-    AXL_REQUIRE(
-        lowest == highest, AXL_E_CONFIG,
-        "%s: ranks read different configurations; give every host the same file and arguments",
-        b->config->path);
+    status = axl_same_config(b->config, &lines);
+    if (status == AXL_OK)
+        status = axl_str_printf(&where, "%s: ", b->config->path);
+    AXL_TRY(axl_comm_agree(b->world, status));
+    const axl_same_words words = {.where = where.data,
+                                  .verb = {"reads", "read"},
+                                  .mend = "give every host the same file and arguments"};
+    AXL_TRY(axl_same_check(b->world, &lines, &words));
+
 out:
-    axl_str_fini(&text);
+    axl_str_fini(&lines);
+    axl_str_fini(&where);
     return status;
+}
+
+// Different processors round differently, which changes the last digits of a result and nothing else.
+static void note_kernels(const axl_bringup *b)
+{
+    static const axl_same_words words = {
+        .where = "",
+        .verb = {"runs", "run"},
+        .mend = "sums are rounded differently, so the last digits depend on who computes what"};
+    axl_str lines = {0};
+
+    axl_status status = axl_str_printf(&lines, "kernels\t%s\n", b->device->kernels->name);
+    if (axl_comm_agree(b->world, status) == AXL_OK &&
+        axl_same_check(b->world, &lines, &words) == AXL_E_CONFIG)
+        axl_warn("%s", axl_error_message());
+    axl_str_fini(&lines);
 }
 
 axl_status axl_bringup_world(axl_bringup *b)
@@ -127,12 +160,14 @@ axl_status axl_bringup_start(axl_bringup *b, int n, char **args)
 
     AXL_TRY(axl_bringup_world(b));
     warn_alone(b);
+    AXL_TRY(check_versions(b->world));
     AXL_TRY(axl_comm_agree(b->world, load_config(b, n, args)));
-    AXL_TRY(check_same(b));
+    AXL_TRY(check_config(b));
     d.backend = b->config->device;
     d.n_threads = axl_bringup_threads(b->world);
     d.local_rank = axl_comm_local_rank(b->world);
     AXL_TRY(axl_comm_agree(b->world, axl_device_create(&d, &b->device)));
+    note_kernels(b);
 out:
     return status;
 }
