@@ -41,7 +41,7 @@ CONFINED = {
 }  # fmt: skip
 PLAIN = set(
     "assert.h complex.h ctype.h dirent.h dlfcn.h endian.h errno.h fcntl.h fenv.h float.h glob.h "
-    "inttypes.h limits.h locale.h malloc.h math.h poll.h pthread.h sched.h semaphore.h setjmp.h "
+    "ifaddrs.h inttypes.h limits.h locale.h malloc.h math.h poll.h pthread.h sched.h semaphore.h setjmp.h "
     "signal.h stdalign.h stdarg.h stdatomic.h stdbool.h stddef.h stdint.h stdio.h stdlib.h "
     "stdnoreturn.h string.h strings.h termios.h time.h unistd.h wchar.h ftw.h libgen.h netdb.h "
     "execinfo.h getopt.h langinfo.h pwd.h spawn.h".split()
