@@ -137,14 +137,43 @@ static void task_release(axl_task *base)
     (void)pthread_mutex_unlock(&t->comm->pool_lock);
 }
 
-static axl_status task_failed(const axl_comm_task *t, axl_status status)
+static int64_t task_bytes(const axl_comm_task *t)
 {
     int64_t bytes = 0;
+
     for (size_t i = 0; i < t->n_colls; i++)
         bytes += payload_bytes(t->comm, &t->colls[i]);
+    return bytes;
+}
+
+static axl_status task_failed(const axl_comm_task *t, axl_status status)
+{
     return axl_error_context(status, "%s on axis %s (%lld bytes%s)",
-                             axl_comm_op_name(t->colls[0].op), t->comm->name, (long long)bytes,
-                             t->n_colls > 1 ? ", grouped" : "");
+                             axl_comm_op_name(t->colls[0].op), t->comm->name,
+                             (long long)task_bytes(t), t->n_colls > 1 ? ", grouped" : "");
+}
+
+static void record_wait(const axl_comm_task *t)
+{
+    axl_flight_wait(&t->comm->root->flight, axl_comm_op_name(t->colls[0].op), t->comm->axis,
+                    task_bytes(t), t->queued ? &t->stream->device->waits_on : NULL);
+}
+
+// A queued collective is waited for when the host waits for its stream, or for another that depends on
+// it. The device's mutex is held here.
+static void record_queued(const axl_comm_task *t, bool done)
+{
+    axl_flight *f = &t->comm->root->flight;
+    const axl_stream *waits_on = __atomic_load_n(&t->stream->device->waits_on, __ATOMIC_RELAXED);
+
+    if (done && f->queued == t) {
+        f->queued = NULL;
+        axl_flight_go_on(f);
+    } else if (!done && waits_on != NULL && f->queued != t &&
+               (f->queued == NULL || waits_on == t->stream)) {
+        f->queued = t;
+        record_wait(t);
+    }
 }
 
 static axl_status task_poll(axl_task *base, bool *done)
@@ -152,6 +181,8 @@ static axl_status task_poll(axl_task *base, bool *done)
     axl_comm_task *t = (axl_comm_task *)base;
     axl_status status = t->comm->transport->poll(t, done);
 
+    if (t->queued)
+        record_queued(t, *done);
     return status == AXL_OK ? status : task_failed(t, status);
 }
 
@@ -176,6 +207,7 @@ static axl_status task_take(axl_comm *c, axl_comm_task **out)
     t->n_colls = 0;
     t->n_parts = 0;
     t->started = false;
+    t->queued = false;
     t->stream = NULL;
     *out = t;
 
@@ -202,6 +234,7 @@ static axl_status task_run(axl_comm_task *t)
     const double begin = axl_now();
     bool done = false;
 
+    record_wait(t);
     for (int64_t round = 0;; round++) {
         AXL_TRY(task_poll(&t->base, &done));
         if (done)
@@ -209,6 +242,7 @@ static axl_status task_run(axl_comm_task *t)
         AXL_TRY(axl_comm_idle(t->comm, round));
     }
     axl_comm_count_exposed(t->comm, t->colls[0].op, axl_now() - begin);
+    axl_flight_go_on(&t->comm->root->flight); // after a failure the record stays for the message
 
 out:
     task_release(&t->base);
@@ -219,6 +253,7 @@ static axl_status task_launch(axl_comm_task *t)
 {
     axl_status status = AXL_OK;
 
+    axl_flight_start(&t->comm->root->flight);
     if (t->stream != NULL)
         t->comm->root->device = t->stream->device;
     for (size_t i = 0; i < t->n_colls && t->n_parts > 0; i++) // now the list grows no more
@@ -228,6 +263,7 @@ static axl_status task_launch(axl_comm_task *t)
     } else if (t->stream == NULL || t->stream == t->stream->device->compute) {
         AXL_TRY(task_run(t)); // a CPU's compute stream runs each call at once
     } else {
+        t->queued = true;
         AXL_TRY(axl_stream_push(t->stream, &t->base));
     }
 
@@ -441,9 +477,24 @@ out:
 
 // ---- host side
 
+// The flight record of a call of the transport that waits.
+static void host_begin(axl_comm *c, const char *op, int64_t bytes)
+{
+    axl_flight_start(&c->root->flight);
+    axl_flight_wait(&c->root->flight, op, c->axis, bytes, NULL);
+}
+
+static axl_status host_end(axl_comm *c, axl_status status)
+{
+    if (status == AXL_OK)
+        axl_flight_go_on(&c->root->flight);
+    return status;
+}
+
 axl_status axl_comm_barrier(axl_comm *c)
 {
-    return c->transport->barrier(c);
+    host_begin(c, "barrier", 0);
+    return host_end(c, c->transport->barrier(c));
 }
 
 axl_status axl_comm_bcast_bytes(axl_comm *c, void *bytes, int64_t n, int root)
@@ -453,7 +504,8 @@ axl_status axl_comm_bcast_bytes(axl_comm *c, void *bytes, int64_t n, int root)
     AXL_REQUIRE(root >= 0 && root < c->size && n >= 0, AXL_E_BUG,
                 "axis %s: broadcast of %lld bytes from rank %d of %d", c->name, (long long)n, root,
                 c->size);
-    AXL_TRY(c->transport->bcast(c, bytes, n, root));
+    host_begin(c, "broadcast", n);
+    AXL_TRY(host_end(c, c->transport->bcast(c, bytes, n, root)));
 
 out:
     return status;
@@ -462,7 +514,8 @@ out:
 axl_status axl_comm_gather_bytes(axl_comm *c, const void *bytes, int64_t n, axl_str *out,
                                  int64_t *sizes)
 {
-    return c->transport->gather(c, bytes, n, out, sizes);
+    host_begin(c, "gather", n);
+    return host_end(c, c->transport->gather(c, bytes, n, out, sizes));
 }
 
 static axl_status all_reduce_host(axl_comm *c, void *values, int n, axl_dtype dtype,
@@ -475,7 +528,8 @@ static axl_status all_reduce_host(axl_comm *c, void *values, int n, axl_dtype dt
 
     AXL_TRY(axl_calloc((size_t)c->size, bytes, "values of all ranks", &all));
     AXL_TRY(axl_calloc((size_t)c->size, sizeof *rows, "values of all ranks", &rows));
-    AXL_TRY(c->transport->all_gather(c, values, all, (int64_t)bytes));
+    host_begin(c, "all_reduce", (int64_t)bytes);
+    AXL_TRY(host_end(c, c->transport->all_gather(c, values, all, (int64_t)bytes)));
     for (int r = 0; r < c->size; r++)
         rows[r] = all + (size_t)r * bytes;
     axl_reduce_any(rows, c->size, dtype, op, n, values);
@@ -556,7 +610,10 @@ axl_status axl_comm_split(axl_comm *parent, int color, int key, const char *name
     c->root = parent->root;
     c->transport = &axl_transport_self; // until the split says otherwise
     AXL_TRY(axl_strdup(name, &c->name));
-    AXL_TRY_CTX(parent->transport->split(parent, color, key, c, &member), "axis %s", name);
+    c->axis = axl_flight_axis(&c->root->flight, name);
+    host_begin(parent, "split", 0);
+    AXL_TRY_CTX(host_end(parent, parent->transport->split(parent, color, key, c, &member)),
+                "axis %s", name);
     if (member) {
         *out = c;
         c = NULL;

@@ -57,6 +57,8 @@ axl_status axl_comm_init(int *argc, char ***argv, axl_comm **out_world)
     (void)pthread_mutex_init(&world->pool_lock, NULL);
     axl_self_init(world);
     AXL_TRY(axl_calloc(1, sizeof *world->root, "the communicator", &world->root));
+    axl_flight_init(&world->root->flight);
+    world->axis = axl_flight_axis(&world->root->flight, "world");
     AXL_TRY(axl_strdup("world", &world->name));
     AXL_TRY(check_slurm());
     if (launched())
@@ -78,6 +80,8 @@ void axl_comm_finalize(axl_comm *world)
     const axl_transport *transport = world->transport;
     axl_comm_root *root = world->root;
     axl_comm_destroy(world);
+    if (root != NULL)
+        axl_flight_fini(&root->flight);
     free(root);
     transport->finalize();
 }

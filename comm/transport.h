@@ -4,6 +4,7 @@
 #define AXL_COMM_TRANSPORT_H
 
 #include "comm/comm.h"
+#include "comm/flight.h"
 
 #include <pthread.h>
 
@@ -48,6 +49,7 @@ typedef struct axl_comm_task {
     size_t n_parts, part_capacity;
     void *state; // owned by the transport; NULL until the first run
     bool started;
+    bool queued;        // on a stream; else the caller waits
     axl_stream *stream; // of the group
     struct axl_comm_task *next_free;
 } axl_comm_task;
@@ -78,12 +80,15 @@ typedef struct axl_comm_root {
     int64_t spin_rounds;   // of a wait before each further one gives the core away
     int64_t message_bytes; // send_recv and all_to_all cut what is longer
     bool fixed_order;      // axl_comm_fix_order
+    axl_flight flight;
+    struct axl_watch *watch; // owned; NULL: nobody watches
 } axl_comm_root;
 
 struct axl_comm {
     const axl_transport *transport;
     axl_comm_root *root; // owned by the world
     char *name;          // owned
+    const char *axis;    // the name in the flight record; borrowed
     int rank, size, local_rank, local_size;
     int n_hosts;               // over which the ranks spread; decides between algorithms
     axl_comm_task *group;      // open group or NULL; owned
@@ -100,6 +105,9 @@ extern const axl_transport axl_transport_mpi;
 
 // mpi.c: starts MPI and fills world (transport, ranks, impl).
 axl_status axl_mpi_init(int *argc, char ***argv, axl_comm *world);
+
+// watch.c: frees a stopped watch. Its connections last until MPI has ended, so that no goodbye is lost.
+void axl_watch_destroy(struct axl_watch *w);
 
 // self.c: a communicator of one rank.
 void axl_self_init(axl_comm *c);

@@ -61,6 +61,8 @@ struct axl_device {
     int n_threads;                                    // CPU: OpenMP threads of a kernel
     void *workspace;        // owned; scratch that a kernel may use during one call on compute
     size_t workspace_bytes; // at least AXL_WORKSPACE_BYTES
+    axl_stream *waits_on;   // the host waits for this stream now; NULL: it does not. For others to
+                            // look at: read and written by __atomic builtins
     void *priv;             // owned by the backend
 };
 

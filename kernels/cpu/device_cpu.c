@@ -176,6 +176,9 @@ axl_status axl_device_progress(axl_device *d)
 // different queue of the other.
 static axl_status drive(cpu_state *state, cpu_queue *q, uint64_t ticket)
 {
+    axl_stream **waits_on = &q->stream.device->waits_on;
+
+    __atomic_store_n(waits_on, &q->stream, __ATOMIC_RELAXED);
     for (;;) {
         (void)pthread_mutex_lock(&state->mutex);
         for (int i = 0; i < state->n_queues; i++)
@@ -183,8 +186,10 @@ static axl_status drive(cpu_state *state, cpu_queue *q, uint64_t ticket)
         const bool passed = q->passed >= ticket;
         const axl_status status = queue_status(q);
         (void)pthread_mutex_unlock(&state->mutex);
-        if (passed || status != AXL_OK)
+        if (passed || status != AXL_OK) {
+            __atomic_store_n(waits_on, NULL, __ATOMIC_RELAXED);
             return status;
+        }
         (void)sched_yield(); // ranks may share cores
     }
 }
