@@ -61,7 +61,8 @@ bool axl_comm_threads(const axl_comm *c);          // several threads may commun
 axl_status axl_comm_library(const axl_comm *c, axl_str *out);
 
 // Prints "rank R: message" to stderr and ends all ranks with this exit code. For a failure inside a
-// step, where the others cannot be asked.
+// step, where the others cannot be asked. With code 4 the watch (watch.h) is first given time to name the
+// rank that caused it.
 _Noreturn void axl_comm_abort(axl_comm *world, int exit_code, const char *message);
 
 // ---- collectives on a stream (NULL: blocking)

@@ -79,15 +79,19 @@ void axl_comm_finalize(axl_comm *world)
         return;
     const axl_transport *transport = world->transport;
     axl_comm_root *root = world->root;
+    axl_watch_stop(world);
     axl_comm_destroy(world);
-    if (root != NULL)
-        axl_flight_fini(&root->flight);
-    free(root);
     transport->finalize();
+    if (root != NULL) {
+        axl_watch_destroy(root->watch);
+        axl_flight_fini(&root->flight);
+    }
+    free(root);
 }
 
 _Noreturn void axl_comm_abort(axl_comm *world, int exit_code, const char *message)
 {
+    axl_watch_leaving(world, exit_code);
     (void)fprintf(stderr, "axl-dist: rank %d: %s\n", world->rank, message);
     (void)fflush(NULL);
     world->transport->abort(world, exit_code);
