@@ -1,6 +1,7 @@
 // Bringing ranks up. This is the only place that reads environment variables.
 #include "launch/bringup.h"
 
+#include "comm/watch.h"
 #include "kernels/kernels.h"
 #include "launch/same.h"
 #include "src/base/log.h"
@@ -163,6 +164,10 @@ axl_status axl_bringup_start(axl_bringup *b, int n, char **args)
     AXL_TRY(check_versions(b->world));
     AXL_TRY(axl_comm_agree(b->world, load_config(b, n, args)));
     AXL_TRY(check_config(b));
+    const axl_watch_options w = {.heartbeat_timeout = (double)b->config->heartbeat_timeout,
+                                 .collective_timeout = (double)b->config->ddp_timeout,
+                                 .signal = &caught};
+    AXL_TRY(axl_watch_start(b->world, &w));
     d.backend = b->config->device;
     d.n_threads = axl_bringup_threads(b->world);
     d.local_rank = axl_comm_local_rank(b->world);
@@ -174,6 +179,7 @@ out:
 
 void axl_bringup_stop(axl_bringup *b)
 {
+    axl_watch_stop(b->world); // it looks at the device
     axl_config_destroy(b->config);
     axl_device_destroy(b->device);
     axl_comm_finalize(b->world);
@@ -202,6 +208,8 @@ int axl_bringup_report(const axl_bringup *b, const char *command, axl_status sta
     if (status == AXL_OK)
         return 0;
     axl_debug("%s failed at %s", command, axl_error_origin());
+    if (status == AXL_E_COMM && b->world != NULL && axl_comm_size(b->world) > 1)
+        axl_comm_abort(b->world, axl_status_exit_code(status), axl_error_message());
     if (b->world == NULL ? !is_another_task(b, status) : axl_comm_rank(b->world) == 0)
         report_message(axl_error_message());
     return axl_status_exit_code(status);

@@ -1,6 +1,8 @@
 // The evaluation loop: forward only, every sample once, a token-weighted mean over all ranks.
 #include "src/train/train.h"
 
+#include "comm/watch.h"
+
 #include <math.h>
 
 static axl_status eval_step(axl_trainer *t, double sums[2])
@@ -37,6 +39,7 @@ axl_status axl_train_eval(axl_trainer *t, double *loss, int64_t *n_trained)
     axl_status status = AXL_OK;
     double sums[2] = {0.0, 0.0}; // loss, trained tokens
 
+    axl_watch_phase(t->env.world, AXL_PHASE_EVALUATING, t->step);
     AXL_TRY(axl_loader_rewind(t->eval_loader));
     axl_sharder_begin_step(
         &t->sharder); // weights that were kept gathered are from before the last update

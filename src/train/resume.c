@@ -2,6 +2,7 @@
 // moments by name; it says nothing of ranks, so any rank count goes on from it.
 #include "src/train/train.h"
 
+#include "comm/watch.h"
 #include "sharding/ckpt.h"
 #include "src/base/log.h"
 #include "src/base/mem.h"
@@ -128,22 +129,28 @@ axl_status axl_save_checkpoint(axl_trainer *t)
                           .files = files,
                           .save_total_limit = (int)c->save_total_limit};
     axl_ckpt_tensor *tensors = NULL;
+    axl_str path = {0};
 
     status = list_tensors(t, &tensors, &o.n_tensors);
     if (status == AXL_OK)
         status = make_meta(t, &meta);
+    if (status == AXL_OK)
+        status = axl_str_printf(&path, "%s/checkpoint-%lld", c->output_dir, (long long)t->step);
     if (status == AXL_OK && axl_comm_rank(t->env.world) == 0)
         status = read_side_files(t, texts, files, &o.n_files);
     AXL_TRY(axl_comm_agree(t->env.world, status));
     o.tensors = tensors;
     o.meta_json = meta.data;
     AXL_TRY(axl_ckpt_write(t->env.world, &o, &report));
-    axl_info("saved %s/checkpoint-%lld (%.1f MiB, %.1f s)", c->output_dir, (long long)t->step,
-             (double)report.stored_bytes / 1048576.0, report.seconds);
+    if (!c->save_only_model) // else it cannot be gone on from
+        axl_watch_checkpoint(t->env.world, path.data);
+    axl_info("saved %s (%.1f MiB, %.1f s)", path.data, (double)report.stored_bytes / 1048576.0,
+             report.seconds);
 out:
     for (size_t i = 0; i < N_SIDE_FILES; i++)
         axl_str_fini(&texts[i]);
     axl_str_fini(&meta);
+    axl_str_fini(&path);
     free(tensors);
     return status;
 }
@@ -259,6 +266,7 @@ axl_status axl_resume(axl_trainer *t)
     AXL_TRY(axl_comm_agree(t->env.world, status));
     AXL_TRY(axl_comm_bcast_bytes(t->env.world, path, length, 0));
     AXL_TRY(axl_comm_agree(t->env.world, restore(t, path)));
+    axl_watch_checkpoint(t->env.world, path);
     axl_info("going on from %s: step %lld", path, (long long)t->step);
 out:
     free(path);

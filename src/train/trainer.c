@@ -2,6 +2,7 @@
 // be refused is refused before the weights are read, and nothing is written before all ranks agree.
 #include "src/train/train.h"
 
+#include "comm/watch.h"
 #include "src/base/log.h"
 #include "src/base/mem.h"
 #include "src/io/file.h"
@@ -330,6 +331,7 @@ out:
 // A save has been agreed on by all ranks, whatever its result.
 static axl_status save(axl_trainer *t)
 {
+    axl_watch_phase(t->env.world, AXL_PHASE_SAVING, t->step);
     axl_status status = axl_save_checkpoint(t);
 
     t->agreed = status != AXL_OK;
@@ -378,10 +380,12 @@ axl_status axl_trainer_run(axl_trainer *t)
     if (t->eval_loader != NULL && t->env.config->derived.eval_at_start && t->step == 0)
         AXL_TRY(evaluate(t));
     while (t->step < t->total_steps) {
+        axl_watch_phase(t->env.world, AXL_PHASE_COMPUTING, t->step + 1);
         AXL_TRY(axl_train_step(t, &r));
         AXL_TRY(after_step(t, &r));
     }
     t->agreed = true; // saving agrees on its result
+    axl_watch_phase(t->env.world, AXL_PHASE_SAVING, t->step);
     AXL_TRY(axl_model_save(t->model, t->source, t->env.config->output_dir));
     AXL_TRY(axl_comm_agree(t->env.world, axl_write_card(t)));
     AXL_TRY(axl_metrics_memory(t));

@@ -1,13 +1,135 @@
 #!/usr/bin/env python3
-"""Ranks of a training that are unlike the others: test_failures.py AXL_DIST MPIRUN..."""
+"""Ranks of a training that are killed, stopped or unlike the others: test_failures.py AXL_DIST MPIRUN..."""
 
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import unittest
 
 from test_cli import ENV, MPIRUN, PROGRAM, Case
+
+LONG = """gradient_accumulation_steps: 4
+max_steps: 100000
+logging_steps: 1
+save_strategy: steps
+save_steps: 20
+save_total_limit: 2
+"""
+
+
+def ranks_of(mpirun):
+    """{rank: pid} of the ranks that this mpirun started."""
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat") as f:
+                parent = int(f.read().rsplit(")", 1)[1].split()[1])
+            with open(f"/proc/{pid}/environ", "rb") as f:
+                rank = re.search(rb"OMPI_COMM_WORLD_RANK=(\d+)", f.read())
+        except OSError:
+            continue
+        if parent == mpirun and rank:
+            found[int(rank[1])] = int(pid)
+    return found
+
+
+def is_running(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+class Failures(Case):
+    def start(self, name, text, np=3):
+        """A training that has saved (when it saves) or made its first step, and the pids of its ranks."""
+        path = self.config(name, text)
+        run = subprocess.Popen(MPIRUN + ["-np", str(np), PROGRAM, path], env=ENV, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+        sign = os.path.join(self.out(name), "checkpoint-20" if "save_steps" in text else "metrics.jsonl")
+        end = time.time() + 60
+        while time.time() < end and run.poll() is None and not (os.path.exists(sign) and os.path.getsize(sign) > 0):
+            time.sleep(0.02)
+        self.assertIsNone(run.poll(), "the run ended before its ranks could be disturbed")
+        ranks = ranks_of(run.pid)
+        self.assertEqual(sorted(ranks), list(range(np)))
+        return run, ranks
+
+    def finish(self, run, ranks, expect, seconds=120.0):
+        began = time.time()
+        try:
+            stdout, stderr = run.communicate(timeout=120)
+        finally:
+            if run.poll() is None:
+                run.kill()
+                for pid in filter(is_running, ranks.values()):
+                    os.kill(pid, signal.SIGKILL)
+        took = time.time() - began
+        self.assertEqual(run.returncode, expect, stdout + stderr)
+        self.assertLess(took, seconds, stderr)
+        end = time.time() + 5.0  # mpirun does not wait for the last of those that it ends
+        while time.time() < end and any(map(is_running, ranks.values())):
+            time.sleep(0.05)
+        self.assertEqual([pid for pid in ranks.values() if is_running(pid)], [])
+        return [line for line in stderr.splitlines() if line.startswith("axl-dist: ")], stdout + stderr
+
+    def end_by(self, how, victim, judge, expect, pattern, text):
+        shutil.rmtree(self.out("run"), ignore_errors=True)
+        run, ranks = self.start("run", LONG + text)
+        os.kill(ranks[victim], how)
+        said, everything = self.finish(run, ranks, expect, seconds=8.0)
+        self.assertEqual(len(said), 1, everything)
+        self.assertRegex(said[0], rf"^axl-dist: rank {judge}: rank {victim} \(host {os.uname().nodename}, "
+                         rf"pid {ranks[victim]}\) {pattern}")
+        self.assertRegex(said[0], r"; rank \d waits for it in \w+ on axis \w+ \(\d+ bytes\), step \d+; last good "
+                         rf"checkpoint: {self.out('run')}/checkpoint-\d+; start again with auto_resume")
+        checkpoint = re.search(r"checkpoint: (\S+);", said[0])[1]
+        self.assertTrue(os.path.exists(os.path.join(checkpoint, "index.h5")))
+
+    def test_a_killed_rank(self):
+        # nobody waits for a timeout: the message comes before mpirun ends the others
+        for victim, judge in ((2, 0), (0, 1)):
+            self.end_by(signal.SIGKILL, victim, judge, 137, r"died \(killed, or crashed\), [\d.]+ s before seen ", "")
+        path = os.path.join(self.top, "run.yaml")
+        self.run_program(path, "--max_steps", "300", "--auto_resume_from_checkpoints", "true", np=2)
+
+    def test_a_stopped_rank(self):
+        for victim, judge in ((1, 0), (0, 1)):
+            self.end_by(signal.SIGSTOP, victim, judge, 4,
+                        r"has been silent for [34]\.\d s \(heartbeat_timeout 3\): ", "heartbeat_timeout: 3\n")
+
+    def test_a_pause_is_no_failure(self):
+        # every rank in turn stands still for half the timeout, on a machine that has other work
+        for victim in range(3):
+            shutil.rmtree(self.out("pause"), ignore_errors=True)
+            text = "gradient_accumulation_steps: 4\nmax_steps: 150\nheartbeat_timeout: 4\nddp_timeout: 4\n"
+            run, ranks = self.start("pause", text)
+            os.kill(ranks[victim], signal.SIGSTOP)
+            load = [subprocess.Popen(["sh", "-c", "while :; do :; done"]) for _ in range(2)]
+            try:
+                time.sleep(2.0)
+                os.kill(ranks[victim], signal.SIGCONT)
+                time.sleep(1.0)
+            finally:
+                for p in load:
+                    p.kill()
+                    p.wait()
+            said, everything = self.finish(run, ranks, 0)
+            self.assertEqual(said, [], everything)
+            self.assertIn("wrote the model", everything)
+
+    def test_a_signal_to_all_is_no_failure(self):
+        # mpirun gives the ranks a second to save; who does not make it was not lost
+        run, ranks = self.start("term", LONG)
+        run.send_signal(signal.SIGTERM)
+        said, everything = self.finish(run, ranks, run.wait(timeout=60))
+        self.assertEqual(said, [], everything)
+        self.assertNotEqual(run.returncode, 0)
 
 
 class Differences(Case):
