@@ -477,15 +477,18 @@ out:
 
 // ---- host side
 
-// The flight record of a call of the transport that waits.
-static void host_begin(axl_comm *c, const char *op, int64_t bytes)
+// Around a call of the transport that waits: its flight record, and its wait as exposed seconds of the operation that
+// it is most like; its bytes are not counted. Returns the time.
+static double host_begin(axl_comm *c, const char *op, int64_t bytes)
 {
     axl_flight_start(&c->root->flight);
     axl_flight_wait(&c->root->flight, op, c->axis, bytes, NULL);
+    return axl_now();
 }
 
-static axl_status host_end(axl_comm *c, axl_status status)
+static axl_status host_end(axl_comm *c, axl_comm_op like, double begin, axl_status status)
 {
+    axl_comm_count_exposed(c, like, axl_now() - begin);
     if (status == AXL_OK)
         axl_flight_go_on(&c->root->flight);
     return status;
@@ -493,19 +496,21 @@ static axl_status host_end(axl_comm *c, axl_status status)
 
 axl_status axl_comm_barrier(axl_comm *c)
 {
-    host_begin(c, "barrier", 0);
-    return host_end(c, c->transport->barrier(c));
+    const double begin = host_begin(c, "barrier", 0);
+
+    return host_end(c, AXL_COMM_ALL_REDUCE, begin, c->transport->barrier(c));
 }
 
 axl_status axl_comm_bcast_bytes(axl_comm *c, void *bytes, int64_t n, int root)
 {
     axl_status status = AXL_OK;
+    const double begin = axl_now();
 
     AXL_REQUIRE(root >= 0 && root < c->size && n >= 0, AXL_E_BUG,
                 "axis %s: broadcast of %lld bytes from rank %d of %d", c->name, (long long)n, root,
                 c->size);
-    host_begin(c, "broadcast", n);
-    AXL_TRY(host_end(c, c->transport->bcast(c, bytes, n, root)));
+    const double begin = host_begin(c, "broadcast", n);
+    AXL_TRY(host_end(c, AXL_COMM_BROADCAST, begin, c->transport->bcast(c, bytes, n, root)));
 
 out:
     return status;
@@ -514,8 +519,9 @@ out:
 axl_status axl_comm_gather_bytes(axl_comm *c, const void *bytes, int64_t n, axl_str *out,
                                  int64_t *sizes)
 {
-    host_begin(c, "gather", n);
-    return host_end(c, c->transport->gather(c, bytes, n, out, sizes));
+    const double begin = host_begin(c, "gather", n);
+
+    return host_end(c, AXL_COMM_ALL_GATHER, begin, c->transport->gather(c, bytes, n, out, sizes));
 }
 
 static axl_status all_reduce_host(axl_comm *c, void *values, int n, axl_dtype dtype,
@@ -523,13 +529,15 @@ static axl_status all_reduce_host(axl_comm *c, void *values, int n, axl_dtype dt
 {
     axl_status status = AXL_OK;
     const size_t bytes = (size_t)n * axl_dtype_size(dtype);
+    const double begin = axl_now();
     char *all = NULL;         // [size][n]
     const void **rows = NULL; // [size]
 
     AXL_TRY(axl_calloc((size_t)c->size, bytes, "values of all ranks", &all));
     AXL_TRY(axl_calloc((size_t)c->size, sizeof *rows, "values of all ranks", &rows));
-    host_begin(c, "all_reduce", (int64_t)bytes);
-    AXL_TRY(host_end(c, c->transport->all_gather(c, values, all, (int64_t)bytes)));
+    const double begin = host_begin(c, "all_reduce", (int64_t)bytes);
+    AXL_TRY(host_end(c, AXL_COMM_ALL_REDUCE, begin,
+                     c->transport->all_gather(c, values, all, (int64_t)bytes)));
     for (int r = 0; r < c->size; r++)
         rows[r] = all + (size_t)r * bytes;
     axl_reduce_any(rows, c->size, dtype, op, n, values);

@@ -159,7 +159,7 @@ const char *axl_comm_op_name(axl_comm_op op); // "all_gather", ...
 int64_t axl_comm_sent_bytes(axl_comm_op op, int64_t n_ranks, int64_t payload);
 void axl_comm_counters_read(const axl_comm *c, axl_comm_counter out[AXL_COMM_N_OPS]);
 void axl_comm_counters_reset(axl_comm *c);
-// Blocking calls count their own wait; who waits on a stream for a collective adds the wait here.
+// Blocking calls, also those of the host side, count their own wait; who waits on a stream for a collective adds the wait here.
 void axl_comm_count_exposed(axl_comm *c, axl_comm_op op, double seconds);
 
 #endif
