@@ -134,9 +134,13 @@ axl_status axl_comm_agree(axl_comm *c, axl_status mine);
 
 // ---- progress while kernels run
 
-// Starts a thread that moves the streams of device on. Optional: waits, blocking calls and
-// axl_device_progress do so too. AXL_E_UNSUPPORTED when MPI does not take calls from two threads.
-// Stop it before the device goes. Local.
+// Whether a thread that does so is worth its processor time: there are other ranks, MPI takes calls from
+// several threads, and a core of this host is left over. Local; ranks may differ.
+bool axl_comm_progress_pays(const axl_comm *world, const axl_device *device);
+
+// Starts a thread that moves the streams of device on, so that they move within long kernels too. Optional:
+// waits, blocking calls and axl_device_progress do so as well. AXL_E_UNSUPPORTED when MPI does not take
+// calls from two threads. Stop it before the device goes. Local.
 typedef struct axl_comm_progress axl_comm_progress;
 axl_status axl_comm_progress_start(axl_comm *world, axl_device *device, axl_comm_progress **out);
 void axl_comm_progress_stop(axl_comm_progress *p); // NULL-safe

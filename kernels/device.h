@@ -11,6 +11,7 @@
 #include "src/base/dtype.h"
 #include "src/base/status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -86,5 +87,8 @@ axl_status axl_stream_push(axl_stream *s, axl_task *task);
 // CPU streams only: moves every non-empty stream of the device on without blocking. Called between
 // kernels and by long ones; cheap when nothing waits.
 axl_status axl_device_progress(axl_device *d);
+
+// CPU streams only: whether any stream has tasks left. Any thread may ask.
+bool axl_device_waits(axl_device *d);
 
 #endif

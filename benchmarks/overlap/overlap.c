@@ -59,7 +59,7 @@ static axl_status one_step(axl_trainer *t, const blocking *off, int kind, double
     axl_comm_progress *p = NULL;
     axl_step_report r;
 
-    if (kind == THREAD)
+    if (kind == THREAD && axl_comm_threads(t->env.world))
         AXL_TRY(axl_comm_progress_start(t->env.world, d, &p));
     d->ops = kind == OFF ? &off->ops : off->real;
     AXL_TRY(axl_comm_barrier(t->env.world));
@@ -147,6 +147,8 @@ int main(int argc, char **argv)
                                .signal = axl_bringup_catch_signals(),
                                .start_seconds = b.start};
     AXL_TRY(axl_trainer_create(&env, &t));
+    axl_comm_progress_stop(t->progress); // the steps have their own
+    t->progress = NULL;
     blocking off = {.ops = *b.device->ops, .real = b.device->ops, .mesh = t->mesh};
     off.ops.record = record_when_done;
     AXL_TRY(measure(t, &off, (int)n_pairs));

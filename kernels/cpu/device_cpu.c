@@ -156,6 +156,11 @@ axl_status axl_stream_push(axl_stream *s, axl_task *task)
     return status;
 }
 
+bool axl_device_waits(axl_device *d)
+{
+    return atomic_load(&state_of(d)->n_waiting) > 0;
+}
+
 axl_status axl_device_progress(axl_device *d)
 {
     cpu_state *state = state_of(d);

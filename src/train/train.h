@@ -45,8 +45,9 @@ typedef struct axl_step_report {
 typedef struct axl_trainer {
     axl_train_env env;
     axl_mesh *mesh;
-    axl_hfdir *source;   // the base model
-    axl_data_setup data; // tokenizer, prepared sets, sample lists
+    axl_comm_progress *progress; // NULL: none, progress is made between kernels
+    axl_hfdir *source;           // the base model
+    axl_data_setup data;         // tokenizer, prepared sets, sample lists
     axl_model *model;
     axl_sharder sharder;
     axl_work work;

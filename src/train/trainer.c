@@ -240,6 +240,8 @@ static axl_status build(axl_trainer *t, bool train)
     if (status == AXL_OK)
         status = take_memory(t, train);
     AXL_TRY(axl_comm_agree(world, status));
+    if (axl_comm_progress_pays(world, t->env.device))
+        AXL_TRY(axl_comm_progress_start(world, t->env.device, &t->progress));
     if (!train)
         goto out;
     AXL_TRY(axl_resume(t));
@@ -282,6 +284,7 @@ void axl_trainer_destroy(axl_trainer *t)
 {
     if (t == NULL)
         return;
+    axl_comm_progress_stop(t->progress); // first: it uses the device and what is queued there
     if (t->metrics != NULL)
         (void)fclose(t->metrics);
     free(t->grad);

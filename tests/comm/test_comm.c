@@ -4,6 +4,7 @@
 #include "tests/check.h"
 
 #include "comm/transport.h" // to claim several hosts
+#include "src/base/log.h"
 #include "src/base/philox.h"
 
 #include <stdlib.h>
@@ -415,6 +416,43 @@ static void a_progress_thread_changes_nothing(void **state)
     axl_comm_progress_stop(p);
 }
 
+static void a_progress_thread_wants_a_core_of_its_own(void **state)
+{
+    axl_device d = {.n_threads = 1 << 20};
+
+    (void)state;
+    assert_false(axl_comm_progress_pays(world, &d));
+    d.n_threads = 0; // as if nobody computed
+    assert_int_equal(axl_comm_progress_pays(world, &d),
+                     axl_comm_size(world) > 1 && axl_comm_threads(world));
+}
+
+// A wait that is over at once counts next to nothing, and a late rank is waited for by the others once.
+static void waits_are_counted_once(void **state)
+{
+    const int n = axl_comm_size(world), rank = axl_comm_rank(world);
+    axl_comm_counter c[AXL_COMM_N_OPS];
+    double x = 1.0, total = 0.0;
+
+    (void)state;
+    CHECK_OK(axl_comm_barrier(world));
+    axl_comm_counters_reset(world);
+    const double begin = axl_now();
+    if (rank == 0)
+        while (axl_now() - begin < 0.05)
+            ;
+    CHECK_OK(axl_comm_all_reduce_f64(world, &x, 1, AXL_REDUCE_SUM));
+    const double all = axl_now() - begin;
+    axl_comm_counters_read(world, c);
+    for (int op = 0; op < AXL_COMM_N_OPS; op++)
+        total += c[op].exposed_seconds;
+    assert_true(total <= all);
+    if (rank == 0)
+        assert_true(total <= all - 0.05);
+    if (n == 1)
+        assert_true(total == 0.0);
+}
+
 static void counters_equal_the_formulas(void **state)
 {
     const int64_t n = axl_comm_size(world), rank = axl_comm_rank(world);
@@ -541,6 +579,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(long_messages_are_cut),
         cmocka_unit_test(groups_and_queues_keep_order),
         cmocka_unit_test(a_progress_thread_changes_nothing),
+        cmocka_unit_test(a_progress_thread_wants_a_core_of_its_own),
+        cmocka_unit_test(waits_are_counted_once),
         cmocka_unit_test(counters_equal_the_formulas),
         cmocka_unit_test(split_makes_axes),
         cmocka_unit_test(host_helpers_gather_and_reduce),
