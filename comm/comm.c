@@ -504,12 +504,12 @@ axl_status axl_comm_barrier(axl_comm *c)
 axl_status axl_comm_bcast_bytes(axl_comm *c, void *bytes, int64_t n, int root)
 {
     axl_status status = AXL_OK;
-    const double begin = axl_now();
+    double begin = 0.0;
 
     AXL_REQUIRE(root >= 0 && root < c->size && n >= 0, AXL_E_BUG,
                 "axis %s: broadcast of %lld bytes from rank %d of %d", c->name, (long long)n, root,
                 c->size);
-    const double begin = host_begin(c, "broadcast", n);
+    begin = host_begin(c, "broadcast", n);
     AXL_TRY(host_end(c, AXL_COMM_BROADCAST, begin, c->transport->bcast(c, bytes, n, root)));
 
 out:
@@ -529,13 +529,13 @@ static axl_status all_reduce_host(axl_comm *c, void *values, int n, axl_dtype dt
 {
     axl_status status = AXL_OK;
     const size_t bytes = (size_t)n * axl_dtype_size(dtype);
-    const double begin = axl_now();
+    double begin = 0.0;
     char *all = NULL;         // [size][n]
     const void **rows = NULL; // [size]
 
     AXL_TRY(axl_calloc((size_t)c->size, bytes, "values of all ranks", &all));
     AXL_TRY(axl_calloc((size_t)c->size, sizeof *rows, "values of all ranks", &rows));
-    const double begin = host_begin(c, "all_reduce", (int64_t)bytes);
+    begin = host_begin(c, "all_reduce", (int64_t)bytes);
     AXL_TRY(host_end(c, AXL_COMM_ALL_REDUCE, begin,
                      c->transport->all_gather(c, values, all, (int64_t)bytes)));
     for (int r = 0; r < c->size; r++)
@@ -619,8 +619,9 @@ axl_status axl_comm_split(axl_comm *parent, int color, int key, const char *name
     c->transport = &axl_transport_self; // until the split says otherwise
     AXL_TRY(axl_strdup(name, &c->name));
     c->axis = axl_flight_axis(&c->root->flight, name);
-    host_begin(parent, "split", 0);
-    AXL_TRY_CTX(host_end(parent, parent->transport->split(parent, color, key, c, &member)),
+    const double begin = host_begin(parent, "split", 0);
+    AXL_TRY_CTX(host_end(parent, AXL_COMM_ALL_GATHER, begin,
+                         parent->transport->split(parent, color, key, c, &member)),
                 "axis %s", name);
     if (member) {
         *out = c;
