@@ -48,25 +48,22 @@ static void begin_split(trial *t, int64_t n_tokens, int64_t n_docs)
 // The documents of one micro-step of this rank.
 static axl_batch deal(trial *t, int micro_step)
 {
-    int64_t n_docs;
     int ranks = axl_mesh_n_batches(t->mesh);
-    const int32_t *ids = array(t, "input_ids", NULL);
-    const int32_t *labels = array(t, "labels", NULL);
-    const int32_t *cu = array(t, "cu_seqlens", &n_docs);
+    const int32_t *cu = t->row_cu;
     axl_batch b = {.input_ids = t->ids,
                    .labels = t->labels,
                    .position_ids = t->positions,
                    .cu_seqlens = t->cu};
 
     t->cu[0] = 0;
-    for (int64_t d = 0; d + 1 < n_docs; d++) {
+    for (int64_t d = 0; d < t->n_docs; d++) {
         if (d % (ranks * t->options.micro_steps) !=
             micro_step * ranks + axl_mesh_batch_rank(t->mesh))
             continue;
         int32_t n = cu[d + 1] - cu[d];
         for (int32_t i = 0; i < n; i++) {
-            t->ids[b.n_tokens + i] = ids[cu[d] + i];
-            t->labels[b.n_tokens + i] = i + 1 < n ? labels[cu[d] + i + 1] : AXL_IGNORE;
+            t->ids[b.n_tokens + i] = t->row_ids[cu[d] + i];
+            t->labels[b.n_tokens + i] = i + 1 < n ? t->row_labels[cu[d] + i + 1] : AXL_IGNORE;
             t->positions[b.n_tokens + i] = i;
         }
         b.n_tokens += n;
@@ -78,12 +75,52 @@ static axl_batch deal(trial *t, int micro_step)
     return b;
 }
 
+// A row of made-up documents: one label in five is not trained, nor the first of a document.
+static void make_row(trial *t, const trial_options *o)
+{
+    uint32_t x = 12345;
+    int32_t *ids, *labels, *cu;
+
+    for (int i = 0; i < o->n_lengths; i++)
+        t->n_tokens += o->lengths[i];
+    t->n_docs = o->n_lengths;
+    t->made = calloc((size_t)(2 * t->n_tokens + t->n_docs + 1), sizeof(int32_t));
+    t->row_ids = ids = t->made;
+    t->row_labels = labels = ids + t->n_tokens;
+    t->row_cu = cu = labels + t->n_tokens;
+    for (int i = 0; i < o->n_lengths; i++) {
+        cu[i + 1] = cu[i] + o->lengths[i];
+        for (int32_t k = cu[i]; k < cu[i + 1]; k++) {
+            x = x * 1664525u + 1013904223u;
+            ids[k] = 3 + (int32_t)(x >> 8) % (int32_t)(t->model->arch.vocab - 3);
+            labels[k] = k == cu[i] || (x >> 4) % 5 == 0 ? AXL_IGNORE : ids[k];
+        }
+    }
+}
+
+static void open_row(trial *t, const trial_options *o)
+{
+    if (o->lengths != NULL) {
+        make_row(t, o);
+    } else {
+        t->row_ids = array(t, "input_ids", &t->n_tokens);
+        t->row_labels = array(t, "labels", NULL);
+        t->row_cu = array(t, "cu_seqlens", &t->n_docs);
+        t->n_docs--;
+    }
+    for (int64_t i = 0; i < t->n_tokens; i++)
+        t->n_trained += t->row_labels[i] >= 0;
+    t->ids = calloc((size_t)t->n_tokens, sizeof(int32_t));
+    t->labels = calloc((size_t)t->n_tokens, sizeof(int32_t));
+    t->positions = calloc((size_t)t->n_tokens, sizeof(int32_t));
+    t->cu = calloc((size_t)t->n_docs + 1, sizeof(int32_t));
+    begin_split(t, t->n_tokens, t->n_docs);
+}
+
 void trial_begin(trial *t, const char *name, axl_comm *comm, const trial_options *o)
 {
     char path[700];
     axl_arch arch;
-    int64_t n_tokens;
-    int64_t n_docs;
     const axl_device_options d = {.backend = o->backend, .n_threads = 1};
     const axl_sharder_options so = {.dtype = AXL_F32,
                                     .train = true,
@@ -111,19 +148,11 @@ void trial_begin(trial *t, const char *name, axl_comm *comm, const trial_options
     CHECK_OK(
         axl_sharder_init(&t->sharder, t->device, t->mesh, t->model->units, t->model->n_units, &so));
     CHECK_OK(axl_model_load(t->model, t->hf));
-    const int32_t *labels = array(t, "labels", &n_tokens);
-    for (int64_t i = 0; i < n_tokens; i++)
-        t->n_trained += labels[i] >= 0;
-    (void)array(t, "cu_seqlens", &n_docs);
-    t->ids = calloc((size_t)n_tokens, sizeof(int32_t));
-    t->labels = calloc((size_t)n_tokens, sizeof(int32_t));
-    t->positions = calloc((size_t)n_tokens, sizeof(int32_t));
-    t->cu = calloc((size_t)n_docs, sizeof(int32_t));
-    begin_split(t, n_tokens, n_docs);
-    const axl_work_options w = {.n_tokens = axl_cp_most_rows(n_tokens, t->mesh->size[AXL_CP]),
-                                .whole_tokens = n_tokens,
+    open_row(t, o);
+    const axl_work_options w = {.n_tokens = axl_cp_most_rows(t->n_tokens, t->mesh->size[AXL_CP]),
+                                .whole_tokens = t->n_tokens,
                                 .ring = o->ring,
-                                .n_seqs = n_docs,
+                                .n_seqs = t->n_docs,
                                 .dtype = AXL_F32,
                                 .checkpointing = o->mode,
                                 .train = true};
@@ -144,6 +173,7 @@ void trial_end(trial *t)
     free(t->labels);
     free(t->positions);
     free(t->cu);
+    free(t->made);
     for (int i = 0; i < 3; i++)
         free(t->part[i]);
     free(t->layout_memory);
@@ -276,27 +306,72 @@ double trial_meta(const trial *t, const char *key)
     return axl_json_real(v != NULL ? v : axl_json_get(t->meta, key), NAN);
 }
 
-void trial_check_steps(trial *t)
+static axl_hyper settings(const trial *t)
+{
+    const axl_json *betas = axl_json_get(axl_json_get(t->meta, "adamw"), "betas");
+
+    return (axl_hyper){.lr = trial_meta(t, "lr"),
+                       .beta1 = axl_json_real(axl_json_at(betas, 0), NAN),
+                       .beta2 = axl_json_real(axl_json_at(betas, 1), NAN),
+                       .eps = trial_meta(t, "eps"),
+                       .weight_decay = trial_meta(t, "weight_decay"),
+                       .grad_scale = 1.0};
+}
+
+static double train_step(trial *t, axl_hyper *h)
 {
     const axl_optimizer *opt = axl_optimizer_find("adamw_torch");
-    const axl_json *betas = axl_json_get(axl_json_get(t->meta, "adamw"), "betas");
-    axl_hyper h = {.lr = trial_meta(t, "lr"),
-                   .beta1 = axl_json_real(axl_json_at(betas, 0), NAN),
-                   .beta2 = axl_json_real(axl_json_at(betas, 1), NAN),
-                   .eps = trial_meta(t, "eps"),
-                   .weight_decay = trial_meta(t, "weight_decay"),
-                   .grad_scale = 1.0};
+    const double loss = trial_run(t);
 
-    for (h.t = 1; h.t <= 5; h.t++) {
-        double loss = trial_run(t);
+    h->t++;
+    for (int i = 0; i < axl_model_n_params(t->model); i++)
+        CHECK_OK(opt->step(t->device, axl_model_param(t->model, i), h));
+    return loss;
+}
+
+void trial_train(trial *t, int n, double *losses)
+{
+    axl_hyper h = settings(t);
+
+    for (int i = 0; i < n; i++)
+        losses[i] = train_step(t, &h);
+}
+
+void trial_check_same(const trial *t, const trial *solo)
+{
+    for (int i = 0; i < t->model->n_tensors; i++) {
+        const axl_param *p = t->model->tensors[i].param;
+        const axl_param *q = solo->model->tensors[i].param;
+        const int mat = t->model->tensors[i].mat;
+        const axl_param_rect r = axl_param_rect_of(p, mat), all = axl_param_rect_of(q, mat);
+        double diff = 0.0;
+        double norm = 0.0;
+        assert_string_equal(t->model->tensors[i].key, solo->model->tensors[i].key);
+        assert_int_equal(all.block.n_rows, q->file_rows);
+        for (int64_t k = 0; k < r.block.n_rows * r.block.n_cols; k++) {
+            const int64_t row = r.block.row0 + k / r.block.n_cols;
+            const int64_t col = r.block.col0 + k % r.block.n_cols;
+            const double x = (double)q->master[all.at + row * q->cols + col];
+            diff += pow((double)p->master[r.at + k] - x, 2.0);
+            norm += pow(x, 2.0);
+        }
+        double off = relative_difference(t, diff, norm, 0.0);
+        if (!(off <= 1e-4))
+            fail_msg("%s %s: off by %.3g of its norm", t->where, t->model->tensors[i].key, off);
+    }
+}
+
+void trial_check_steps(trial *t)
+{
+    axl_hyper h = settings(t);
+
+    for (int step = 1; step <= 5; step++) {
+        double loss = train_step(t, &h);
         double want = axl_json_real(
-            axl_json_at(axl_json_get(t->meta, "spared_step_losses"), (size_t)(h.t - 1)), NAN);
+            axl_json_at(axl_json_get(t->meta, "spared_step_losses"), (size_t)(step - 1)), NAN);
         if (!(fabs(loss - want) <= 1e-5 * want))
-            fail_msg("%s: loss before step %d is %.8f, expected %.8f", t->where, (int)h.t, loss,
-                     want);
-        for (int i = 0; i < axl_model_n_params(t->model); i++)
-            CHECK_OK(opt->step(t->device, axl_model_param(t->model, i), &h));
-        if (h.t == 1)
+            fail_msg("%s: loss before step %d is %.8f, expected %.8f", t->where, step, loss, want);
+        if (step == 1)
             trial_check_params(t, "spared_step1");
     }
     trial_check_params(t, "spared_step5");

@@ -20,6 +20,9 @@ typedef struct trial_options {
     int64_t invariant;
     double aux_coef; // of the router's loss, instead of the configuration's; 0: that one
     axl_ring_schedule ring;
+    const int32_t
+        *lengths; // [n_lengths] of made-up documents instead of the reference's row; NULL: that row
+    int n_lengths;
 } trial_options;
 
 typedef struct trial {
@@ -39,6 +42,9 @@ typedef struct trial {
     int32_t *part[3];                       // ids, labels and positions of this rank's tokens of it
     axl_cp_layout layout;
     void *layout_memory;
+    const int32_t *row_ids, *row_labels, *row_cu; // the whole row
+    int64_t n_tokens, n_docs;
+    int32_t *made;       // owned: a made-up row
     int64_t n_trained;   // of the whole row
     axl_traffic traffic; // what the last run should have sent
 } trial;
@@ -56,6 +62,12 @@ void trial_check_params(const trial *t, const char *what);
 
 // The bytes that this rank counted in the last run are those of the formulas.
 void trial_check_traffic(const trial *t);
+
+// n AdamW steps with the reference's settings; losses [n] gets that before each.
+void trial_train(trial *t, int n, double *losses);
+
+// Every tensor of t within 1e-4 of its norm of that of solo, the same model on one rank.
+void trial_check_same(const trial *t, const trial *solo);
 
 // Five AdamW steps as the reference took them, checking losses and parameters.
 void trial_check_steps(trial *t);

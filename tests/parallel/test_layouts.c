@@ -127,6 +127,54 @@ static void check_layout(const layout *l)
     trial_end(&t);
 }
 
+// Ten steps on documents of nasty lengths: many of one token, shorter than the axis, and one that is half of all.
+static const int32_t nasty[] = {1, 1, 7, 2, 64, 1, 3, 16, 1, 29, 5, 1};
+
+static void check_beside_one_rank(const layout *l, axl_comm *alone)
+{
+    enum { STEPS = 10 };
+    trial t, solo;
+    double losses[STEPS], want[STEPS];
+    const int n_nasty = (int)(sizeof nasty / sizeof *nasty);
+    trial_options o = {.backend = "cpu",
+                       .mode = l->mode,
+                       .reshard = !l->keep,
+                       .micro_steps = l->micro_steps,
+                       .ring = l->ring,
+                       .lengths = nasty,
+                       .n_lengths = n_nasty};
+
+    trial_begin(&solo, l->model, alone,
+                &(trial_options){.backend = "cpu", .lengths = nasty, .n_lengths = n_nasty});
+    trial_train(&solo, STEPS, want);
+    memcpy(o.mesh, l->mesh, sizeof o.mesh);
+    trial_begin(&t, l->model, world, &o);
+    (void)snprintf(t.where, sizeof t.where, "%s on %d x %d x %d x %d x %d, ten steps", l->model,
+                   l->mesh[0], l->mesh[1], l->mesh[2], l->mesh[3], l->mesh[4]);
+    trial_train(&t, STEPS, losses);
+    for (int i = 0; i < STEPS; i++)
+        if (!(fabs(losses[i] - want[i]) <= 1e-5 * want[i]))
+            fail_msg("%s: loss of step %d is %.8f, on one rank %.8f", t.where, i, losses[i],
+                     want[i]);
+    assert_true(want[STEPS - 1] < 0.9 * want[0]); // it learns
+    trial_check_same(&t, &solo);
+    trial_check_traffic(&t);
+    trial_end(&t);
+    trial_end(&solo);
+}
+
+static void ten_steps_on_nasty_lengths_equal_one_rank(void **state)
+{
+    axl_comm *alone = NULL;
+
+    (void)state;
+    CHECK_OK(axl_comm_split(world, axl_comm_rank(world), 0, "alone", &alone));
+    for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++)
+        if (product(layouts[i].mesh) == axl_comm_size(world))
+            check_beside_one_rank(&layouts[i], alone);
+    axl_comm_destroy(alone);
+}
+
 static void every_layout_gives_the_reference_run(void **state)
 {
     int n = 0;
@@ -145,6 +193,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_layout_gives_the_reference_run),
+        cmocka_unit_test(ten_steps_on_nasty_lengths_equal_one_rank),
     };
     CHECK_OK(axl_comm_init(&argc, &argv, &world));
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
