@@ -67,6 +67,29 @@ static int64_t copies_for(const axl_dispatch *d, int source, int target)
     return copies_before(d, source, target, d->n_local);
 }
 
+void axl_dispatch_reset(axl_dispatch *d)
+{
+    if (d == NULL)
+        return;
+    d->sent_rows = d->received_rows = d->n_exchanges = 0;
+    d->max_over_mean = 0.0;
+}
+
+static void note_load(axl_dispatch *d)
+{
+    int64_t most = 0, all = 0;
+
+    for (int e = 0; e < d->n_experts; e++) {
+        int64_t n = 0;
+        for (int source = 0; source < d->n_ranks; source++)
+            n += d->counts[(int64_t)source * d->n_experts + e];
+        most = n > most ? n : most;
+        all += n;
+    }
+    const double load = all > 0 ? (double)most * d->n_experts / (double)all : 0.0;
+    d->max_over_mean = load > d->max_over_mean ? load : d->max_over_mean;
+}
+
 axl_status axl_dispatch_begin(axl_dispatch *d, const int32_t *counts, int32_t *all,
                               int64_t capacity, axl_stream *s)
 {
@@ -92,6 +115,7 @@ axl_status axl_dispatch_begin(axl_dispatch *d, const int32_t *counts, int32_t *a
         }
     }
     d->n_exchanges++;
+    note_load(d);
 
 out:
     return status;

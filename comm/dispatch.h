@@ -22,13 +22,17 @@ typedef struct axl_dispatch {
     int32_t *matrix;               // [n_groups], owned: which local expert each group is for
     int n_groups;                  // n_ranks * n_local
     int64_t n_rows;                // that arrive
-    // since the last reset of the counters: rows that left for and came from other ranks, counts that were gathered
+    // since axl_dispatch_reset: rows that left for and came from other ranks, counts that were gathered, and how many
+    // times the mean the busiest expert of any exchange got
     int64_t sent_rows, received_rows, n_exchanges;
+    double max_over_mean;
 } axl_dispatch;
 
 // AXL_E_CONFIG when n_experts is no multiple of the ranks. comm is borrowed. Local.
 axl_status axl_dispatch_create(axl_comm *comm, int n_experts, axl_dispatch **out);
 void axl_dispatch_destroy(axl_dispatch *d); // NULL-safe
+
+void axl_dispatch_reset(axl_dispatch *d); // NULL-safe
 
 // Gathers all ranks' counts and finds the number of rounds, at least 1.
 //   counts [n_experts] int32, device: this rank's copies for each expert

@@ -2,11 +2,15 @@
 // runs again, chunks of the head.
 #include "src/model/traffic.h"
 
+#include "src/base/mem.h"
 #include "src/model/ops.h"
+
+#include <stdlib.h>
 
 static const axl_group dp_replicate = (axl_group)(AXL_GROUP_AXIS + AXL_DP_REPLICATE);
 static const axl_group tp = (axl_group)(AXL_GROUP_AXIS + AXL_TP);
 static const axl_group cp = (axl_group)(AXL_GROUP_AXIS + AXL_CP);
+static const axl_group ep = (axl_group)(AXL_GROUP_AXIS + AXL_EP);
 
 static void add(axl_traffic *t, axl_group group, axl_comm_op op, int64_t n_ranks, int64_t payload,
                 int64_t times)
@@ -47,6 +51,15 @@ void axl_traffic_weights(const axl_model *m, const axl_sharder_options *o, int64
 
 // ---- activations
 
+typedef enum certainty { EXACT, EXPECTED, WORST } certainty;
+
+// A micro-batch as the formulas see it.
+typedef struct shape {
+    int64_t n_tokens, n_scored; // of this rank
+    const axl_cp_layout *cp;    // NULL: no context parallelism, or WORST
+    certainty certainty;        // EXACT leaves out what only the routing knows
+} shape;
+
 // A sum of rows [T, cols] over tp.
 static void add_rows(const axl_work *w, int64_t n, int64_t cols, axl_traffic *t)
 {
@@ -54,13 +67,20 @@ static void add_rows(const axl_work *w, int64_t n, int64_t cols, axl_traffic *t)
         n * cols * (int64_t)axl_dtype_size(w->options.dtype), 1);
 }
 
-static axl_ring_traffic ring_traffic(const axl_work *w, const axl_batch *batch, const axl_insn *i)
+static axl_ring_traffic ring_traffic(const axl_work *w, const shape *b, const axl_insn *i)
 {
-    if (batch->cp == NULL)
+    const int64_t n_ranks = w->model->mesh->size[AXL_CP];
+    const int64_t width = (int64_t)i->arg.attention.n_kv_heads *
+                          (i->arg.attention.head_dim + i->arg.attention.v_head_dim);
+
+    if (b->certainty == WORST) {
+        const int64_t rows = b->n_tokens * (n_ranks - 1) * width;
+        const int64_t keys = rows * (int64_t)axl_dtype_size(w->options.dtype);
+        return (axl_ring_traffic){keys, keys + rows * (int64_t)sizeof(float)};
+    }
+    if (b->cp == NULL)
         return (axl_ring_traffic){0};
-    return axl_ring_traffic_of(batch->cp, w->model->mesh->coord[AXL_CP], i->arg.attention.window,
-                               (int64_t)i->arg.attention.n_kv_heads *
-                                   (i->arg.attention.head_dim + i->arg.attention.v_head_dim),
+    return axl_ring_traffic_of(b->cp, w->model->mesh->coord[AXL_CP], i->arg.attention.window, width,
                                w->options.dtype);
 }
 
@@ -70,58 +90,159 @@ static axl_comm_op ring_op(const axl_work *w)
     return w->options.ring == AXL_RING_VARLEN_LLAMA3 ? AXL_COMM_ALL_TO_ALL : AXL_COMM_SEND_RECV;
 }
 
-static void add_forward(const axl_work *w, const axl_batch *batch, const axl_insn *i,
+// The rows of one pass of a mixture, when nothing was routed yet.
+static void add_experts(const axl_work *w, const shape *b, const axl_insn *i, bool backward,
                         axl_traffic *t)
 {
-    const int64_t n = batch->n_tokens;
+    const int n_ranks = w->model->mesh->size[AXL_EP];
+    const int64_t copies = b->n_tokens * i->arg.moe.top_k;
+    const int64_t rows = b->certainty == WORST ? axl_dispatch_most_rows(copies, n_ranks)
+                                               : axl_dispatch_expected_rows(copies, n_ranks);
+
+    if (n_ranks == 1 || b->certainty == EXACT)
+        return;
+    t->sent[ep][AXL_COMM_ALL_TO_ALL] +=
+        axl_moe_sent_bytes(i, backward, rows, rows, w->options.dtype, w->run.stat);
+    t->sent[ep][AXL_COMM_ALL_GATHER] += axl_dispatch_count_bytes(w->dispatch);
+}
+
+static void add_forward(const axl_work *w, const shape *b, const axl_insn *i, axl_traffic *t)
+{
+    const int64_t n = b->n_tokens;
 
     if (i->op == AXL_OP_LINEAR && i->arg.linear.partial)
         add_rows(w, n, i->arg.linear.out, t);
     else if (i->op == AXL_OP_EMBED && i->arg.embed.partial)
         add_rows(w, n, w->model->arch.hidden, t);
-    else if (i->op == AXL_OP_MOE && i->arg.moe.partial)
-        add_rows(w, n, i->arg.moe.hidden, t);
     else if (i->op == AXL_OP_ATTENTION)
-        t->sent[cp][ring_op(w)] += ring_traffic(w, batch, i).forward;
+        t->sent[cp][ring_op(w)] += ring_traffic(w, b, i).forward;
+    else if (i->op == AXL_OP_MOE)
+        add_experts(w, b, i, false, t);
+    if (i->op == AXL_OP_MOE && i->arg.moe.partial)
+        add_rows(w, n, i->arg.moe.hidden, t);
 }
 
-static void add_unit(const axl_work *w, const axl_batch *batch, const axl_unit *u, axl_traffic *t)
+static void add_backward(const axl_work *w, const shape *b, const axl_program *p, const axl_insn *i,
+                         axl_traffic *t)
+{
+    if (i->op == AXL_OP_TP_ENTER)
+        add_rows(w, b->n_tokens, p->slots[i->in[0]].cols, t);
+    else if (i->op == AXL_OP_ATTENTION)
+        t->sent[cp][ring_op(w)] += ring_traffic(w, b, i).backward;
+    else if (i->op == AXL_OP_MOE)
+        add_experts(w, b, i, true, t);
+}
+
+static void add_unit(const axl_work *w, const shape *b, const axl_unit *u, axl_traffic *t)
 {
     const axl_program *p = axl_model_program(w->model, u);
     const axl_unit_plan *plan = &w->plans[u->program];
 
     for (int n = 0; n < p->n_insns; n++) {
-        const axl_insn *i = &p->insns[n];
-        add_forward(w, batch, i, t);
-        if (i->op == AXL_OP_TP_ENTER)
-            add_rows(w, batch->n_tokens, p->slots[i->in[0]].cols, t);
-        else if (i->op == AXL_OP_ATTENTION)
-            t->sent[cp][ring_op(w)] += ring_traffic(w, batch, i).backward;
+        add_forward(w, b, &p->insns[n], t);
+        add_backward(w, b, p, &p->insns[n], t);
     }
     for (int n = 0; n < plan->n_rerun; n++)
-        add_forward(w, batch, &p->insns[plan->rerun[n]], t);
+        add_forward(w, b, &p->insns[plan->rerun[n]], t);
 }
 
 // Statistics of the vocabulary's slices, and the gradient of the hidden rows.
-static void add_head(const axl_work *w, axl_traffic *t)
+static void add_head(const axl_work *w, const shape *b, axl_traffic *t)
 {
     const int64_t n_ranks = w->model->mesh->size[AXL_TP];
     const int64_t stat = (int64_t)axl_dtype_size(w->run.stat);
 
-    for (int64_t row = 0; row < w->n_scored; row += w->chunk) {
-        const int64_t n = w->n_scored - row < w->chunk ? w->n_scored - row : w->chunk;
+    for (int64_t row = 0; row < b->n_scored; row += w->chunk) {
+        const int64_t n = b->n_scored - row < w->chunk ? b->n_scored - row : w->chunk;
         add(t, tp, AXL_COMM_ALL_REDUCE, n_ranks, n * stat, 3);
         add_rows(w, n, w->model->arch.hidden, t);
     }
 }
 
+static void add_shape(const axl_work *w, const shape *b, axl_traffic *t)
+{
+    for (int u = 0; u < w->model->n_units; u++)
+        add_unit(w, b, &w->model->units[u], t);
+    add_head(w, b, t);
+}
+
 void axl_traffic_activations(const axl_work *w, const axl_batch *batch, axl_traffic *t)
 {
-    const axl_model *m = w->model;
+    const shape b = {.n_tokens = batch->n_tokens, .n_scored = w->n_scored, .cp = batch->cp};
 
-    if (w->run.idle)
+    if (!w->run.idle)
+        add_shape(w, &b, t);
+}
+
+// All mixtures of a model have the same sizes.
+static const axl_insn *find_mixture(const axl_model *m)
+{
+    for (int p = 0; p < m->n_programs; p++)
+        for (int n = 0; n < m->programs[p].n_insns; n++)
+            if (m->programs[p].insns[n].op == AXL_OP_MOE)
+                return &m->programs[p].insns[n];
+    return NULL;
+}
+
+void axl_traffic_experts(const axl_work *w, axl_traffic *t)
+{
+    const axl_dispatch *d = w->dispatch;
+    const axl_insn *i = find_mixture(w->model);
+
+    if (d == NULL || i == NULL || d->n_ranks == 1)
         return;
-    for (int u = 0; u < m->n_units; u++)
-        add_unit(w, batch, &m->units[u], t);
-    add_head(w, t);
+    for (int backward = 0; backward < 2; backward++) // the same rows go both times
+        t->sent[ep][AXL_COMM_ALL_TO_ALL] +=
+            axl_moe_sent_bytes(i, backward != 0, d->sent_rows / 2, d->received_rows / 2,
+                               w->options.dtype, w->run.stat);
+    t->sent[ep][AXL_COMM_ALL_GATHER] += d->n_exchanges * axl_dispatch_count_bytes(d);
+}
+
+// ---- outlook
+
+// n_docs documents that share n_tokens tokens evenly, laid out over cp. *memory is the caller's to free.
+static axl_status lay_out(const axl_work *w, int64_t n_tokens, int64_t n_docs, axl_cp_layout *l,
+                          void **memory)
+{
+    axl_status status = AXL_OK;
+    const int n = w->model->mesh->size[AXL_CP];
+    int32_t *cu = NULL;
+
+    AXL_TRY(axl_calloc((size_t)n_docs + 1, sizeof *cu, "documents", &cu));
+    for (int64_t i = 0; i <= n_docs; i++)
+        cu[i] = (int32_t)(n_tokens * i / n_docs);
+    AXL_TRY(axl_calloc(axl_cp_layout_bytes(n, n_tokens, (int32_t)n_docs), 1, "a layout", memory));
+    axl_cp_layout_init(l, axl_ring_layout(w->options.ring), n, n_tokens, (int32_t)n_docs, *memory);
+    AXL_TRY(axl_cp_layout_set(l, cu, (int32_t)n_docs));
+out:
+    free(cu);
+    return status;
+}
+
+axl_status axl_traffic_outlook(const axl_work *w, const axl_sharder_options *o, int64_t n_micro,
+                               int64_t n_tokens, int64_t n_docs, axl_traffic *expected,
+                               axl_traffic *worst)
+{
+    axl_status status = AXL_OK;
+    axl_cp_layout layout;
+    void *memory = NULL;
+    const int n_cp = w->model->mesh->size[AXL_CP];
+    shape mean = {.n_tokens = n_tokens, .n_scored = n_tokens, .certainty = EXPECTED};
+    const shape most = {
+        .n_tokens = w->options.n_tokens, .n_scored = w->options.n_tokens, .certainty = WORST};
+
+    if (n_cp > 1) {
+        AXL_TRY(lay_out(w, n_tokens, n_docs, &layout, &memory));
+        mean.cp = &layout;
+        mean.n_tokens = mean.n_scored = axl_cp_n_rows(&layout, w->model->mesh->coord[AXL_CP]);
+    }
+    axl_traffic_weights(w->model, o, n_micro, expected);
+    axl_traffic_weights(w->model, o, n_micro, worst);
+    for (int64_t m = 0; m < n_micro; m++) {
+        add_shape(w, &mean, expected);
+        add_shape(w, &most, worst);
+    }
+out:
+    free(memory);
+    return status;
 }

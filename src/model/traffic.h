@@ -21,4 +21,18 @@ void axl_traffic_weights(const axl_model *m, const axl_sharder_options *o, int64
 // axl_work_set_batch, w->n_scored of it scored. Without the rows of experts. Local.
 void axl_traffic_activations(const axl_work *w, const axl_batch *batch, axl_traffic *t);
 
+// Adds what the experts' exchanges sent since axl_dispatch_reset, from the rows that were routed; each forward pass
+// has had its backward pass. Local.
+void axl_traffic_experts(const axl_work *w, axl_traffic *t);
+
+// Before any token is known: adds what a step of n_micro micro-batches will send.
+//   expected  micro-batches of n_tokens tokens (of the whole cp group) in n_docs documents of equal length, every
+//             token scored, experts evenly chosen
+//   worst     micro-batches as large as there is memory for, every key needed by every rank, every token copy for an
+//             expert of another rank
+// AXL_E_MEMORY. Local.
+axl_status axl_traffic_outlook(const axl_work *w, const axl_sharder_options *o, int64_t n_micro,
+                               int64_t n_tokens, int64_t n_docs, axl_traffic *expected,
+                               axl_traffic *worst);
+
 #endif

@@ -105,7 +105,7 @@ static void bytes_sent_equal_the_formula(void **state)
     for (int kind = 0; kind < 6; kind++) {
         int64_t away = 0, here = 0, all = 0;
         axl_comm_counters_reset(ep);
-        d->sent_rows = d->received_rows = 0;
+        axl_dispatch_reset(d);
         check_exchange(d, kind, 5);
         for (int e = 0; e < N_EXPERTS; e++) {
             all += count_of(kind, rank, e);

@@ -214,10 +214,12 @@ double trial_run(trial *t)
     t->traffic = (axl_traffic){0};
     axl_traffic_weights(t->model, &t->sharder.options, t->options.micro_steps, &t->traffic);
     axl_mesh_counters_reset(t->mesh);
+    axl_dispatch_reset(t->work.dispatch);
     axl_sharder_begin_step(&t->sharder);
     for (int i = 0; i < t->options.micro_steps; i++)
         loss += micro_step(t, i);
     CHECK_OK(axl_sharder_finish(&t->sharder));
+    axl_traffic_experts(&t->work, &t->traffic);
     CHECK_OK(axl_comm_all_reduce_f64(t->mesh->loss, &loss, 1, AXL_REDUCE_SUM));
     return loss;
 }
@@ -227,7 +229,7 @@ void trial_check_traffic(const trial *t)
     axl_comm_counter c[AXL_COMM_N_OPS] = {{0}};
 
     for (int g = 0; g < AXL_N_GROUPS; g++) {
-        if (t->mesh->comms[g] == NULL || g == AXL_GROUP_AXIS + AXL_EP)
+        if (t->mesh->comms[g] == NULL)
             continue;
         axl_comm_counters_read(t->mesh->comms[g], c);
         for (int op = 0; op < AXL_COMM_N_OPS; op++)
