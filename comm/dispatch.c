@@ -54,7 +54,8 @@ void axl_dispatch_destroy(axl_dispatch *d)
 // Copies at rank source for the experts of rank target, before its expert `local`.
 static int64_t copies_before(const axl_dispatch *d, int source, int target, int local)
 {
-    const int32_t *counts = d->counts + (int64_t)source * d->n_experts + target * d->n_local;
+    const int32_t *counts =
+        d->counts + (int64_t)source * d->n_experts + (int64_t)target * d->n_local;
     int64_t n = 0;
 
     for (int e = 0; e < local; e++)
@@ -154,12 +155,14 @@ static void set_receiving(axl_dispatch *d, int64_t i)
     int64_t before = 0, at = 0;
 
     for (int source = 0; source < d->n_ranks; source++) {
+        const int32_t *mine =
+            d->counts + (int64_t)source * d->n_experts + (int64_t)rank * d->n_local;
         int64_t from = 0, expert = 0;
         const int64_t n = window(d, i, before, copies_for(d, source, rank), &from);
         d->recv_at[source] = at;
         d->recv_count[source] = n;
         for (int e = 0; e < d->n_local; e++) { // the experts' parts of copies from .. from + n
-            const int64_t count = d->counts[(int64_t)source * d->n_experts + rank * d->n_local + e];
+            const int64_t count = mine[e];
             const int64_t low = expert > from ? expert : from;
             const int64_t end = expert + count < from + n ? expert + count : from + n;
             d->begin[source * d->n_local + e] = at;

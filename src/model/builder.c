@@ -335,7 +335,8 @@ static void moe_scratch(axl_builder *b, axl_insn *i, int64_t hidden, const axl_m
         info.name = list[s].name;
         info.cols = list[s].cols;
         const axl_slot slot = new_scratch(b, info);
-        i->scratch = s == 0 ? slot : i->scratch;
+        if (s == 0)
+            i->scratch = slot;
     }
 }
 
