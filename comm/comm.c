@@ -168,7 +168,9 @@ static void record_queued(const axl_comm_task *t, bool done)
 
     if (done && f->queued == t) {
         f->queued = NULL;
-        axl_flight_go_on(f);
+        // by now the main thread may wait for a collective that it runs itself
+        if (atomic_load_explicit(&f->waits_on, memory_order_relaxed) != NULL)
+            axl_flight_go_on(f);
     } else if (!done && waits_on != NULL && f->queued != t &&
                (f->queued == NULL || waits_on == t->stream)) {
         f->queued = t;

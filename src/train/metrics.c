@@ -151,6 +151,8 @@ axl_status axl_metrics_step(axl_trainer *t, const axl_step_report *r)
         (long long)r->step, r->epoch, r->loss, r->grad_norm, r->lr, (long long)r->n_tokens,
         (long long)r->n_trained, (long long)t->total_tokens, (double)r->n_tokens / r->seconds,
         r->seconds, (long long)r->rss_bytes, r->exposed));
+    if (r->expert_load > 0.0)
+        AXL_TRY(axl_str_printf(&line, ", \"expert_load_max_over_mean\": %.9g", r->expert_load));
     AXL_TRY(put_comm_bytes(t, &r->traffic, &line));
     AXL_TRY(axl_str_puts(&line, "}"));
     AXL_TRY(write_line(t, &line));
@@ -197,6 +199,45 @@ void axl_metrics_plan(const axl_trainer *t)
              mib(s->master), mib(s->grads), mib(s->moments), mib(s->gathered), mib(s->grad_buffers),
              mib(w->batch + w->carries + w->saved + w->grads), mib(w->scratch), mib(w->head),
              mib(planned_bytes(t)));
+}
+
+// One line an operation that sends anything: bytes expected in a step and at most, of rank 0.
+static void show_traffic(const axl_trainer *t, const axl_traffic *expected,
+                         const axl_traffic *worst)
+{
+    for (int g = 0; g < AXL_N_GROUPS; g++)
+        for (int op = 0; op < AXL_COMM_N_OPS; op++)
+            if (worst->sent[g][op] > 0)
+                axl_info("plan, MiB sent a step: %s.%s %.4g expected, at most %.4g",
+                         axl_comm_name(t->mesh->comms[g]), axl_comm_op_name((axl_comm_op)op),
+                         mib((size_t)expected->sent[g][op]), mib((size_t)worst->sent[g][op]));
+}
+
+axl_status axl_metrics_traffic(const axl_trainer *t)
+{
+    axl_status status = AXL_OK;
+    axl_traffic expected = {0};
+    axl_traffic worst = {0};
+    const axl_data_setup *d = &t->data;
+    int64_t tokens = 0;
+
+    if (axl_comm_rank(t->env.world) != 0 || axl_comm_size(t->env.world) == 1)
+        goto out;
+    for (int64_t i = 0; i < d->train.n; i++)
+        tokens += axl_prepared_length(d->train.set, d->train.index[i]);
+    // micro-batches as full as their mean over an epoch
+    const int64_t n_micro = t->env.config->gradient_accumulation_steps;
+    const int64_t n_batches =
+        t->steps_per_epoch * n_micro * axl_mesh_n_batches(t->mesh); // the last step may have fewer
+    const int64_t mean = n_batches > 0 ? tokens / n_batches : 0;
+    const int64_t most = axl_loader_whole_tokens(t->loader);
+    const int64_t n_tokens = mean < 1 ? 1 : mean < most ? mean : most;
+    const int64_t docs = n_tokens * d->train.n / (tokens > 0 ? tokens : 1);
+    AXL_TRY(axl_traffic_outlook(&t->work, &t->sharder.options, n_micro, n_tokens,
+                                docs > 0 ? docs : 1, &expected, &worst));
+    show_traffic(t, &expected, &worst);
+out:
+    return status;
 }
 
 axl_status axl_metrics_memory(const axl_trainer *t)

@@ -72,20 +72,23 @@ static axl_status find_largest(const axl_trainer *t, axl_step_report *report)
     axl_status status = AXL_OK;
     enum { N_BYTES = AXL_N_GROUPS * AXL_COMM_N_OPS };
     axl_comm_counter c[AXL_COMM_N_OPS];
-    double largest[2 + N_BYTES] = {axl_mesh_exposed_seconds(t->mesh), (double)axl_rss_bytes()};
+    double largest[3 + N_BYTES] = {axl_mesh_exposed_seconds(t->mesh), (double)axl_rss_bytes()};
 
     for (int g = 0; g < AXL_N_GROUPS; g++) {
         if (t->mesh->comms[g] == NULL)
             continue;
         axl_comm_counters_read(t->mesh->comms[g], c);
         for (int op = 0; op < AXL_COMM_N_OPS; op++)
-            largest[2 + g * AXL_COMM_N_OPS + op] = (double)c[op].sent_bytes;
+            largest[3 + g * AXL_COMM_N_OPS + op] = (double)c[op].sent_bytes;
     }
-    AXL_TRY(axl_comm_all_reduce_f64(t->env.world, largest, 2 + N_BYTES, AXL_REDUCE_MAX));
+    if (t->work.dispatch != NULL)
+        largest[2] = t->work.dispatch->max_over_mean;
+    AXL_TRY(axl_comm_all_reduce_f64(t->env.world, largest, 3 + N_BYTES, AXL_REDUCE_MAX));
     report->exposed = largest[0];
     report->rss_bytes = (int64_t)largest[1];
     for (int i = 0; i < N_BYTES; i++)
-        report->traffic.sent[i / AXL_COMM_N_OPS][i % AXL_COMM_N_OPS] = (int64_t)largest[2 + i];
+        report->traffic.sent[i / AXL_COMM_N_OPS][i % AXL_COMM_N_OPS] = (int64_t)largest[3 + i];
+    report->expert_load = largest[2];
 out:
     return status;
 }
@@ -114,6 +117,7 @@ axl_status axl_train_step(axl_trainer *t, axl_step_report *report)
     const int n_batches = axl_mesh_n_batches(t->mesh);
 
     axl_mesh_counters_reset(t->mesh);
+    axl_dispatch_reset(t->work.dispatch);
     AXL_TRY(axl_loader_begin_step(t->loader, &info));
     axl_sharder_begin_step(&t->sharder);
     memset(t->losses, 0, (size_t)(info.n_micro * n_batches) * sizeof *t->losses);

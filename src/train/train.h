@@ -40,6 +40,7 @@ typedef struct axl_step_report {
     double exposed;      // seconds that it waited for communication
     int64_t rss_bytes;   // RssAnon + RssShmem
     axl_traffic traffic; // bytes that it sent
+    double expert_load;  // copies of the busiest expert of any layer over the mean; 0: no experts
 } axl_step_report;
 
 typedef struct axl_trainer {
@@ -104,6 +105,8 @@ axl_status axl_metrics_eval(axl_trainer *t, double loss);
 int64_t axl_rss_bytes(void);
 // The table of planned bytes, before the first step; and what was measured beside it, at the end.
 void axl_metrics_plan(const axl_trainer *t);
+// What a step will send, expected and at most, before the first.
+axl_status axl_metrics_traffic(const axl_trainer *t);
 axl_status axl_metrics_memory(const axl_trainer *t);
 
 // ---- watchdog.c

@@ -373,6 +373,7 @@ axl_status axl_trainer_run(axl_trainer *t)
     if (axl_comm_n_hosts(t->env.world) > 1)
         (void)snprintf(hosts, sizeof hosts, " on %d hosts", axl_comm_n_hosts(t->env.world));
     axl_metrics_plan(t);
+    AXL_TRY(axl_metrics_traffic(t));
     t->run_start = axl_now();
     t->first_step = t->step;
     axl_info("%lld parameters, %d rank%s%s x %d thread%s, %s; %lld steps, %.1f s after the start",

@@ -282,6 +282,21 @@ class Mixture(Case):
         for step in losses:
             self.assertLess(abs(losses[step] - straight[step]), 0.02 * straight[step])
 
+    def test_world_invariant_is_bit_equal(self):
+        text = "world_invariant: true\nmax_steps: 3\n"
+        self.train("one", text + on_mesh(1, 1, 1, 1, 1, rows=16))
+        for mesh in ((1, 4, 1, 1, 1), (2, 2, 1, 1, 1)):
+            name = "inv" + "x".join(map(str, mesh))
+            self.train(name, text + on_mesh(*mesh, rows=16), np=Layouts.ranks(mesh))
+            self.assert_same_losses("one", name, 0.0)
+            self.assert_same_weights("one", name, 0.0)
+
+    def test_deterministic_repeats_are_bit_equal(self):
+        for name in ("first", "second"):
+            self.train(name, "deterministic: true\n" + on_mesh(1, 2, 2, 1, 1), np=4)
+        self.assert_same_losses("first", "second", 0.0)
+        self.assert_same_weights("first", "second", 0.0)
+
     def test_experts_must_divide(self):
         done = self.train("three", on_mesh(1, 1, 3, 1, 1), np=3, expect=2)
         self.assertIn("does not divide 4 experts", done.stderr)
