@@ -64,10 +64,10 @@ static axl_status add_param(axl_model *m, axl_unit *u, const axl_weight *w)
                      .trainable = true,
                      .decay = w->decay,
                      .row_align = 1};
+    u->uses[u->n_uses++] = p;
+    u->n_params++; // from here on the unit owns it
     AXL_TRY(make_key(u, w->name, &p->key));
     AXL_TRY(axl_param_place(p, m->mesh));
-    u->uses[u->n_uses++] = p;
-    u->n_params++;
 out:
     return status;
 }
@@ -155,6 +155,29 @@ static bool divides(const axl_arch *a, int tp)
     return a->n_heads % tp == 0 && kv && a->ffn % tp == 0 && a->moe.width % tp == 0;
 }
 
+static axl_status check_ep(const axl_arch *a, int ep)
+{
+    axl_status status = AXL_OK;
+    axl_str fits = {0};
+    const int32_t n_experts = a->moe.n_experts;
+
+    if (ep == 1 || (n_experts > 0 && n_experts % ep == 0))
+        goto out;
+    AXL_REQUIRE(
+        n_experts > 0, AXL_E_CONFIG,
+        "expert_parallel_size is %d, but %s has no experts; leave it out, and dp_shard_size "
+        "takes its ranks",
+        ep, a->family);
+    for (int n = 1; n <= n_experts; n++)
+        if (n_experts % n == 0)
+            AXL_TRY(axl_str_printf(&fits, "%s%d", n > 1 ? ", " : "", n));
+    AXL_FAIL(AXL_E_CONFIG, "expert_parallel_size %d does not divide %d experts; these do: %s", ep,
+             n_experts, fits.data);
+out:
+    axl_str_fini(&fits);
+    return status;
+}
+
 static axl_status check_tp(const axl_arch *a, int tp)
 {
     axl_status status = AXL_OK;
@@ -185,6 +208,7 @@ axl_status axl_model_create(axl_arch *arch, axl_mesh *mesh, axl_model **out)
     m->mesh = mesh;
     *arch = (axl_arch){0}; // taken over
     AXL_TRY(check_tp(&m->arch, mesh->size[AXL_TP]));
+    AXL_TRY(check_ep(&m->arch, mesh->size[AXL_EP]));
     int layers = m->arch.n_layers;
     AXL_TRY(axl_calloc((size_t)layers, sizeof *kind, "the layer kinds", &kind));
     AXL_TRY(build_programs(m, kind));

@@ -27,14 +27,9 @@ static axl_status check_mesh(const axl_trainer *t, const axl_arch *arch)
 {
     axl_status status = AXL_OK;
     const axl_config *c = t->env.config;
-    const int ep = t->mesh->size[AXL_EP], tp = t->mesh->size[AXL_TP];
+    const int tp = t->mesh->size[AXL_TP];
     const int32_t kv_heads = arch->n_kv_heads > tp ? arch->n_kv_heads / tp : 1;
 
-    AXL_REQUIRE(
-        ep == 1 || arch->moe.n_experts > 0, AXL_E_CONFIG,
-        "expert_parallel_size is %d, but %s has no experts; leave it out, and dp_shard_size "
-        "takes its ranks",
-        ep, arch->family);
     AXL_REQUIRE(t->mesh->size[AXL_CP] == 1 || axl_data_setup_ring(c) != AXL_RING_VARLEN_LLAMA3 ||
                     kv_heads % c->heads_k_stride == 0,
                 AXL_E_CONFIG,

@@ -220,6 +220,16 @@ class Layouts(Case):
         self.assert_same_losses("first", "second", 0.0)
         self.assert_same_weights("first", "second", 0.0)
 
+    def test_what_does_not_fit_is_refused(self):
+        for mesh, words in (((1, 1, 2, 1, 1), "has no experts"), ((1, 1, 1, 1, 3), "these do: 1, 2, 4"),
+                            ((1, 1, 1, 1, 2), "does not divide 3 ranks")):
+            np = 3 if "3 ranks" in words else self.ranks(mesh)
+            done = self.train("no", on_mesh(*mesh), np=np, expect=2)
+            self.assertIn(words, done.stdout + done.stderr)
+        done = self.train("no", on_mesh(1, 1, 1, 2, 1) + "ring_attn_func: varlen_llama3\nheads_k_stride: 3\n", np=2,
+                          expect=2)
+        self.assertIn("use 1 or 2", done.stderr)
+
     def test_gradients_in_bf16_are_near(self):
         self.train("fp32", on_mesh(1, 2, 1, 1, 1), np=2)
         self.train("bf16", on_mesh(1, 2, 1, 1, 1) + "reduce_dtype: bf16\n", np=2)
