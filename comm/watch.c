@@ -224,10 +224,12 @@ static void pass_time(axl_watch *w)
         w->signalled = w->clock;
 }
 
-static bool somebody_died(const axl_watch *w)
+// Dead, or silent: then a signal may come from a launcher that knows, and leaves a second to say so.
+static bool somebody_is_missing(const axl_watch *w)
 {
     for (int r = 0; r < w->world->size; r++)
-        if (w->peers[r].status == AXL_PEER_DEAD)
+        if (w->peers[r].status == AXL_PEER_DEAD ||
+            (w->peers[r].status == AXL_PEER_ALIVE && w->clock - w->peers[r].heard > 2.5 * w->beat))
             return true;
     return false;
 }
@@ -243,7 +245,7 @@ static void wait_for_news(axl_watch *w, struct pollfd *fds)
         fds[n++] = (struct pollfd){.fd = w->peers[r].fd, .events = POLLIN};
     for (int i = 0; is_hub(w) && i < AXL_WATCH_NEW; i++)
         fds[n++] = (struct pollfd){.fd = w->newcomer[i].fd, .events = POLLIN};
-    if (somebody_died(w) && left > 0.05)
+    if (somebody_is_missing(w) && left > 0.05)
         left = 0.05; // the judge counts parts of a second
     (void)poll(fds, n, left > 0.0 ? (int)(left * 1e3) + 1 : 0);
     pass_time(w);
