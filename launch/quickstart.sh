@@ -45,9 +45,24 @@ setup_mpirun() {
     local threads=$(($(nproc) / 2))
     export OMP_NUM_THREADS=$((threads > 0 ? threads : 1))
     export OMPI_MCA_btl_vader_single_copy_mechanism=none # containers refuse process_vm_readv
-    export OMPI_MCA_odls_base_sigkill_timeout=60         # time to save when stopped
     mpirun=(mpirun --bind-to none --oversubscribe -np 2)
     [ "$(id -u)" != 0 ] || mpirun+=(--allow-run-as-root)
+}
+
+# Stopped, mpirun itself would give the ranks a second to save. So it is told to pass on USR1, after which
+# they take their time and leave with code 75; out of reach of the terminal's Ctrl-C, which it would get too.
+train() {
+    local run status=0
+    setsid "${mpirun[@]}" "$program" $config &
+    run=$!
+    trap 'kill -USR1 $run' INT TERM HUP
+    wait $run || status=$?
+    while kill -0 $run 2>/dev/null; do # the signal has only ended the wait
+        status=0
+        wait $run || status=$?
+    done
+    trap - INT TERM HUP
+    return $status
 }
 
 # A single process may use all cores.
@@ -97,7 +112,7 @@ if [ ! -s $trained/model.safetensors ]; then
     rm -f $work/after.*
     deps_say "training: ${mpirun[*]} $program $config"
     status=0
-    "${mpirun[@]}" "$program" $config || status=$?
+    train || status=$?
     if [ $status = 75 ]; then
         deps_say "stopped and saved; run launch/quickstart.sh again to go on"
     fi
