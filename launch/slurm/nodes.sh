@@ -17,6 +17,10 @@ if [ "${LAUNCHER:-srun}" = srun ]; then
     # --wait: when a rank is gone, the others are ended a minute later at the latest
     start=(srun --mpi=pmix --cpu-bind=cores --wait=60)
 else
+    # A host that is lost: known to mpirun after 10 + 3 x 5 s, which must be less than heartbeat_timeout.
+    : "${OMPI_MCA_oob_tcp_keepalive_time:=10}" "${OMPI_MCA_oob_tcp_keepalive_intvl:=5}"
+    : "${OMPI_MCA_oob_tcp_keepalive_probes:=3}"
+    export "${!OMPI_MCA_oob_tcp_keepalive_@}"
     start=(mpirun --map-by "ppr:$SLURM_NTASKS_PER_NODE:node:PE=$OMP_NUM_THREADS" --bind-to core)
 fi
 "${start[@]}" axl-dist "$@"

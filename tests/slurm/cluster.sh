@@ -75,7 +75,8 @@ CONF
     printf '127.0.0.1 localhost\n%s.1 ctl\n%s.11 n1\n%s.12 n2\n' $NETWORK $NETWORK $NETWORK >$PART/hosts
 }
 
-# As on any machine with Docker: a network of the same address on every host that leads nowhere.
+# As on any machine with Docker: a network of the same address on every host that leads nowhere. It is
+# the first in the host's list.
 add_docker() {
     ip -n "$1" link add docker0 type bridge && ip -n "$1" addr add 172.17.0.1/16 dev docker0 &&
         ip -n "$1" link set docker0 up
@@ -87,12 +88,11 @@ make_network() {
         ip link add bridge0 type bridge && ip addr add $NETWORK.1/24 dev bridge0 && ip link set bridge0 up ||
         return 1
     for host in "${HOSTS[@]}"; do
-        ip netns add "$host" &&
+        ip netns add "$host" && add_docker "$host" &&
             ip link add "cable-$host" type veth peer name eth0 netns "$host" &&
             ip link set "cable-$host" master bridge0 up &&
             ip -n "$host" addr add $NETWORK.$i/24 dev eth0 &&
-            ip -n "$host" link set lo up && ip -n "$host" link set eth0 up &&
-            add_docker "$host" || return 1
+            ip -n "$host" link set lo up && ip -n "$host" link set eth0 up || return 1
         i=$((i + 1))
     done
 }

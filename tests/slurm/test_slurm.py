@@ -4,11 +4,10 @@
 Runs on the login host of tests/slurm/cluster.sh. docs/slurm.md shows the same commands.
 """
 
-import datetime
 import json
 import os
 import re
-import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,8 +21,6 @@ import tiny  # noqa: E402
 PROGRAM = os.path.abspath(sys.argv[1])
 CLUSTER = os.path.join(HERE, "cluster.sh")
 SCRIPTS = os.path.join(HERE, "..", "..", "launch", "slurm")
-CONTROLLER_LOG = "/run/axl-cluster/slurmctld.log"
-LIMIT_CHECKS = 30  # seconds between slurmctld's looks at time limits; its own constant
 
 CONFIG = """
 base_model: {top}/model
@@ -60,13 +57,26 @@ def lines_of(path):
         return []
 
 
-def wait_for(what, seconds, ready):
-    end = time.time() + seconds
-    while time.time() < end:
+def wait_for(what, seconds, ready, interval=0.1):
+    """Returns the seconds that it took."""
+    begin = time.time()
+    while time.time() < begin + seconds:
         if ready():
-            return
-        time.sleep(0.1)
+            return time.time() - begin
+        time.sleep(interval)
     raise AssertionError(f"after {seconds} s still waiting for {what}")
+
+
+def ranks():
+    """Processes of axl-dist on all hosts."""
+    found = subprocess.run(["pgrep", "-r", "R,S,D,T", "-x", "axl-dist"], capture_output=True, text=True)
+    return [int(pid) for pid in found.stdout.split()]
+
+
+def is_pending(pid, number):
+    """A signal that a stopped process has got and not seen yet."""
+    return any(line.startswith("ShdPnd") and int(line.split()[1], 16) >> (number - 1) & 1
+               for line in lines_of(f"/proc/{pid}/status"))
 
 
 class Slurm(unittest.TestCase):
@@ -77,6 +87,8 @@ class Slurm(unittest.TestCase):
         tiny.make_model(os.path.join(top, "model"))
         tiny.make_tokenized(os.path.join(top, "data.jsonl"), [37, 5, 64, 12, 29, 51, 3, 44, 18, 60, 9, 33] * 3)
         cls.write("run.yaml", CONFIG.format(top=top))
+        tiny.make_tokenized(os.path.join(top, "many.jsonl"), [37, 5, 64, 12, 29, 51, 3, 44, 18, 60, 9, 33] * 30)
+        cls.write("long.yaml", CONFIG.format(top=top).replace("data.jsonl", "many.jsonl"))
         os.mkdir(os.path.join(top, "bin"))
         cls.write("bin/axl-dist", NOTE.format(top=top, program=PROGRAM))
         os.chmod(os.path.join(top, "bin", "axl-dist"), 0o755)
@@ -129,16 +141,20 @@ class Slurm(unittest.TestCase):
 
     # ---- several hosts
 
-    def check_nodes(self, launcher):
+    def train_on_nodes(self, name, *arguments, **variables):
+        """Bytes that one host has sent meanwhile."""
         before = self.cable_bytes()
+        self.finish(self.sbatch("nodes.sh", "run.yaml", "--output_dir", name, "--gradient_accumulation_steps", "3",
+                                *arguments, options=("--nodes=2", "--ntasks-per-node=2", f"--output={name}.log"),
+                                **variables))
+        self.assert_same_run("alone", name)
+        return self.cable_bytes() - before
+
+    def check_nodes(self, launcher):
         if os.path.exists("ranks.txt"):
             os.remove("ranks.txt")
         name = "nodes-" + launcher
-        job = self.sbatch("nodes.sh", "run.yaml", "--output_dir", name, "--gradient_accumulation_steps", "3",
-                    options=("--nodes=2", "--ntasks-per-node=2", "--output=" + name + ".log"),
-                          LAUNCHER=launcher)
-        self.finish(job)
-        self.assert_same_run("alone", name)
+        sent = self.train_on_nodes(name, LAUNCHER=launcher)
         # each rank has one thread, on a core of its host that no other has
         ranks = [line.split() for line in sorted(lines_of("ranks.txt"))]
         self.assertEqual([(host, threads) for host, _, threads in ranks], [("n1", "1")] * 2 + [("n2", "1")] * 2)
@@ -146,8 +162,8 @@ class Slurm(unittest.TestCase):
         self.assertEqual(sorted(r[1] for r in ranks[:2]), sorted(r[1] for r in ranks[2:]))
         self.assertIn("4 ranks on 2 hosts", "\n".join(lines_of(name + ".log")))
         # the weights of six steps, as TCP: each host sends at least its half of them a step
-        sent = os.path.getsize("model/model.safetensors") // 2 * 6
-        self.assertGreater(self.cable_bytes() - before, sent)
+        self.assertGreater(sent, os.path.getsize("model/model.safetensors") // 2 * 6)
+        return sent
 
     def test_nodes_by_srun(self):
         self.check_nodes("srun")
@@ -201,24 +217,65 @@ class Slurm(unittest.TestCase):
                 said = one.communicate(timeout=60)[0]
                 self.assertEqual(one.returncode, 0, said)
 
-    def test_a_host_cut_off_ends_the_run(self):
-        if "heartbeat_timeout" not in subprocess.run([PROGRAM, "config-schema"], capture_output=True, text=True).stdout:
-            self.skipTest("this program does not watch for lost hosts")
-        job = self.sbatch("nodes.sh", "run.yaml", "--output_dir", "cut", "--max_steps", "100000",
-                          "--gradient_accumulation_steps", "6", "--save_strategy", "steps", "--save_steps", "5",
-                          "--heartbeat_timeout", "4", options=("--nodes=2", "--output=cut.log"))
-        wait_for("a checkpoint", 60, lambda: os.path.exists("cut/checkpoint-5"))
+    # ---- a host that is lost
+
+    def check_cut_off(self, launcher, timeout, ended_after, code, **variables):
+        """Of two hosts with two ranks each, n2 loses its network in the middle of training."""
+        name = "cut-" + launcher
+
+        def log():
+            return "\n".join(line for line in lines_of(name + ".log") if not line.startswith(("step", "saved")))
+
+        job = self.sbatch("nodes.sh", "long.yaml", "--output_dir", name, "--max_steps", "100000",
+                          "--gradient_accumulation_steps", "3", "--save_strategy", "steps", "--save_steps", "5",
+                          "--heartbeat_timeout", str(timeout), LAUNCHER=launcher,
+                          options=("--nodes=2", "--ntasks-per-node=2", f"--output={name}.log"), **variables)
+        wait_for("a checkpoint", 60, lambda: os.path.exists(name + "/checkpoint-5"))
+        self.check_sockets()
         self.run_ok(CLUSTER, "link", "n2", "down")
         try:
-            wait_for("the ranks to notice", 4 + 10, lambda: "n2" in "\n".join(lines_of("cut.log")))
-            wait_for("srun to give up", 20, lambda: "JobState=RUNNING" not in self.state(job))
+            said = wait_for("the ranks to notice", ended_after, lambda: "been silent" in log())
+            gone = wait_for("the ranks to end", 10, lambda: not ranks())
+            ended = wait_for("the end of the job", 20, lambda: "JobState=RUNNING" not in self.state(job))
         finally:
             self.run_ok(CLUSTER, "link", "n2", "up")
-        said = "\n".join(line for line in lines_of("cut.log") if not line.startswith(("step", "saved")))
-        self.assertIn(" ExitCode=4:0 ", self.state(job), said)
-        self.assertRegex(said, r"host n2 with rank 1 .* has been silent")
-        self.assertRegex(said, r"last good checkpoint: \S*cut/checkpoint-\d+")
+        print(f"{launcher}, heartbeat_timeout {timeout}: said after {said:.1f} s, all ranks gone {gone:.1f} s later, "
+              f"the job {ended:.1f} s after that\n{log()}")
+        self.assertIn(f" ExitCode={code}:0 ", self.state(job), log())
+        self.assertRegex(log(), r"host n2 with rank 2 \(pid \d+\), rank 3 \(pid \d+\) has been silent for \d+\.\d s")
+        self.assertRegex(log(), r"; rank [01] waits for it in \w+ on axis \w+ \(\d+ bytes\), step \d+; "
+                                rf"last good checkpoint: \S*{name}/checkpoint-\d+;")
+        self.assertEqual(log().count("been silent"), 1, log())
         wait_for("the host to be back", 60, lambda: self.run_ok("sinfo", "-h", "-t", "idle", "-o", "%D").strip() == "2")
+
+    def check_sockets(self):
+        """Connections between hosts, of MPI and of the watch, go over the cable."""
+        for host, other in (("n1", "10.77.0.12"), ("n2", "10.77.0.11")):
+            seen = self.run_ok(CLUSTER, "on", host, "ss", "-tnpH").splitlines()
+            seen = [line for line in seen if '"axl-dist"' in line]
+            self.assertTrue(any(other in line for line in seen), seen)
+            self.assertFalse([line for line in seen if "172.17." in line])
+
+    def test_a_host_cut_off_ends_the_ranks_of_srun(self):
+        self.check_cut_off("srun", timeout=4, ended_after=4 + 3, code=4)
+
+    def test_a_host_cut_off_ends_the_ranks_of_mpirun(self):
+        # mpirun looks sooner than the ranks: else it waits for its daemon on the lost host
+        self.check_cut_off("mpirun", timeout=10, ended_after=10, code=205, OMPI_MCA_oob_tcp_keepalive_time="2",
+                           OMPI_MCA_oob_tcp_keepalive_intvl="1", OMPI_MCA_oob_tcp_keepalive_probes="3")
+
+    def test_requeue_after_a_lost_rank_but_not_from_the_start(self):
+        os.makedirs("lost", exist_ok=True)
+        self.write("lost/axl-dist", "#!/bin/bash\nexit 4\n")
+        os.chmod("lost/axl-dist", 0o755)
+        path = os.path.abspath("lost") + ":" + os.environ["PATH"]
+        for seconds, expected in (("0", r"JobState=FAILED .*Restarts=0 .*ExitCode=4:0"),
+                                  ("600", r"JobState=PENDING .*Restarts=1")):
+            job = self.sbatch("requeue.sh", "run.yaml", options=("--nodes=1",), PATH=path, SECONDS=seconds)
+            wait_for("the end of the job", 30,
+                     lambda: re.search("JobState=(?!COMPLETING).* Restarts=1|JobState=FAILED", self.state(job)))
+            self.assertRegex(self.state(job), expected, self.logs())
+            self.run_ok("scancel", job)
 
     # ---- arrays and time limits
 
@@ -230,32 +287,32 @@ class Slurm(unittest.TestCase):
         self.assertEqual(len(set(losses.values())), 3, losses)
 
     def long_run(self):
-        """Arguments of a run of 40 steps that takes some eight seconds on this machine, as it is loaded now."""
+        """Arguments of a run of 40 steps: long enough to be stopped in the middle."""
         if not os.path.exists("long"):
-            self.run_ok("srun", "--mpi=pmix", "--nodes=2", "--cpus-per-task=2", "axl-dist", "run.yaml", "--output_dir",
-                        "probe", "--max_steps", "20", "--gradient_accumulation_steps", "12", OMP_NUM_THREADS="2")
-            seconds = sorted(tiny.read_metrics("probe", "step_seconds").values())[10]
-            type(self).rows = 24 * max(1, min(40, round(8 / 40 / seconds)))
-            self.run_ok(PROGRAM, "run.yaml", "--output_dir", "long", "--max_steps", "40",
-                        "--gradient_accumulation_steps", str(self.rows), OMP_NUM_THREADS="1")
-        return ["run.yaml", "--max_steps", "40", "--gradient_accumulation_steps", str(self.rows // 2)]
+            self.run_ok(PROGRAM, "long.yaml", "--output_dir", "long", "--max_steps", "40",
+                        "--gradient_accumulation_steps", "24", OMP_NUM_THREADS="1")
+        return ["long.yaml", "--max_steps", "40", "--gradient_accumulation_steps", "12"]
 
-    def before_a_look_at_time_limits(self):
-        """Returns some seconds before slurmctld looks at them, so that the job need not be long."""
-        def seconds_left():
-            lines = lines_of(CONTROLLER_LOG)
-            looks = [line for line in lines if "Testing job time limits" in line]
-            last = datetime.datetime.fromisoformat((looks or lines)[-1 if looks else 0][1:24])
-            return LIMIT_CHECKS - (datetime.datetime.now() - last).total_seconds()
-        wait_for("slurmctld to look at time limits", 60, lambda: 3 < seconds_left() < 5)
+    def hold_until_signalled(self, output_dir, *stop):
+        """Stops the ranks after some steps, until all have got the signal: the test need not be fast."""
+        wait_for("the first steps", 30, lambda: len(lines_of(output_dir + "/metrics.jsonl")) > 3, 0.01)
+        held = ranks()
+        try:
+            for pid in held:
+                os.kill(pid, signal.SIGSTOP)
+            self.assertEqual(len(held), 2, self.logs())
+            if stop:
+                self.run_ok(*stop)
+            wait_for("the signal", 45, lambda: all(is_pending(pid, signal.SIGUSR1) for pid in held))
+        finally:
+            for pid in held:
+                os.kill(pid, signal.SIGCONT)
 
-    def requeue(self, launcher, *options, stop=None):
+    def requeue(self, launcher, *options, stop=()):
         name = "requeue-" + launcher
         job = self.sbatch("requeue.sh", *self.long_run(), "--output_dir", name, LAUNCHER=launcher,
                           options=("--nodes=2", "--output=" + name + ".log", *options))
-        if stop:
-            wait_for("the first steps", 30, lambda: len(lines_of(name + "/metrics.jsonl")) > 3)
-            self.run_ok(*stop, job)
+        self.hold_until_signalled(name, *stop, *([job] if stop else []))
         wait_for("the job to go back into the queue", 90,
                  lambda: re.search("JobState=PENDING.* Restarts=1|JobState=[CFT].* Restarts=0", self.state(job)))
         self.assertIn("Restarts=1", self.state(job), self.logs())
@@ -266,9 +323,8 @@ class Slurm(unittest.TestCase):
         self.assertRegex(log, r"stopped by signal 10 after step \d+, which is saved")
         self.assert_same_run("long", name)
 
-    def test_requeue_by_srun_at_the_time_limit(self):
-        self.long_run()
-        self.before_a_look_at_time_limits()
+    def test_requeue_at_the_time_limit(self):
+        # slurmctld looks at time limits every 30 s, and sends the signal up to a minute early
         self.requeue("srun", "--time=1", "--signal=B:USR1@30")
 
     def test_requeue_by_mpirun(self):
