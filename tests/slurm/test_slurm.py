@@ -165,8 +165,12 @@ class Slurm(unittest.TestCase):
         self.assertGreater(sent, os.path.getsize("model/model.safetensors") // 2 * 6)
         return sent
 
-    def test_nodes_by_srun(self):
-        self.check_nodes("srun")
+    def test_nodes_by_srun_and_replicas_that_send_less(self):
+        # of three micro-batches a step each gathers the shards twice; replicas add up their gradients once
+        shards = self.check_nodes("srun")
+        replicas = self.train_on_nodes("replicas", "--dp_replicate_size", "2", "--dp_shard_size", "2")
+        print(f"bytes over the cable, six steps: 4 shards {shards}, 2 replicas of 2 shards {replicas}")
+        self.assertLess(replicas, shards / 2)
 
     def test_nodes_by_mpirun(self):
         self.check_nodes("mpirun")
