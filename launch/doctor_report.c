@@ -1,6 +1,7 @@
 // The report of rank 0: tables for people, an object for machines.
 #include "launch/doctor.h"
 
+#include "launch/same.h"
 #include "src/base/mem.h"
 #include "src/io/json.h"
 
@@ -116,6 +117,34 @@ out:
     return status;
 }
 
+// Takes the next "name<tab>value" of text apart, in place; false at its end.
+static bool next_library(char **text, char **name, char **value)
+{
+    char *line = strsep(text, "\n");
+
+    if (line == NULL || (*value = strchr(line, '\t')) == NULL)
+        return false;
+    *(*value)++ = '\0';
+    *name = strncmp(line, "the ", 4) == 0 ? line + 4 : line;
+    return true;
+}
+
+static axl_status put_libraries(const axl_doctor *d, axl_str *out)
+{
+    axl_status status = AXL_OK;
+    axl_str lines = {0};
+    char *name = NULL, *value = NULL;
+
+    AXL_TRY(axl_same_versions(d->up.world, &lines));
+    char *rest = lines.data;
+    while (next_library(&rest, &name, &value))
+        AXL_TRY(axl_str_printf(out, "%-27s %s\n", name, value));
+
+out:
+    axl_str_fini(&lines);
+    return status;
+}
+
 static axl_status put_machine(const axl_doctor *d, axl_str *out)
 {
     axl_status status = AXL_OK;
@@ -133,6 +162,7 @@ static axl_status put_machine(const axl_doctor *d, axl_str *out)
     AXL_TRY(axl_str_printf(out, "gpu         %s\n",
                            r->gpu ? "a driver is present; this build uses the processor only"
                                   : "no driver found"));
+    AXL_TRY(put_libraries(d, out));
     if (d->folder[0] != '\0')
         AXL_TRY(axl_str_printf(out, "output_dir  %s: %.0f MB/s written by rank 0, %.1f GiB free\n",
                                d->folder, d->folder_rate * 1e-6, (double)d->folder_free * GIB));
@@ -293,6 +323,28 @@ out:
 }
 
 // The members of the report before its findings, which are text already.
+static axl_status fill_libraries(const axl_doctor *d, axl_json *root)
+{
+    axl_status status = AXL_OK;
+    axl_str lines = {0};
+    axl_json *libraries = axl_json_new_object();
+    char *name = NULL, *value = NULL;
+
+    AXL_REQUIRE(libraries != NULL, AXL_E_MEMORY, "no memory for the report");
+    AXL_TRY(axl_same_versions(d->up.world, &lines));
+    char *rest = lines.data;
+    while (next_library(&rest, &name, &value))
+        AXL_TRY(put_text(libraries, name, value));
+    axl_json *handed = libraries;
+    libraries = NULL; // the root takes it over, also on failure
+    AXL_TRY(axl_json_set(root, "libraries", handed));
+
+out:
+    axl_json_free(libraries);
+    axl_str_fini(&lines);
+    return status;
+}
+
 static axl_status fill_report(const axl_doctor *d, axl_json *root)
 {
     axl_status status = AXL_OK;
@@ -318,6 +370,7 @@ static axl_status fill_report(const axl_doctor *d, axl_json *root)
     }
     AXL_TRY(put_text(root, "transport", axl_comm_transport(d->up.world)));
     AXL_TRY(put_text(root, "version", AXL_VERSION));
+    AXL_TRY(fill_libraries(d, root));
     AXL_TRY(put_real(root, "seconds", d->seconds));
     if (d->folder[0] == '\0')
         goto out;

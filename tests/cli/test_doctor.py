@@ -42,6 +42,7 @@ class Doctor(unittest.TestCase):
         done = self.run_doctor("--mesh", "1x2x1x2x1", "--json", np=4, limit=())  # as long as it takes by itself
         self.assertLess(self.seconds, 10.0)
         report = json.loads(done.stdout)
+        self.assertIn("HDF5", report["libraries"])
         self.assertTrue(report["ok"])
         self.assertEqual(report["mesh"], dict(dp_replicate=1, dp_shard=2, ep=1, cp=2, tp=1))
         found = {(a["axis"], a["operation"]): a for a in report["axes"]}
