@@ -21,11 +21,13 @@
 enum { N_LANES = 4 };
 
 #define STAGING_BYTES ((int64_t)256 << 10) // of a lane at least: a few of them stay in L2
-#define STAGING_MOST  ((int64_t)1 << 20)   // and at most, while parts keep their least size
-#define PART_BYTES    ((int64_t)128 << 10) // a staged part of one rank, where there is room
-#define PART_LEAST    ((int64_t)16 << 10)  // and never less
-#define COPY_BYTES    ((int64_t)4 << 20)   // a chunk of what is only moved
-#define SMALL_BYTES   ((int64_t)8 << 10)   // an all_reduce up to this goes whole to everyone
+#define STAGING_PAIR                                                                               \
+    ((int64_t)512 << 10) // of two ranks: 256 KiB are 0.8 of its speed, 1 MiB leaves L2
+#define STAGING_MOST ((int64_t)1 << 20)   // and at most, while parts keep their least size
+#define PART_BYTES   ((int64_t)128 << 10) // a staged part of one rank, where there is room
+#define PART_LEAST   ((int64_t)16 << 10)  // and never less
+#define COPY_BYTES   ((int64_t)4 << 20)   // a chunk of what is only moved
+#define SMALL_BYTES  ((int64_t)8 << 10)   // an all_reduce up to this goes whole to everyone
 
 typedef struct lane {
     const axl_coll *coll; // NULL: idle
@@ -63,6 +65,8 @@ static int64_t staging_bytes(const axl_comm *c)
 {
     const int64_t n = c->size - 1, wanted = PART_BYTES * n;
 
+    if (n == 1)
+        return STAGING_PAIR;
     return largest(largest(STAGING_BYTES, PART_LEAST * n),
                    wanted < STAGING_MOST ? wanted : STAGING_MOST);
 }

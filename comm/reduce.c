@@ -169,7 +169,13 @@ void axl_reduce_any(const void *const *src, int n_src, axl_dtype dtype, axl_redu
     AXL_ASSERT(n_src >> MAX_LEVELS == 0);
     for (int64_t at = 0; at < n; at += BLOCK) {
         const int64_t m = n - at < BLOCK ? n - at : BLOCK;
+        char *out = (char *)dst + (size_t)at * r->leaf;
+        if (n_src == 2 && r->leaf == r->acc) { // the tree is one pair: straight into its place
+            const size_t from = (size_t)at * r->leaf;
+            r->pair(out, (const char *)src[0] + from, (const char *)src[1] + from, m);
+            continue;
+        }
         tree(r, src, n_src, at, m, levels);
-        r->store((char *)dst + (size_t)at * r->leaf, levels, m);
+        r->store(out, levels, m);
     }
 }
