@@ -17,6 +17,7 @@ HOSTS=(n1 n2)
 CPUS=2                # of each host; jobs that bind need as many real ones
 PART=/run/axl-cluster # on a tmpfs that only the cluster sees
 NETWORK=10.77.0
+TOP=$(cd "$(dirname "$0")/../.." && pwd) # the checkout: all hosts see it
 
 skip() {
     echo "skipped: $1"
@@ -108,6 +109,9 @@ start_host() {
 # The first process of a host.
 host() {
     hostname "$1" && mount -t tmpfs tmpfs /tmp && mount -t tmpfs tmpfs /dev/shm || exit 1
+    case $TOP in # it would be gone with the old /tmp
+    /tmp/*) mkdir -p "$TOP" && mount --bind $PART/checkout "$TOP" || exit 1 ;;
+    esac
     slurmd -D -N "$1" # no exec: somebody has to collect orphans
 }
 
@@ -129,7 +133,8 @@ print_logs() {
 
 build() {
     export SLURM_CONF=$PART/slurm.conf
-    hostname ctl && mount -t tmpfs tmpfs /run && mkdir -p /run/netns $PART/state || return 1
+    hostname ctl && mount -t tmpfs tmpfs /run && mkdir -p /run/netns $PART/state $PART/checkout &&
+        mount --bind "$TOP" $PART/checkout || return 1
     write_config
     mount --bind $PART/hosts /etc/hosts && make_network || return 1
     head -c 128 /dev/urandom >$PART/munge.key && chmod 600 $PART/munge.key
