@@ -220,6 +220,16 @@ class Layouts(Case):
         self.assert_same_losses("first", "second", 0.0)
         self.assert_same_weights("first", "second", 0.0)
 
+    def test_bf16_on_any_mesh_is_near_one_rank(self):
+        self.train("near1", "bf16: true\n" + on_mesh(1, 1, 1, 1, 1))
+        one = tiny.read_metrics(self.out("near1"))
+        for mesh in ((2, 1, 1, 1, 1), (1, 1, 1, 2, 1), (1, 1, 1, 1, 2), (1, 2, 1, 2, 2)):
+            name = "near" + "x".join(map(str, mesh))
+            self.train(name, "bf16: true\n" + on_mesh(*mesh), np=self.ranks(mesh))
+            losses = tiny.read_metrics(self.out(name))
+            for step in one:
+                self.assertLess(abs(losses[step] - one[step]), 4e-3 * one[step], (name, step))  # one rounding to bf16
+
     def test_what_does_not_fit_is_refused(self):
         for mesh, words in (((1, 1, 2, 1, 1), "has no experts"), ((1, 1, 1, 1, 3), "these do: 1, 2, 4"),
                             ((1, 1, 1, 1, 2), "does not divide 3 ranks")):

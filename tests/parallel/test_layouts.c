@@ -102,11 +102,33 @@ static int product(const int mesh[AXL_N_AXES])
     return n;
 }
 
+// What is said before any token is known: nothing is sent beyond the worst case, nor expected beyond it, and what
+// follows from the weights alone is exact.
+static void check_outlook(const trial *t)
+{
+    axl_traffic expected = {0};
+    axl_traffic worst = {0};
+
+    CHECK_OK(axl_traffic_outlook(&t->work, &t->sharder.options, t->options.micro_steps, t->n_tokens,
+                                 t->n_docs, &expected, &worst));
+    for (int g = 0; g < AXL_N_GROUPS; g++) {
+        for (int op = 0; op < AXL_COMM_N_OPS; op++) {
+            assert_true(t->traffic.sent[g][op] <= worst.sent[g][op]);
+            assert_true(expected.sent[g][op] <= worst.sent[g][op]);
+            if (g == AXL_GROUP_DENSE || g == AXL_GROUP_EXPERT || g == AXL_GROUP_TP_SHARE)
+                assert_int_equal(expected.sent[g][op], t->traffic.sent[g][op]);
+        }
+    }
+}
+
 static void check_layout(const layout *l)
 {
     trial t;
-    trial_options o = {
-        .backend = "cpu", .mode = l->mode, .reshard = !l->keep, .micro_steps = l->micro_steps};
+    trial_options o = {.backend = "cpu",
+                       .mode = l->mode,
+                       .reshard = !l->keep,
+                       .micro_steps = l->micro_steps,
+                       .ring = l->ring};
 
     memcpy(o.mesh, l->mesh, sizeof o.mesh);
     trial_begin(&t, l->model, world, &o);
@@ -117,6 +139,7 @@ static void check_layout(const layout *l)
     if (!(fabs(loss - want) <= 1e-5 * want))
         fail_msg("%s: loss is %.8f, expected %.8f", t.where, loss, want);
     trial_check_traffic(&t);
+    check_outlook(&t);
     trial_check_gradients(&t);
     double norm = 0.0;
     CHECK_OK(axl_grad_norm(&t.sharder, &norm));
