@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define MAGIC   0x3173646c7861ull // "axlds1"
-#define VERSION 2
+#define VERSION 3
 
 typedef struct prepared_header {
     uint64_t magic, version, key;
@@ -23,7 +23,7 @@ typedef struct prepared_header {
     uint64_t payload_hash, header_hash; // header_hash: of all before it
 } prepared_header;
 _Static_assert(sizeof(prepared_header) == 19 * sizeof(int64_t), "the header has no holes");
-_Static_assert(sizeof(axl_sample_info) == 24, "the infos have no holes");
+_Static_assert(sizeof(axl_sample_info) == 32, "the infos have no holes");
 
 axl_status axl_prepared_path(const axl_data_options *options, uint64_t key, axl_str *out)
 {

@@ -59,12 +59,23 @@ out:
 
 axl_status axl_samples_end(axl_samples *s, int32_t file, int64_t line)
 {
-    axl_status status = AXL_OK;
-    axl_sample_info info = {.end = s->n_tokens, .line = line, .file = file};
+    return axl_samples_end_as(s, AXL_SAMPLE_PLAIN, 0, file, line);
+}
 
-    // the first label is nobody's target
-    for (int64_t t = axl_samples_open_begin(s) + 1; t < s->n_tokens; t++)
-        info.trained += s->labels[t] != AXL_IGNORE;
+axl_status axl_samples_end_as(axl_samples *s, axl_sample_role role, int64_t second, int32_t file,
+                              int64_t line)
+{
+    axl_status status = AXL_OK;
+    int64_t begin = axl_samples_open_begin(s);
+    axl_sample_info info = {.end = s->n_tokens,
+                            .line = line,
+                            .file = file,
+                            .second = (int32_t)second,
+                            .role = (int32_t)role};
+
+    // the first label of a document is nobody's target
+    for (int64_t t = begin + 1; t < s->n_tokens; t++)
+        info.trained += s->labels[t] != AXL_IGNORE && t != begin + second;
     AXL_TRY(axl_grow(&s->info, &s->info_capacity, (size_t)s->n + 1, sizeof info, "samples"));
     s->info[s->n++] = info;
 
@@ -79,7 +90,9 @@ axl_status axl_samples_copy(axl_samples *s, const axl_samples *from, int64_t i)
 
     AXL_TRY(axl_samples_put(s, from->ids + begin, from->labels + begin, axl_samples_length(from, i),
                             true));
-    AXL_TRY(axl_samples_end(s, from->info[i].file, from->info[i].line));
+    const axl_sample_info *info = &from->info[i];
+    AXL_TRY(
+        axl_samples_end_as(s, (axl_sample_role)info->role, info->second, info->file, info->line));
 
 out:
     return status;

@@ -12,11 +12,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// What a sample is to the method that trains on it.
+typedef enum axl_sample_role {
+    AXL_SAMPLE_PLAIN,
+    AXL_SAMPLE_PAIR,       // two documents: the chosen one, then the rejected one
+    AXL_SAMPLE_DESIRABLE,  // kto: label true
+    AXL_SAMPLE_UNDESIRABLE // kto: label false
+} axl_sample_role;
+
+// A sample is what is dropped, shuffled and packed as one: a document, or the two of a pair.
 typedef struct axl_sample_info {
     int64_t end;     // its tokens are [end of the one before, end)
     int64_t line;    // of its record in the file, from 1
     int32_t file;    // index of the file
-    int32_t trained; // targets: labels after the first that are not AXL_IGNORE
+    int32_t trained; // targets: labels after the first of each document that are not AXL_IGNORE
+    int32_t second;  // where its second document begins, from its first token; 0: there is none
+    int32_t role;    // axl_sample_role
 } axl_sample_info;
 
 // {0} is empty; memory is kept by clear.
@@ -41,6 +52,9 @@ int64_t axl_samples_open_begin(const axl_samples *s);
 
 // Ends the open sample (also an empty one) at the given place, or throws its tokens away.
 axl_status axl_samples_end(axl_samples *s, int32_t file, int64_t line);
+// The same for a sample of another role; second as in axl_sample_info.
+axl_status axl_samples_end_as(axl_samples *s, axl_sample_role role, int64_t second, int32_t file,
+                              int64_t line);
 void axl_samples_drop_open(axl_samples *s);
 
 // Appends sample i of `from` to s.
