@@ -1,0 +1,29 @@
+// The CUDA backend: its device, and what its kernel files need from it.
+#ifndef AXL_KERNELS_CUDA_CUDA_BACKEND_H
+#define AXL_KERNELS_CUDA_CUDA_BACKEND_H
+
+#include "kernels/kernels.h"
+
+#include <cuda_runtime.h>
+
+// The accelerators of this host, 0 without a driver; *why (may be NULL) is then a sentence for doctor. Borrowed.
+int axl_cuda_device_count(const char **why);
+
+// The device that local_rank takes (local_rank modulo their number). AXL_E_UNSUPPORTED: none, too old a driver or
+// chip. AXL_E_MEMORY.
+axl_status axl_cuda_device_create(int local_rank, axl_device **out);
+void axl_cuda_device_destroy(axl_device *d); // NULL-safe; waits for its streams
+
+extern const axl_kernels axl_kernels_cuda;
+
+// For the kernel files ----------------------------------------------------------------------------
+
+cudaStream_t axl_cuda_stream(const axl_stream *s);
+// Compute capability * 10: 80, 90, 100.
+int axl_cuda_arch(const axl_device *d);
+int axl_cuda_n_multiprocessors(const axl_device *d);
+// Sets the message; AXL_E_DEVICE.
+axl_status axl_cuda_launch_failed(int error, const char *kernel, unsigned x, unsigned y, unsigned z,
+                                  unsigned threads, size_t shared_bytes);
+
+#endif

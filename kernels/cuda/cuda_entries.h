@@ -1,0 +1,9 @@
+// The entries of the kernel table that the CUDA backend has, a line each; each stands in the .cu file of its name.
+#ifndef AXL_KERNELS_CUDA_CUDA_ENTRIES_H
+#define AXL_KERNELS_CUDA_CUDA_ENTRIES_H
+
+#include "kernels/cuda/cuda_backend.h"
+
+axl_status axl_cuda_norm_fwd(axl_stream *s, const axl_norm_args *a);
+
+#endif

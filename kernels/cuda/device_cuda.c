@@ -1,0 +1,300 @@
+// Streams and events are CUDA's. An event of the device contract is a ticket: each record takes the next slot of the
+// stream's ring of CUDA events. A slot that was used again since stands for a later place, so a wait may be longer
+// than asked for, never shorter.
+#include "kernels/cuda/cuda_backend.h"
+
+#include "src/base/mem.h"
+
+#include <stdlib.h>
+
+#define N_EVENTS        256
+#define WORKSPACE_BYTES ((size_t)64 << 20)
+
+typedef struct cuda_stream {
+    axl_stream stream;
+    cudaStream_t handle;          // owned
+    cudaEvent_t events[N_EVENTS]; // owned
+    uint64_t tickets;
+} cuda_stream;
+
+typedef struct cuda_state {
+    int device, arch, n_multiprocessors;
+    size_t used; // bytes
+} cuda_state;
+
+static cuda_stream *stream_of(const axl_stream *s)
+{
+    return s->impl;
+}
+
+static cuda_state *state_of(const axl_device *d)
+{
+    return d->priv;
+}
+
+cudaStream_t axl_cuda_stream(const axl_stream *s)
+{
+    return stream_of(s)->handle;
+}
+
+int axl_cuda_arch(const axl_device *d)
+{
+    return state_of(d)->arch;
+}
+
+int axl_cuda_n_multiprocessors(const axl_device *d)
+{
+    return state_of(d)->n_multiprocessors;
+}
+
+axl_status axl_cuda_launch_failed(int error, const char *kernel, unsigned x, unsigned y, unsigned z,
+                                  unsigned threads, size_t shared_bytes)
+{
+    return axl_error_set(AXL_E_DEVICE, __FILE__, __LINE__,
+                         "kernel %s of %u x %u x %u blocks, %u threads, %zu bytes shared: %s", kernel, x, y, z,
+                         threads, shared_bytes, cudaGetErrorString((cudaError_t)error));
+}
+
+#define CUDA_TRY(call, what)                                                                       \
+    do {                                                                                           \
+        const cudaError_t cuda_error_ = (call);                                                    \
+        AXL_REQUIRE(cuda_error_ == cudaSuccess, AXL_E_DEVICE, "%s: %s", what,                      \
+                    cudaGetErrorString(cuda_error_));                                              \
+    } while (0)
+
+// ---- memory
+
+static axl_status cuda_alloc(axl_device *d, size_t bytes, const char *what, void **out)
+{
+    axl_status status = AXL_OK;
+    size_t left = 0, total = 0;
+    void *p = NULL;
+
+    *out = NULL;
+    if (bytes == 0)
+        goto out;
+    cudaError_t error = cudaMalloc(&p, bytes);
+    if (error != cudaSuccess) {
+        (void)cudaGetLastError();
+        (void)cudaMemGetInfo(&left, &total);
+        AXL_FAIL(AXL_E_MEMORY, "no memory on the GPU for %s: %.1f MiB wanted, %.1f of %.1f MiB are free", what,
+                 (double)bytes / 1048576.0, (double)left / 1048576.0, (double)total / 1048576.0);
+    }
+    CUDA_TRY(cudaMemsetAsync(p, 0, bytes, axl_cuda_stream(d->compute)), what);
+    CUDA_TRY(cudaStreamSynchronize(axl_cuda_stream(d->compute)), what);
+    state_of(d)->used += bytes;
+    *out = p;
+    p = NULL;
+
+out:
+    (void)cudaFree(p);
+    return status;
+}
+
+static void cuda_free(axl_device *d, void *p, size_t bytes)
+{
+    if (p == NULL)
+        return;
+    (void)cudaFree(p);
+    state_of(d)->used -= bytes;
+}
+
+static axl_status cuda_copy(axl_stream *s, void *dst, const void *src, size_t bytes)
+{
+    axl_status status = AXL_OK;
+
+    if (bytes > 0)
+        CUDA_TRY(cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDefault, axl_cuda_stream(s)), "a copy");
+
+out:
+    return status;
+}
+
+static axl_status cuda_zero(axl_stream *s, void *dst, size_t bytes)
+{
+    axl_status status = AXL_OK;
+
+    if (bytes > 0)
+        CUDA_TRY(cudaMemsetAsync(dst, 0, bytes, axl_cuda_stream(s)), "zeroing memory");
+
+out:
+    return status;
+}
+
+static void cuda_mem_info(axl_device *d, size_t *used, size_t *total)
+{
+    size_t left = 0;
+
+    *used = state_of(d)->used;
+    if (cudaMemGetInfo(&left, total) != cudaSuccess)
+        *total = 0;
+}
+
+// ---- streams and events
+
+static void cuda_stream_destroy(axl_stream *s)
+{
+    if (s == NULL)
+        return;
+    cuda_stream *c = stream_of(s);
+
+    if (c->handle != NULL) {
+        (void)cudaStreamSynchronize(c->handle);
+        (void)cudaStreamDestroy(c->handle);
+    }
+    for (int i = 0; i < N_EVENTS; i++)
+        if (c->events[i] != NULL)
+            (void)cudaEventDestroy(c->events[i]);
+    free(c);
+}
+
+static axl_status cuda_stream_create(axl_device *d, const char *name, axl_stream **out)
+{
+    axl_status status = AXL_OK;
+    cuda_stream *c = NULL;
+
+    AXL_TRY(axl_calloc(1, sizeof *c, "a stream", &c));
+    c->stream = (axl_stream){.device = d, .name = name, .impl = c};
+    CUDA_TRY(cudaStreamCreateWithFlags(&c->handle, cudaStreamNonBlocking), "making a stream");
+    for (int i = 0; i < N_EVENTS; i++)
+        CUDA_TRY(cudaEventCreateWithFlags(&c->events[i], cudaEventDisableTiming), "making an event");
+    *out = &c->stream;
+    c = NULL;
+
+out:
+    if (c != NULL)
+        cuda_stream_destroy(&c->stream);
+    return status;
+}
+
+static axl_status cuda_record(axl_stream *s, axl_event *out)
+{
+    axl_status status = AXL_OK;
+    cuda_stream *c = stream_of(s);
+
+    CUDA_TRY(cudaEventRecord(c->events[c->tickets % N_EVENTS], c->handle), "recording an event");
+    *out = (axl_event){s, ++c->tickets};
+
+out:
+    return status;
+}
+
+static axl_status cuda_wait(axl_stream *s, const axl_event *e)
+{
+    axl_status status = AXL_OK;
+
+    if (e->stream == NULL || e->stream == s)
+        goto out; // a stream is in order by itself
+    const cuda_stream *on = stream_of(e->stream);
+    CUDA_TRY(cudaStreamWaitEvent(axl_cuda_stream(s), on->events[(e->ticket - 1) % N_EVENTS], 0),
+             "waiting for an event");
+
+out:
+    return status;
+}
+
+static axl_status cuda_synchronize(axl_stream *s)
+{
+    axl_status status = AXL_OK;
+    axl_device *d = s->device;
+
+    __atomic_store_n(&d->waits_on, s, __ATOMIC_RELAXED);
+    CUDA_TRY(cudaStreamSynchronize(axl_cuda_stream(s)), s->name);
+
+out:
+    __atomic_store_n(&d->waits_on, NULL, __ATOMIC_RELAXED);
+    return status;
+}
+
+static const axl_device_ops cuda_ops = {
+    .alloc = cuda_alloc,
+    .free = cuda_free,
+    .copy = cuda_copy,
+    .zero = cuda_zero,
+    .stream_create = cuda_stream_create,
+    .stream_destroy = cuda_stream_destroy,
+    .record = cuda_record,
+    .wait = cuda_wait,
+    .synchronize = cuda_synchronize,
+    .mem_info = cuda_mem_info,
+};
+
+// ---- the device
+
+int axl_cuda_device_count(const char **why)
+{
+    int n = 0;
+    const cudaError_t error = cudaGetDeviceCount(&n);
+
+    if (error != cudaSuccess) {
+        (void)cudaGetLastError();
+        n = 0;
+    }
+    if (why != NULL)
+        *why = error == cudaSuccess                   ? (n > 0 ? "" : "the driver sees no GPU")
+               : error == cudaErrorInsufficientDriver ? "no NVIDIA driver, or one older than this build needs"
+                                                      : cudaGetErrorString(error);
+    return n;
+}
+
+void axl_cuda_device_destroy(axl_device *d)
+{
+    if (d == NULL)
+        return;
+    if (d->priv != NULL && d->workspace != NULL)
+        cuda_free(d, d->workspace, d->workspace_bytes);
+    cuda_stream_destroy(d->gather);
+    cuda_stream_destroy(d->reduce);
+    cuda_stream_destroy(d->exchange);
+    cuda_stream_destroy(d->compute);
+    free(d->priv);
+    free(d);
+}
+
+static axl_status query(cuda_state *s, int device)
+{
+    axl_status status = AXL_OK;
+    int major = 0, minor = 0;
+
+    s->device = device;
+    CUDA_TRY(cudaSetDevice(device), "choosing the GPU");
+    CUDA_TRY(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "asking the GPU");
+    CUDA_TRY(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "asking the GPU");
+    CUDA_TRY(cudaDeviceGetAttribute(&s->n_multiprocessors, cudaDevAttrMultiProcessorCount, device), "asking the GPU");
+    s->arch = major * 10 + minor;
+    AXL_REQUIRE(s->arch >= 80, AXL_E_UNSUPPORTED,
+                "GPU %d has compute capability %d.%d; 8.0 (A100) or later is needed", device, major, minor);
+
+out:
+    return status;
+}
+
+axl_status axl_cuda_device_create(int local_rank, axl_device **out)
+{
+    axl_status status = AXL_OK;
+    axl_device *d = NULL;
+    cuda_state *state = NULL;
+    const char *why = NULL;
+    const int n = axl_cuda_device_count(&why);
+
+    AXL_REQUIRE(n > 0, AXL_E_UNSUPPORTED, "no GPU: %s", why);
+    AXL_TRY(axl_calloc(1, sizeof *d, "the device", &d));
+    AXL_TRY(axl_calloc(1, sizeof *state, "the device", &state));
+    d->ops = &cuda_ops;
+    d->kernels = &axl_kernels_cuda;
+    d->n_threads = 1;
+    d->priv = state;
+    AXL_TRY(query(state, local_rank % n));
+    AXL_TRY(cuda_stream_create(d, "compute", &d->compute));
+    AXL_TRY(cuda_stream_create(d, "gather", &d->gather));
+    AXL_TRY(cuda_stream_create(d, "reduce", &d->reduce));
+    AXL_TRY(cuda_stream_create(d, "exchange", &d->exchange));
+    d->workspace_bytes = WORKSPACE_BYTES;
+    AXL_TRY(cuda_alloc(d, d->workspace_bytes, "the kernels' workspace", &d->workspace));
+    *out = d;
+    d = NULL;
+
+out:
+    axl_cuda_device_destroy(d);
+    return status;
+}

@@ -1,0 +1,7 @@
+// The table of the CUDA backend; an entry that is not there yet is NULL.
+#include "kernels/cuda/cuda_entries.h"
+
+const axl_kernels axl_kernels_cuda = {
+    .name = "cuda",
+    .norm_fwd = axl_cuda_norm_fwd,
+};

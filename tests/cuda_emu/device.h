@@ -1,0 +1,341 @@
+// Device code of the emulation: the language's extensions, the built-in variables and functions.
+//
+// A kernel runs block by block. Each thread of a block is a fiber; a fiber goes on until it meets a barrier
+// (of its block, or of lanes of its warp) and then the next one runs. So the code between barriers runs in an
+// order that the test chooses (emu_set_order), and a barrier that some thread never reaches ends the program with
+// a message. Under a thread sanitizer every fiber is a thread to it, and only CUDA's own barriers order their
+// accesses: a race within a block is reported as one. Blocks run one after another, backward if the order is not 0.
+// Under an address sanitizer arrays in shared memory end where they end.
+#ifndef AXL_CUDA_EMU_DEVICE_H
+#define AXL_CUDA_EMU_DEVICE_H
+
+#include <cmath>
+#include <cstring>
+#include <functional>
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline __attribute__((always_inline))
+// shared memory comes from AXL_SHARED_ARRAY and AXL_DYNAMIC_SHARED (kernels/cuda/cuda.cuh), which end with the block
+#define __constant__    static
+#define __launch_bounds__(...)
+#define __align__(n) __attribute__((aligned(n)))
+
+struct uint3 {
+    unsigned x, y, z;
+};
+
+struct dim3 {
+    unsigned x, y, z;
+    constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+
+#define EMU_VECTOR(type, scalar, align2, align4)                                                   \
+    struct alignas(align2) type##2 {                                                               \
+        scalar x, y;                                                                               \
+    };                                                                                             \
+    struct alignas(align4) type##4 {                                                               \
+        scalar x, y, z, w;                                                                         \
+    };                                                                                             \
+    static inline type##2 make_##type##2(scalar x, scalar y) { return {x, y}; }                    \
+    static inline type##4 make_##type##4(scalar x, scalar y, scalar z, scalar w)                   \
+    {                                                                                              \
+        return {x, y, z, w};                                                                       \
+    }
+EMU_VECTOR(float, float, 8, 16)
+EMU_VECTOR(int, int, 8, 16)
+EMU_VECTOR(uint, unsigned, 8, 16)
+#undef EMU_VECTOR
+struct alignas(16) double2 {
+    double x, y;
+};
+
+// Of the thread that runs now.
+extern uint3 threadIdx, blockIdx;
+extern dim3 blockDim, gridDim;
+
+namespace emu {
+
+extern int lane, warp;
+
+void *dynamic_shared();
+void *static_shared(const void *key, size_t bytes); // the same memory for the same key within a block
+void block_barrier();
+int block_barrier_count(int predicate); // how many predicates were true
+void warp_barrier(unsigned mask);
+
+// Gives every lane of mask the 64 bytes that each brought: from[lane]. Orders no memory.
+struct packet {
+    unsigned char bytes[64];
+};
+const packet *warp_exchange(unsigned mask, const void *bytes, int n);
+
+void launch(cudaStream_t s, const void *kernel, dim3 grid, dim3 block, size_t shared_bytes,
+            std::function<void()> body);
+
+template <class T> T shuffle(unsigned mask, T value, int from)
+{
+    static_assert(sizeof(T) <= 64);
+    const packet *all = warp_exchange(mask, &value, (int)sizeof value);
+    T out;
+    memcpy(&out, all[from & 31].bytes, sizeof out);
+    return out;
+}
+
+} // namespace emu
+
+static constexpr int warpSize = 32;
+
+static inline void __syncthreads()
+{
+    emu::block_barrier();
+}
+
+static inline int __syncthreads_or(int predicate)
+{
+    return emu::block_barrier_count(predicate) > 0;
+}
+
+static inline int __syncthreads_count(int predicate)
+{
+    return emu::block_barrier_count(predicate);
+}
+
+static inline void __syncwarp(unsigned mask = 0xffffffffu)
+{
+    emu::warp_barrier(mask);
+}
+
+static inline void __threadfence() {}
+static inline void __threadfence_block() {}
+
+// The source lane must be in mask; width is that of CUDA.
+template <class T> T __shfl_sync(unsigned mask, T v, int lane, int width = 32)
+{
+    return emu::shuffle(mask, v, (emu::lane & ~(width - 1)) | (lane & (width - 1)));
+}
+
+template <class T> T __shfl_xor_sync(unsigned mask, T v, int bits, int width = 32)
+{
+    (void)width;
+    return emu::shuffle(mask, v, emu::lane ^ bits);
+}
+
+template <class T> T __shfl_down_sync(unsigned mask, T v, unsigned by, int width = 32)
+{
+    int last = emu::lane | (width - 1), from = emu::lane + (int)by;
+    return emu::shuffle(mask, v, from > last ? emu::lane : from);
+}
+
+template <class T> T __shfl_up_sync(unsigned mask, T v, unsigned by, int width = 32)
+{
+    int first = emu::lane & ~(width - 1), from = emu::lane - (int)by;
+    return emu::shuffle(mask, v, from < first ? emu::lane : from);
+}
+
+static inline unsigned __ballot_sync(unsigned mask, int predicate)
+{
+    const emu::packet *all = emu::warp_exchange(mask, &predicate, sizeof predicate);
+    unsigned out = 0;
+    for (int lane = 0; lane < 32; lane++) {
+        int p = 0;
+        if (mask >> lane & 1u)
+            memcpy(&p, all[lane].bytes, sizeof p);
+        out |= (p != 0 ? 1u : 0u) << lane;
+    }
+    return out;
+}
+
+static inline int __any_sync(unsigned mask, int predicate)
+{
+    return __ballot_sync(mask, predicate) != 0;
+}
+
+static inline int __all_sync(unsigned mask, int predicate)
+{
+    return __ballot_sync(mask, predicate) == mask;
+}
+
+static inline unsigned __activemask()
+{
+    return 0xffffffffu;
+}
+
+// ---- scalars
+
+#define __expf expf
+#define __logf logf
+
+static inline int __popc(unsigned x)
+{
+    return __builtin_popcount(x);
+}
+static inline int __clz(int x)
+{
+    return x == 0 ? 32 : __builtin_clz((unsigned)x);
+}
+static inline int __ffs(int x)
+{
+    return __builtin_ffs(x);
+}
+static inline float rsqrtf(float x)
+{
+    return 1.0f / sqrtf(x);
+}
+static inline float __fdividef(float a, float b)
+{
+    return a / b;
+}
+static inline float __fmul_rn(float a, float b)
+{
+    return a * b;
+}
+static inline float __fadd_rn(float a, float b)
+{
+    return a + b;
+}
+static inline float __fsub_rn(float a, float b)
+{
+    return a - b;
+}
+static inline float __fdiv_rn(float a, float b)
+{
+    return a / b;
+}
+static inline float __fsqrt_rn(float a)
+{
+    return sqrtf(a);
+}
+static inline double __dmul_rn(double a, double b)
+{
+    return a * b;
+}
+static inline double __dadd_rn(double a, double b)
+{
+    return a + b;
+}
+static inline float __fmaf_rn(float a, float b, float c)
+{
+    return fmaf(a, b, c);
+}
+static inline int __float_as_int(float f)
+{
+    int i;
+    memcpy(&i, &f, sizeof i);
+    return i;
+}
+static inline float __int_as_float(int i)
+{
+    float f;
+    memcpy(&f, &i, sizeof f);
+    return f;
+}
+static inline unsigned __float_as_uint(float f)
+{
+    return (unsigned)__float_as_int(f);
+}
+static inline float __uint_as_float(unsigned i)
+{
+    return __int_as_float((int)i);
+}
+static inline int __float2int_rn(float f)
+{
+    return (int)nearbyintf(f);
+}
+template <class T> T __ldg(const T *p)
+{
+    return *p;
+}
+template <class T> T __ldcs(const T *p)
+{
+    return *p;
+}
+template <class T> void __stcs(T *p, T v)
+{
+    *p = v;
+}
+#define EMU_MIN_MAX(type)                                                                          \
+    static inline type min(type a, type b) { return b < a ? b : a; }                               \
+    static inline type max(type a, type b) { return a < b ? b : a; }
+EMU_MIN_MAX(int)
+EMU_MIN_MAX(unsigned)
+EMU_MIN_MAX(long)
+EMU_MIN_MAX(long long)
+EMU_MIN_MAX(float)
+#undef EMU_MIN_MAX
+
+// ---- atomics (relaxed, as CUDA's)
+
+template <class T> T emu_atomic(T *p, T v, T (*join)(T, T))
+{
+    T old, next;
+    __atomic_load(p, &old, __ATOMIC_RELAXED);
+    do {
+        next = join(old, v);
+    } while (!__atomic_compare_exchange(p, &old, &next, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    return old;
+}
+
+template <class T> T atomicAdd(T *p, T v)
+{
+    return emu_atomic<T>(p, v, [](T a, T b) { return (T)(a + b); });
+}
+template <class T> T atomicMax(T *p, T v)
+{
+    return emu_atomic<T>(p, v, [](T a, T b) { return a < b ? b : a; });
+}
+template <class T> T atomicMin(T *p, T v)
+{
+    return emu_atomic<T>(p, v, [](T a, T b) { return b < a ? b : a; });
+}
+template <class T> T atomicOr(T *p, T v)
+{
+    return emu_atomic<T>(p, v, [](T a, T b) { return (T)(a | b); });
+}
+template <class T> T atomicExch(T *p, T v)
+{
+    return emu_atomic<T>(p, v, [](T, T b) { return b; });
+}
+
+// ---- launches
+
+struct cudaLaunchAttribute {
+    int id;
+};
+struct cudaLaunchConfig_t {
+    dim3 gridDim, blockDim;
+    size_t dynamicSmemBytes;
+    cudaStream_t stream;
+    cudaLaunchAttribute *attrs;
+    unsigned numAttrs;
+};
+
+template <class... Params, class... Args>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *c, void (*kernel)(Params...), Args &&...args)
+{
+    // the arguments are converted and copied now, as a launch does
+    emu::launch(c->stream, reinterpret_cast<const void *>(kernel), c->gridDim, c->blockDim, c->dynamicSmemBytes,
+                std::bind(kernel, static_cast<Params>(args)...));
+    return cudaPeekAtLastError();
+}
+
+cudaError_t emu_set_shared_limit(const void *kernel, int bytes);
+template <class F> cudaError_t cudaFuncSetAttribute(F *kernel, cudaFuncAttribute which, int value)
+{
+    return which == cudaFuncAttributeMaxDynamicSharedMemorySize
+               ? emu_set_shared_limit(reinterpret_cast<const void *>(kernel), value)
+               : cudaSuccess;
+}
+
+// ---- for the tests
+
+// In which order the threads of a block run between barriers: 0 forward, 1 backward, above: drawn by this seed.
+void emu_set_order(unsigned order);
+// Blocks and barriers so far.
+struct emu_counts {
+    long long launches, blocks, block_barriers, warp_barriers;
+};
+emu_counts emu_read_counts();
+
+#endif

@@ -1,0 +1,886 @@
+// Fibers, barriers, lazy streams and memory that the host must not touch.
+#include "tests/cuda_emu/include/cuda_runtime.h"
+#include "tests/cuda_emu/mma.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <sys/mman.h>
+#include <vector>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+#if defined(AXL_EMU_TSAN)
+#include <sanitizer/tsan_interface.h>
+#endif
+
+uint3 threadIdx, blockIdx;
+dim3 blockDim, gridDim;
+
+namespace emu {
+
+int lane, warp;
+
+namespace {
+
+[[noreturn]] __attribute__((format(printf, 1, 2))) void die(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    fputs("cuda_emu: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    abort();
+}
+
+// ---- what the race check is told; nothing without it
+
+#if defined(AXL_EMU_TSAN)
+extern "C" void __tsan_write_range(void *at, unsigned long bytes);
+extern "C" void __tsan_read_range(void *at, unsigned long bytes);
+void note_copy(void *dst, const void *src, int bytes, int taken)
+{
+    __tsan_write_range(dst, (unsigned long)bytes);
+    __tsan_read_range(const_cast<void *>(src), (unsigned long)taken);
+}
+void release(void *at)
+{
+    __tsan_release(at);
+}
+void acquire(void *at)
+{
+    __tsan_acquire(at);
+}
+#else
+void note_copy(void *, const void *, int, int) {}
+void release(void *) {}
+void acquire(void *) {}
+#endif
+
+// Lanes hand packets over by the engine, not through memory: the sanitizers' memcpy must not see it.
+void copy_unseen(void *dst, const void *src, size_t n)
+{
+    asm volatile("rep movsb" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
+}
+
+// ---- fibers
+
+constexpr size_t STACK_BYTES = (size_t)256 << 10;
+constexpr size_t SHARED_BYTES = (size_t)227 << 10;
+
+enum fiber_state { READY, AT_BLOCK_BARRIER, AT_WARP_BARRIER, DONE };
+
+struct copy {
+    void *dst;
+    const void *src;
+    int bytes, taken;
+};
+
+struct fiber {
+    void *sp = nullptr;
+    char *stack = nullptr;
+    fiber_state state = DONE;
+    uint3 thread;
+    int lane, warp;
+    std::deque<std::vector<copy>> groups; // asynchronous copies by commit, the last one open
+#if defined(__SANITIZE_ADDRESS__)
+    void *fake_stack = nullptr;
+    size_t stack_bytes = STACK_BYTES;
+#endif
+#if defined(AXL_EMU_TSAN)
+    void *tsan = nullptr;
+#endif
+};
+
+// Saves the callee-saved registers on the present stack, leaves its top in *from, and goes on at to.
+extern "C" void emu_switch(void **from, void *to);
+asm(R"(
+    .text
+    .globl emu_switch
+    .type emu_switch, @function
+emu_switch:
+    pushq %rbp
+    pushq %rbx
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    movq %rsp, (%rdi)
+    movq %rsi, %rsp
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbx
+    popq %rbp
+    ret
+    .size emu_switch, .-emu_switch
+)");
+
+// Lanes that meet: those of one mask in one warp. A lane can be one meeting ahead of another, not two.
+constexpr int MASKS = 8; // of one warp in one block
+struct meeting {
+    unsigned mask = 0, arrived = 0;
+    unsigned generation = 0;
+    packet packets[2][32];
+};
+
+struct engine {
+    std::vector<std::unique_ptr<fiber>> fibers;
+    fiber main;
+    fiber *running = nullptr;
+    const std::function<void()> *body = nullptr;
+    int n_threads = 0, n_done = 0, n_at_barrier = 0;
+    int count[2] = {0, 0}; // predicates of the barrier that is met, and of the one before
+    unsigned barrier_generation = 0;
+    std::vector<std::unique_ptr<std::array<meeting, MASKS>>> meetings; // [warp]; a free one has mask 0
+    char *shared = nullptr; // SHARED_BYTES: the dynamic part, then the arrays, as they are first asked for
+    size_t shared_used = 0;
+    std::vector<std::pair<const void *, char *>> arrays; // key, place
+    char start = 0, barrier = 0, finish = 0; // addresses for the race check
+    unsigned order = 0;
+    emu_counts counts = {};
+    bool in_device = false;
+};
+
+engine e;
+
+void go(fiber *to)
+{
+    fiber *from = e.running;
+
+    e.running = to;
+    threadIdx = to->thread;
+    lane = to->lane;
+    warp = to->warp;
+#if defined(AXL_EMU_TSAN)
+    __tsan_switch_to_fiber(to->tsan, 1 /* orders nothing */);
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_start_switch_fiber(from->state == DONE && from != &e.main ? nullptr : &from->fake_stack,
+                                   to->stack, to->stack_bytes);
+#endif
+    emu_switch(&from->sp, to->sp);
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(from->fake_stack, nullptr, nullptr);
+#endif
+}
+
+void release_block()
+{
+    e.n_at_barrier = 0;
+    e.barrier_generation++;
+    e.count[e.barrier_generation & 1u] = 0;
+    e.counts.block_barriers++;
+    for (int i = 0; i < e.n_threads; i++)
+        if (e.fibers[(size_t)i]->state == AT_BLOCK_BARRIER)
+            e.fibers[(size_t)i]->state = READY;
+}
+
+void check_block_barrier()
+{
+    if (e.n_at_barrier > 0 && e.n_at_barrier == e.n_threads - e.n_done)
+        release_block();
+}
+
+void fiber_main()
+{
+#if defined(__SANITIZE_ADDRESS__)
+    const void *bottom = nullptr;
+    size_t bytes = 0;
+    __sanitizer_finish_switch_fiber(nullptr, &bottom, &bytes);
+    if (e.main.stack == nullptr) { // the first switch comes from the program's own stack
+        e.main.stack = (char *)const_cast<void *>(bottom);
+        e.main.stack_bytes = bytes;
+    }
+#endif
+    fiber *self = e.running;
+    acquire(&e.start);
+    (*e.body)();
+    release(&e.finish);
+    self->state = DONE;
+    e.n_done++;
+    check_block_barrier(); // a thread that has left counts no more
+    go(&e.main);
+    die("a thread that had ended ran again");
+}
+
+void prepare(fiber *f)
+{
+    if (f->stack == nullptr) {
+        f->stack = (char *)mmap(nullptr, STACK_BYTES, PROT_READ | PROT_WRITE,
+                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (f->stack == MAP_FAILED)
+            die("no memory for stacks");
+    }
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_unpoison_memory_region(f->stack, STACK_BYTES); // its last functions never returned
+#endif
+    void **top = (void **)(f->stack + STACK_BYTES);
+    *--top = nullptr;             // the return address of fiber_main; the stack is aligned as after a call
+    *--top = (void *)&fiber_main; // where emu_switch returns to
+    for (int i = 0; i < 6; i++)
+        *--top = nullptr;
+    f->sp = top;
+    f->state = READY;
+    f->groups.assign(1, {});
+#if defined(AXL_EMU_TSAN)
+    f->tsan = __tsan_create_fiber(0);
+#endif
+}
+
+void end_fiber(fiber *f)
+{
+    (void)f;
+#if defined(AXL_EMU_TSAN)
+    __tsan_destroy_fiber(f->tsan);
+    f->tsan = nullptr;
+#endif
+}
+
+void report_deadlock()
+{
+    int at_warp = 0;
+
+    for (int i = 0; i < e.n_threads; i++)
+        at_warp += e.fibers[(size_t)i]->state == AT_WARP_BARRIER;
+    die("block (%u, %u, %u): no thread can go on: %d of %d have ended, %d wait at __syncthreads, %d for lanes "
+        "of their warp that do not come",
+        blockIdx.x, blockIdx.y, blockIdx.z, e.n_done, e.n_threads, e.n_at_barrier, at_warp);
+}
+
+void run_threads()
+{
+    std::vector<int> order((size_t)e.n_threads);
+
+    for (int i = 0; i < e.n_threads; i++)
+        order[(size_t)i] = e.order == 1 ? e.n_threads - 1 - i : i;
+    unsigned state = e.order * 2654435761u + 1;
+    for (int i = e.n_threads - 1; e.order > 1 && i > 0; i--) {
+        state = state * 1664525u + 1013904223u;
+        std::swap(order[(size_t)i], order[(size_t)(state >> 8) % (size_t)(i + 1)]);
+    }
+    while (e.n_done < e.n_threads) {
+        bool ran = false;
+        for (int i : order) {
+            fiber *f = e.fibers[(size_t)i].get();
+            if (f->state != READY)
+                continue;
+            ran = true;
+            go(f);
+        }
+        if (!ran)
+            report_deadlock();
+    }
+}
+
+// Takes bytes of the block's shared memory. They hold NaN in every format: what was there before.
+char *take_shared(size_t bytes)
+{
+    const size_t at = e.shared_used;
+
+    if (at + bytes > SHARED_BYTES)
+        die("a block uses more than %zu bytes of shared memory", SHARED_BYTES);
+    e.shared_used = (at + bytes + 64 + 127) / 128 * 128; // a gap that an overrun hits
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_unpoison_memory_region(e.shared + at, bytes);
+#endif
+    return e.shared + at;
+}
+
+void reset_shared()
+{
+    if (e.shared == nullptr)
+        e.shared = (char *)aligned_alloc(128, SHARED_BYTES);
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_unpoison_memory_region(e.shared, SHARED_BYTES);
+#endif
+    memset(e.shared, 0xff, e.shared_used == 0 ? SHARED_BYTES : e.shared_used);
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_poison_memory_region(e.shared, SHARED_BYTES);
+#endif
+    e.shared_used = 0;
+    e.arrays.clear();
+    e.arrays.reserve(64); // no thread of a block may allocate it
+}
+
+void run_block(uint3 block, dim3 block_dim, dim3 grid_dim, size_t shared_bytes)
+{
+    const int n = e.n_threads;
+
+    blockIdx = block;
+    blockDim = block_dim;
+    gridDim = grid_dim;
+    e.n_done = e.n_at_barrier = 0;
+    e.count[0] = e.count[1] = 0;
+    while (e.meetings.size() < (size_t)(n + 31) / 32)
+        e.meetings.push_back(std::make_unique<std::array<meeting, MASKS>>());
+    for (auto &warp_meetings : e.meetings)
+        for (meeting &m : *warp_meetings)
+            m.mask = m.arrived = 0;
+    reset_shared();
+    (void)take_shared(shared_bytes);
+    for (int i = 0; i < n; i++) {
+        fiber *f = e.fibers[(size_t)i].get();
+        unsigned u = (unsigned)i;
+        f->thread = {u % block_dim.x, u / block_dim.x % block_dim.y, u / (block_dim.x * block_dim.y)};
+        f->lane = i % 32;
+        f->warp = i / 32;
+        prepare(f);
+    }
+    release(&e.start);
+    run_threads();
+    for (int i = 0; i < n; i++)
+        end_fiber(e.fibers[(size_t)i].get());
+    acquire(&e.finish);
+    e.counts.blocks++;
+}
+
+void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()> &body)
+{
+    e.body = &body;
+    e.n_threads = (int)(block.x * block.y * block.z);
+    while ((int)e.fibers.size() < e.n_threads)
+        e.fibers.push_back(std::make_unique<fiber>());
+    e.running = &e.main;
+#if defined(AXL_EMU_TSAN)
+    e.main.tsan = __tsan_get_current_fiber();
+#endif
+    const size_t n_blocks = (size_t)grid.x * grid.y * grid.z;
+    for (size_t i = 0; i < n_blocks; i++) {
+        const size_t at = e.order == 0 ? i : n_blocks - 1 - i; // no block may rely on another
+        run_block({(unsigned)(at % grid.x), (unsigned)(at / grid.x % grid.y), (unsigned)(at / grid.x / grid.y)}, block,
+                  grid, shared_bytes);
+    }
+    e.counts.launches++;
+}
+
+// Lanes of mask wait for each other. Returns the generation that was met.
+meeting *meet(unsigned mask, const void *bytes, int n, unsigned *generation)
+{
+    fiber *self = e.running;
+    meeting *all = e.meetings[(size_t)warp]->data();
+    meeting *m = nullptr;
+    const int lanes = std::min(32, e.n_threads - warp * 32);
+
+    if (lanes < 32)
+        mask &= (1u << lanes) - 1u;
+    if (!(mask >> lane & 1u))
+        die("lane %d takes part in a warp operation whose mask %08x leaves it out", lane, mask);
+    for (int i = 0; i < MASKS && m == nullptr; i++)
+        if (all[i].mask == mask || all[i].mask == 0)
+            m = &all[i];
+    if (m == nullptr)
+        die("more than %d masks in one warp", MASKS);
+    m->mask = mask;
+    *generation = m->generation;
+    if (n > 0)
+        copy_unseen(m->packets[*generation & 1u][lane].bytes, bytes, (size_t)n);
+    m->arrived |= 1u << lane;
+    if (m->arrived == mask) {
+        m->arrived = 0;
+        m->generation++;
+        for (int i = 0; i < lanes; i++) {
+            fiber *f = e.fibers[(size_t)(warp * 32 + i)].get();
+            if ((mask >> i & 1u) && f != self)
+                f->state = READY;
+        }
+        e.counts.warp_barriers++;
+        return m;
+    }
+    self->state = AT_WARP_BARRIER;
+    go(&e.main);
+    return m;
+}
+
+} // namespace
+
+void *dynamic_shared()
+{
+    return e.shared;
+}
+
+void *static_shared(const void *key, size_t bytes)
+{
+    for (auto &a : e.arrays)
+        if (a.first == key)
+            return a.second;
+    e.arrays.emplace_back(key, take_shared(bytes));
+    return e.arrays.back().second;
+}
+
+int block_barrier_count(int predicate)
+{
+    fiber *self = e.running;
+    const unsigned generation = e.barrier_generation;
+
+    release(&e.barrier);
+    e.count[generation & 1u] += predicate != 0;
+    self->state = AT_BLOCK_BARRIER;
+    e.n_at_barrier++;
+    check_block_barrier();
+    if (self->state != READY)
+        go(&e.main);
+    acquire(&e.barrier);
+    return e.count[generation & 1u];
+}
+
+void block_barrier()
+{
+    (void)block_barrier_count(0);
+}
+
+void warp_barrier(unsigned mask)
+{
+    unsigned generation = 0;
+
+    release(e.meetings[(size_t)warp].get());
+    (void)meet(mask, nullptr, 0, &generation);
+    acquire(e.meetings[(size_t)warp].get());
+}
+
+const packet *warp_exchange(unsigned mask, const void *bytes, int n)
+{
+    unsigned generation = 0;
+    meeting *m = meet(mask, bytes, n, &generation);
+
+    return m->packets[generation & 1u];
+}
+
+void async_copy(void *dst, const void *src, int bytes, int taken)
+{
+    memset(dst, 0xff, (size_t)bytes); // what a reader finds who does not wait
+    e.running->groups.back().push_back({dst, src, bytes, taken});
+}
+
+void async_commit()
+{
+    e.running->groups.emplace_back();
+}
+
+void async_wait(int groups_left)
+{
+    auto &groups = e.running->groups;
+
+    while ((int)groups.size() - 1 > groups_left) {
+        for (const copy &c : groups.front()) {
+            note_copy(c.dst, c.src, c.bytes, c.taken);
+            memset(c.dst, 0, (size_t)c.bytes);
+            memcpy(c.dst, c.src, (size_t)c.taken);
+        }
+        groups.pop_front();
+    }
+}
+
+} // namespace emu
+
+using emu::die;
+
+// ---- memory
+
+namespace {
+
+struct memory {
+    std::map<char *, size_t> device; // faults on the host
+    std::map<char *, size_t> pinned; // and managed
+    size_t used = 0;
+};
+memory mem;
+cudaError_t last_error = cudaSuccess;
+
+cudaError_t set_error(cudaError_t error)
+{
+    if (error != cudaSuccess)
+        last_error = error;
+    return error;
+}
+
+bool inside(const std::map<char *, size_t> &ranges, const void *p)
+{
+    char *at = (char *)const_cast<void *>(p);
+    auto it = ranges.upper_bound(at);
+
+    if (it == ranges.begin())
+        return false;
+    --it;
+    return at < it->first + it->second;
+}
+
+size_t pages(size_t bytes)
+{
+    return (bytes + 4095) / 4096 * 4096;
+}
+
+// The device's memory is open only while device work runs.
+void open_memory(bool open)
+{
+    for (auto &r : mem.device)
+        if (mprotect(r.first, pages(r.second), open ? PROT_READ | PROT_WRITE : PROT_NONE) != 0)
+            die("mprotect failed");
+    emu::e.in_device = open;
+}
+
+cudaError_t take(void **p, size_t bytes, std::map<char *, size_t> *ranges, int protection)
+{
+    if (bytes == 0) {
+        *p = nullptr;
+        return cudaSuccess;
+    }
+    char *at = (char *)mmap(nullptr, pages(bytes), protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED)
+        return set_error(cudaErrorMemoryAllocation);
+    (*ranges)[at] = bytes;
+    mem.used += bytes;
+    *p = at;
+    return cudaSuccess;
+}
+
+cudaError_t give(void *p, std::map<char *, size_t> *ranges)
+{
+    if (p == nullptr)
+        return cudaSuccess;
+    auto it = ranges->find((char *)p);
+    if (it == ranges->end())
+        return set_error(cudaErrorInvalidValue);
+    mem.used -= it->second;
+    munmap(it->first, pages(it->second));
+    ranges->erase(it);
+    return cudaSuccess;
+}
+
+} // namespace
+
+// ---- streams
+
+struct emu_stream {
+    std::deque<std::function<void()>> ops;
+    long long queued = 0, done = 0;
+};
+
+struct emu_event {
+    emu_stream *stream = nullptr;
+    long long target = 0;
+};
+
+namespace {
+
+std::map<const void *, size_t> shared_limit; // of a kernel, where it was raised
+std::set<emu_stream *> streams;
+emu_stream null_stream;
+
+void run_one(emu_stream *s)
+{
+    std::function<void()> op = std::move(s->ops.front());
+    s->ops.pop_front();
+    op();
+    s->done++;
+}
+
+void run_until(emu_stream *s, long long target)
+{
+    while (s->done < target)
+        run_one(s);
+}
+
+void push(emu_stream *s, std::function<void()> op)
+{
+    emu_stream *to = s != nullptr ? s : &null_stream;
+
+    to->ops.push_back(std::move(op));
+    to->queued++;
+    if (s == nullptr)
+        run_until(&null_stream, null_stream.queued); // the default stream is not lazy
+}
+
+// Device work: the memory is open meanwhile.
+void push_device(emu_stream *s, std::function<void()> op)
+{
+    push(s, [op = std::move(op)] {
+        open_memory(true);
+        op();
+        open_memory(false);
+    });
+}
+
+} // namespace
+
+void emu::launch(cudaStream_t s, const void *kernel, dim3 grid, dim3 block, size_t shared_bytes,
+                 std::function<void()> body)
+{
+    const size_t threads = (size_t)block.x * block.y * block.z;
+    const auto raised = shared_limit.find(kernel);
+    const size_t limit = raised != shared_limit.end() ? raised->second : (size_t)48 << 10;
+
+    if (threads < 1 || threads > 1024 || grid.x < 1 || grid.y < 1 || grid.z < 1 || grid.y > 65535 ||
+        grid.z > 65535 || shared_bytes > limit) {
+        set_error(cudaErrorInvalidConfiguration);
+        return;
+    }
+    push_device(s, [=] { run_grid(grid, block, shared_bytes, body); });
+}
+
+cudaError_t emu_set_shared_limit(const void *kernel, int bytes)
+{
+    if (bytes < 0 || (size_t)bytes > emu::SHARED_BYTES)
+        return set_error(cudaErrorInvalidValue);
+    shared_limit[kernel] = (size_t)bytes;
+    return cudaSuccess;
+}
+
+void emu_set_order(unsigned order)
+{
+    emu::e.order = order;
+}
+
+emu_counts emu_read_counts()
+{
+    return emu::e.counts;
+}
+
+// ---- the runtime
+
+extern "C" {
+
+cudaError_t cudaMalloc(void **p, size_t bytes)
+{
+    return take(p, bytes, &mem.device, PROT_NONE);
+}
+
+cudaError_t cudaMallocHost(void **p, size_t bytes)
+{
+    return take(p, bytes, &mem.pinned, PROT_READ | PROT_WRITE);
+}
+
+cudaError_t cudaMallocManaged(void **p, size_t bytes, unsigned)
+{
+    return take(p, bytes, &mem.pinned, PROT_READ | PROT_WRITE);
+}
+
+const char *cudaGetErrorName(cudaError_t error)
+{
+    return error == cudaSuccess ? "cudaSuccess" : "cudaError";
+}
+const char *cudaGetErrorString(cudaError_t error)
+{
+    static char text[32];
+    snprintf(text, sizeof text, "emulated error %d", (int)error);
+    return error == cudaSuccess ? "no error" : text;
+}
+cudaError_t cudaGetLastError(void)
+{
+    cudaError_t error = last_error;
+    last_error = cudaSuccess;
+    return error;
+}
+cudaError_t cudaPeekAtLastError(void)
+{
+    return last_error;
+}
+cudaError_t cudaGetDeviceCount(int *n)
+{
+    *n = 1;
+    return cudaSuccess;
+}
+cudaError_t cudaSetDevice(int device)
+{
+    return device == 0 ? cudaSuccess : set_error(cudaErrorInvalidDevice);
+}
+cudaError_t cudaGetDevice(int *device)
+{
+    *device = 0;
+    return cudaSuccess;
+}
+cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int)
+{
+    switch (attribute) {
+    case cudaDevAttrMaxThreadsPerBlock:
+        *value = 1024;
+        break;
+    case cudaDevAttrMultiProcessorCount:
+        *value = 4;
+        break;
+    case cudaDevAttrComputeCapabilityMajor:
+        *value = 9;
+        break;
+    case cudaDevAttrComputeCapabilityMinor:
+        *value = 0;
+        break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+        *value = 227 << 10;
+        break;
+    }
+    return cudaSuccess;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *prop, int)
+{
+    memset(prop, 0, sizeof *prop);
+    snprintf(prop->name, sizeof prop->name, "emulated");
+    prop->totalGlobalMem = (size_t)4 << 30;
+    prop->major = 9;
+    prop->multiProcessorCount = 4;
+    return cudaSuccess;
+}
+cudaError_t cudaDriverGetVersion(int *version)
+{
+    *version = 13000;
+    return cudaSuccess;
+}
+cudaError_t cudaRuntimeGetVersion(int *version)
+{
+    *version = 13000;
+    return cudaSuccess;
+}
+cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
+{
+    *total = (size_t)4 << 30;
+    *free_bytes = *total - mem.used;
+    return cudaSuccess;
+}
+cudaError_t cudaFree(void *p)
+{
+    (void)cudaDeviceSynchronize(); // as CUDA does
+    return mem.pinned.count((char *)p) != 0 ? give(p, &mem.pinned) : give(p, &mem.device);
+}
+cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned)
+{
+    return cudaMallocHost(p, bytes);
+}
+cudaError_t cudaFreeHost(void *p)
+{
+    return give(p, &mem.pinned);
+}
+
+// A source in pageable memory is taken at the call; a target there is written before the call returns.
+cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, enum cudaMemcpyKind, cudaStream_t s)
+{
+    const bool from_host = !inside(mem.device, src), pageable_source = from_host && !inside(mem.pinned, src);
+    const bool pageable_target = !inside(mem.device, dst) && !inside(mem.pinned, dst);
+
+    if (bytes == 0)
+        return cudaSuccess;
+    if (pageable_source && !pageable_target) {
+        auto copy = std::make_shared<std::vector<char>>((const char *)src, (const char *)src + bytes);
+        push_device(s, [=] { memcpy(dst, copy->data(), bytes); });
+    } else {
+        push_device(s, [=] { memmove(dst, src, bytes); });
+    }
+    return pageable_target ? cudaStreamSynchronize(s) : cudaSuccess;
+}
+cudaError_t cudaMemcpy(void *dst, const void *src, size_t bytes, enum cudaMemcpyKind kind)
+{
+    (void)cudaDeviceSynchronize();
+    return cudaMemcpyAsync(dst, src, bytes, kind, nullptr);
+}
+cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t s)
+{
+    push_device(s, [=] { memset(p, value, bytes); });
+    return cudaSuccess;
+}
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
+{
+    *s = new emu_stream;
+    streams.insert(*s);
+    return cudaSuccess;
+}
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t *s, unsigned flags, int)
+{
+    return cudaStreamCreateWithFlags(s, flags);
+}
+cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest)
+{
+    *least = 0;
+    *greatest = -5;
+    return cudaSuccess;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t s)
+{
+    run_until(s, s->queued);
+    streams.erase(s);
+    delete s;
+    return cudaSuccess;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t s)
+{
+    if (s != nullptr)
+        run_until(s, s->queued);
+    return last_error;
+}
+cudaError_t cudaStreamQuery(cudaStream_t s)
+{
+    if (s->done < s->queued)
+        run_one(s);
+    return s->done < s->queued ? cudaErrorNotReady : cudaSuccess;
+}
+cudaError_t cudaDeviceSynchronize(void)
+{
+    for (emu_stream *s : streams)
+        run_until(s, s->queued);
+    return last_error;
+}
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)
+{
+    *event = new emu_event;
+    return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event)
+{
+    delete event;
+    return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t s)
+{
+    event->stream = s;
+    event->target = s != nullptr ? s->queued : 0;
+    return cudaSuccess;
+}
+static bool stream_lives(emu_stream *s)
+{
+    return s != nullptr && streams.count(s) != 0;
+}
+cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t event, unsigned)
+{
+    emu_stream *on = event->stream;
+    long long target = event->target;
+
+    push(s, [=] {
+        if (stream_lives(on))
+            run_until(on, target);
+    });
+    return cudaSuccess;
+}
+cudaError_t cudaEventQuery(cudaEvent_t event)
+{
+    emu_stream *s = event->stream;
+
+    if (stream_lives(s) && s->done < event->target)
+        run_one(s);
+    return stream_lives(s) && s->done < event->target ? cudaErrorNotReady : cudaSuccess;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t event)
+{
+    if (stream_lives(event->stream))
+        run_until(event->stream, event->target);
+    return last_error;
+}
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t, cudaEvent_t)
+{
+    *ms = 0.0f;
+    return cudaSuccess;
+}
+cudaError_t cudaLaunchHostFunc(cudaStream_t s, cudaHostFn_t fn, void *data)
+{
+    push(s, [=] { fn(data); });
+    return cudaSuccess;
+}
+
+} // extern "C"
