@@ -17,7 +17,8 @@ add_library(axl_flags INTERFACE)
 target_include_directories(axl_flags INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_definitions(axl_flags INTERFACE _GNU_SOURCE)
 target_compile_options(axl_flags INTERFACE
-    -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wcast-qual
+    -Wall -Wextra -Wpedantic -Wshadow -Wvla -Wcast-qual
+    $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes> $<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes>
     -Wpointer-arith -Wwrite-strings -Wdouble-promotion -Wundef -Wformat=2 -Wimplicit-fallthrough
     -fno-math-errno -ffp-contract=off)
 if(AXL_WERROR)

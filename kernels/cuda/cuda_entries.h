@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/cuda_backend.h"
 
+axl_status axl_cuda_add(axl_stream *s, const axl_add_args *a);
 axl_status axl_cuda_norm_fwd(axl_stream *s, const axl_norm_args *a);
 
 #endif

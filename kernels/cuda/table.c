@@ -3,5 +3,6 @@
 
 const axl_kernels axl_kernels_cuda = {
     .name = "cuda",
+    .add = axl_cuda_add,
     .norm_fwd = axl_cuda_norm_fwd,
 };

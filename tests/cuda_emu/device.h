@@ -331,7 +331,7 @@ template <class F> cudaError_t cudaFuncSetAttribute(F *kernel, cudaFuncAttribute
 // ---- for the tests
 
 // In which order the threads of a block run between barriers: 0 forward, 1 backward, above: drawn by this seed.
-void emu_set_order(unsigned order);
+extern "C" void emu_set_order(unsigned order);
 // Blocks and barriers so far.
 struct emu_counts {
     long long launches, blocks, block_barriers, warp_barriers;

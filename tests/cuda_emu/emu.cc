@@ -637,7 +637,7 @@ cudaError_t emu_set_shared_limit(const void *kernel, int bytes)
     return cudaSuccess;
 }
 
-void emu_set_order(unsigned order)
+extern "C" void emu_set_order(unsigned order)
 {
     emu::e.order = order;
 }

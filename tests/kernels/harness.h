@@ -108,7 +108,12 @@ void kt_note(kt_run *r, const kt_clock *c, const char *entry, double flops, doub
     do {                                                                                           \
         kt_clock kt_clock_ = {0};                                                                  \
         while (kt_again((r), &kt_clock_)) {                                                        \
-            axl_status kt_status_ = (r)->device->kernels->entry((r)->device->compute, (args));     \
+            axl_status kt_status_ =                                                                \
+                (r)->device->kernels->entry != NULL                                                \
+                    ? (r)->device->kernels->entry((r)->device->compute, (args))                    \
+                    : axl_error_set(AXL_E_UNSUPPORTED, __FILE__, __LINE__, "no entry " #entry);    \
+            if (kt_status_ == AXL_OK)                                                              \
+                kt_status_ = (r)->device->ops->synchronize((r)->device->compute);                  \
             if ((r)->status == AXL_OK)                                                             \
                 (r)->status = kt_status_;                                                          \
         }                                                                                          \

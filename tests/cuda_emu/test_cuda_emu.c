@@ -1,0 +1,50 @@
+// Every case of the kernels that the CUDA backend has, emulated, against ref: in f32 and bf16, with the threads of a
+// block run in several orders.
+#include "kernels/cuda/cuda_backend.h"
+#include "tests/kernels/compare.h"
+
+void emu_set_order(unsigned order);
+
+// The case lists (tests/kernels/cases.c) whose entries are all there.
+static const char *const names[] = {"add", NULL};
+
+static bool is_there(const kt_kernel *k)
+{
+    for (int i = 0; names[i] != NULL; i++)
+        if (strcmp(names[i], k->name) == 0)
+            return true;
+    return false;
+}
+
+static void agrees_with_ref(void **state)
+{
+    const kt_kernel *k = *state;
+    static const unsigned orders[] = {0, 1, 7};
+    axl_device *ref = kt_open_device("ref", 1), *cuda = NULL;
+
+    CHECK_OK(axl_cuda_device_create(0, &cuda));
+    for (int i = 0; i < 3; i++) {
+        emu_set_order(orders[i]);
+        kt_compare_kernel(k, ref, AXL_F32, &cuda, 1, AXL_F32);
+        kt_compare_kernel(k, ref, AXL_BF16, &cuda, 1, AXL_BF16);
+    }
+    axl_cuda_device_destroy(cuda);
+    axl_device_destroy(ref);
+}
+
+int main(int argc, char **argv)
+{
+    struct CMUnitTest tests[64];
+    int n = 0;
+
+    for (int i = 0; i < kt_n_kernels && n < 64; i++) {
+        bool wanted = argc < 2 && is_there(kt_kernels[i]);
+        for (int j = 1; j < argc; j++)
+            wanted = wanted || strcmp(argv[j], kt_kernels[i]->name) == 0;
+        if (wanted)
+            tests[n++] = (struct CMUnitTest){.name = kt_kernels[i]->name,
+                                             .test_func = agrees_with_ref,
+                                             .initial_state = (void *)(uintptr_t)kt_kernels[i]};
+    }
+    return _cmocka_run_group_tests("cuda_emu", tests, (size_t)n, NULL, NULL);
+}
