@@ -47,6 +47,7 @@ typedef struct axl_device_ops {
     axl_status (*wait)(axl_stream *s, const axl_event *e);        // s goes on after e has passed
     axl_status (*synchronize)(axl_stream *s);                     // the host waits until s is empty
     void (*mem_info)(axl_device *d, size_t *used, size_t *total); // bytes
+    void (*destroy)(axl_device *d);                               // drains the streams; NULL-safe
 } axl_device_ops;
 
 struct axl_stream {

@@ -1,24 +1,59 @@
 // Picks the backend and its level once, at start.
 #include "kernels/cpu/cpu.h"
+#ifdef AXL_CUDA
+#include "kernels/cuda/cuda_backend.h"
+#endif
 
 #include <string.h>
 
 // What a name in axl_device_options.backend means; level is of the CPU, -1: the best there is.
 typedef struct backend {
     const char *name;
-    bool ref;
+    bool ref, cuda;
     int level;
 } backend;
 
 static const backend backends[] = {
-    {"auto", false, -1},
-    {"cpu", false, -1},
-    {"cpu-avx2", false, AXL_CPU_AVX2},
-    {"cpu-avx512", false, AXL_CPU_AVX512},
-    {"cpu-avx512-bf16", false, AXL_CPU_AVX512_BF16},
-    {"ref", true, -1},
+    {"auto", false, true, -1},
+    {"cpu", false, false, -1},
+    {"cpu-avx2", false, false, AXL_CPU_AVX2},
+    {"cpu-avx512", false, false, AXL_CPU_AVX512},
+    {"cpu-avx512-bf16", false, false, AXL_CPU_AVX512_BF16},
+    {"ref", true, false, -1},
+    {"cuda", false, true, -1},
 };
 #define N_BACKENDS ((int)(sizeof backends / sizeof backends[0]))
+
+#ifdef AXL_CUDA
+// Whether "auto" takes a GPU: there is one, and the backend has every kernel.
+static bool gpu_ready(void)
+{
+    const axl_kernels *k = &axl_kernels_cuda;
+
+// NOLINTNEXTLINE(bugprone-macro-parentheses): args is a type
+#define AXL_HAS_ENTRY(entry, args) &&k->entry != NULL
+    return axl_cuda_device_count(NULL) > 0 AXL_KERNEL_LIST(AXL_HAS_ENTRY);
+#undef AXL_HAS_ENTRY
+}
+
+static axl_status create_gpu(int local_rank, axl_device **out)
+{
+    return axl_cuda_device_create(local_rank, out);
+}
+#else
+static bool gpu_ready(void)
+{
+    return false;
+}
+
+static axl_status create_gpu(int local_rank, axl_device **out)
+{
+    (void)local_rank;
+    (void)out;
+    return axl_error_set(AXL_E_UNSUPPORTED, __FILE__, __LINE__,
+                         "this build has no CUDA backend (nvcc was not found); use device: cpu");
+}
+#endif
 
 axl_status axl_device_create(const axl_device_options *o, axl_device **out)
 {
@@ -31,9 +66,13 @@ axl_status axl_device_create(const axl_device_options *o, axl_device **out)
         if (strcmp(backends[i].name, name) == 0)
             b = &backends[i];
     AXL_REQUIRE(b != NULL, AXL_E_UNSUPPORTED,
-                "backend %s is not in this build; there are auto, cpu, cpu-avx2, cpu-avx512, "
+                "backend %s is not in this build; there are auto, cuda, cpu, cpu-avx2, cpu-avx512, "
                 "cpu-avx512-bf16 and ref",
                 name);
+    if (b->cuda && (strcmp(name, "cuda") == 0 || gpu_ready())) {
+        AXL_TRY(create_gpu(o->local_rank, out));
+        goto out;
+    }
     if (!b->ref) {
         const int best = (int)axl_cpu_best_level();
         AXL_REQUIRE(b->level <= best, AXL_E_UNSUPPORTED,
@@ -48,5 +87,6 @@ out:
 
 void axl_device_destroy(axl_device *d)
 {
-    axl_cpu_device_destroy(d);
+    if (d != NULL)
+        d->ops->destroy(d);
 }

@@ -377,6 +377,7 @@ static const axl_device_ops cpu_ops = {
     .wait = cpu_wait,
     .synchronize = cpu_synchronize,
     .mem_info = cpu_mem_info,
+    .destroy = axl_cpu_device_destroy,
 };
 
 void axl_cpu_device_destroy(axl_device *d)

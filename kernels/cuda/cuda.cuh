@@ -33,8 +33,8 @@ typedef __nv_bfloat16 bf16;
 
 // Puts a kernel on the stream. A failure is AXL_E_DEVICE with the kernel's name and sizes.
 template <class... Params, class... Args>
-axl_status axl_cuda_launch(axl_stream *s, const char *name, void (*kernel)(Params...), dim3 grid, dim3 block,
-                           size_t shared_bytes, Args... args)
+axl_status axl_cuda_launch(axl_stream *s, const char *name, void (*kernel)(Params...), dim3 grid,
+                           dim3 block, size_t shared_bytes, Args... args)
 {
     cudaLaunchConfig_t config = {};
 
@@ -46,12 +46,14 @@ axl_status axl_cuda_launch(axl_stream *s, const char *name, void (*kernel)(Param
     config.stream = axl_cuda_stream(s);
     cudaError_t error = cudaSuccess;
     if (shared_bytes > 48 << 10)
-        error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes);
+        error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                     (int)shared_bytes);
     if (error == cudaSuccess)
         error = cudaLaunchKernelEx(&config, kernel, static_cast<Params>(args)...);
     if (error == cudaSuccess)
         return AXL_OK;
-    return axl_cuda_launch_failed((int)error, name, grid.x, grid.y, grid.z, block.x * block.y * block.z, shared_bytes);
+    return axl_cuda_launch_failed((int)error, name, grid.x, grid.y, grid.z,
+                                  block.x * block.y * block.z, shared_bytes);
 }
 
 static inline unsigned axl_cuda_blocks(int64_t n, int64_t per_block)
@@ -79,7 +81,8 @@ template <class T> __device__ __forceinline__ T axl_warp_max(T v)
 
 template <class T> __device__ __forceinline__ T axl_block_sum(T v, T *scratch)
 {
-    const int lane = (int)(threadIdx.x & 31u), warp = (int)(threadIdx.x >> 5), n_warps = (int)((blockDim.x + 31u) >> 5);
+    const int lane = (int)(threadIdx.x & 31u), warp = (int)(threadIdx.x >> 5),
+              n_warps = (int)((blockDim.x + 31u) >> 5);
 
     v = axl_warp_sum(v);
     __syncthreads(); // the scratch may still be read from the sum before
@@ -100,7 +103,8 @@ __device__ __forceinline__ void axl_mma_bf16(float d[4], const unsigned a[4], co
 #ifdef AXL_CUDA_EMU
     emu::mma<float, 16>(d, a, b, emu::mma_bf16);
 #else
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, "
+                 "{%4,%5,%6,%7}, {%8,%9}, "
                  "{%0,%1,%2,%3};\n"
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
@@ -112,10 +116,11 @@ __device__ __forceinline__ void axl_mma_s8(int d[4], const unsigned a[4], const 
 #ifdef AXL_CUDA_EMU
     emu::mma<int, 8>(d, a, b, emu::mma_s8);
 #else
-    asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
-                 "{%0,%1,%2,%3};\n"
-                 : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+    asm volatile(
+        "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+        "{%0,%1,%2,%3};\n"
+        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
 }
 
@@ -125,7 +130,8 @@ __device__ __forceinline__ void axl_mma_e4m3(float d[4], const unsigned a[4], co
 #ifdef AXL_CUDA_EMU
     emu::mma<float, 8>(d, a, b, emu::mma_e4m3);
 #elif __CUDA_ARCH__ >= 890
-    asm volatile("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+    asm volatile("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0,%1,%2,%3}, "
+                 "{%4,%5,%6,%7}, {%8,%9}, "
                  "{%0,%1,%2,%3};\n"
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
@@ -172,7 +178,9 @@ __device__ __forceinline__ void axl_copy16_async(void *shared, const void *globa
 #else
     unsigned at = (unsigned)__cvta_generic_to_shared(shared);
     int bytes = take ? 16 : 0;
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(at), "l"(global), "r"(bytes) : "memory");
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(at), "l"(global),
+                 "r"(bytes)
+                 : "memory");
 #endif
 }
 

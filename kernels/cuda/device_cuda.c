@@ -51,8 +51,9 @@ axl_status axl_cuda_launch_failed(int error, const char *kernel, unsigned x, uns
                                   unsigned threads, size_t shared_bytes)
 {
     return axl_error_set(AXL_E_DEVICE, __FILE__, __LINE__,
-                         "kernel %s of %u x %u x %u blocks, %u threads, %zu bytes shared: %s", kernel, x, y, z,
-                         threads, shared_bytes, cudaGetErrorString((cudaError_t)error));
+                         "kernel %s of %u x %u x %u blocks, %u threads, %zu bytes shared: %s",
+                         kernel, x, y, z, threads, shared_bytes,
+                         cudaGetErrorString((cudaError_t)error));
 }
 
 #define CUDA_TRY(call, what)                                                                       \
@@ -77,7 +78,8 @@ static axl_status cuda_alloc(axl_device *d, size_t bytes, const char *what, void
     if (error != cudaSuccess) {
         (void)cudaGetLastError();
         (void)cudaMemGetInfo(&left, &total);
-        AXL_FAIL(AXL_E_MEMORY, "no memory on the GPU for %s: %.1f MiB wanted, %.1f of %.1f MiB are free", what,
+        AXL_FAIL(AXL_E_MEMORY,
+                 "no memory on the GPU for %s: %.1f MiB wanted, %.1f of %.1f MiB are free", what,
                  (double)bytes / 1048576.0, (double)left / 1048576.0, (double)total / 1048576.0);
     }
     CUDA_TRY(cudaMemsetAsync(p, 0, bytes, axl_cuda_stream(d->compute)), what);
@@ -157,7 +159,8 @@ static axl_status cuda_stream_create(axl_device *d, const char *name, axl_stream
     c->stream = (axl_stream){.device = d, .name = name, .impl = c};
     CUDA_TRY(cudaStreamCreateWithFlags(&c->handle, cudaStreamNonBlocking), "making a stream");
     for (int i = 0; i < N_EVENTS; i++)
-        CUDA_TRY(cudaEventCreateWithFlags(&c->events[i], cudaEventDisableTiming), "making an event");
+        CUDA_TRY(cudaEventCreateWithFlags(&c->events[i], cudaEventDisableTiming),
+                 "making an event");
     *out = &c->stream;
     c = NULL;
 
@@ -217,6 +220,7 @@ static const axl_device_ops cuda_ops = {
     .wait = cuda_wait,
     .synchronize = cuda_synchronize,
     .mem_info = cuda_mem_info,
+    .destroy = axl_cuda_device_destroy,
 };
 
 // ---- the device
@@ -231,9 +235,10 @@ int axl_cuda_device_count(const char **why)
         n = 0;
     }
     if (why != NULL)
-        *why = error == cudaSuccess                   ? (n > 0 ? "" : "the driver sees no GPU")
-               : error == cudaErrorInsufficientDriver ? "no NVIDIA driver, or one older than this build needs"
-                                                      : cudaGetErrorString(error);
+        *why = error == cudaSuccess ? (n > 0 ? "" : "the driver sees no GPU")
+               : error == cudaErrorInsufficientDriver
+                   ? "no NVIDIA driver, or one older than this build needs"
+                   : cudaGetErrorString(error);
     return n;
 }
 
@@ -258,12 +263,16 @@ static axl_status query(cuda_state *s, int device)
 
     s->device = device;
     CUDA_TRY(cudaSetDevice(device), "choosing the GPU");
-    CUDA_TRY(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "asking the GPU");
-    CUDA_TRY(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "asking the GPU");
-    CUDA_TRY(cudaDeviceGetAttribute(&s->n_multiprocessors, cudaDevAttrMultiProcessorCount, device), "asking the GPU");
+    CUDA_TRY(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
+             "asking the GPU");
+    CUDA_TRY(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device),
+             "asking the GPU");
+    CUDA_TRY(cudaDeviceGetAttribute(&s->n_multiprocessors, cudaDevAttrMultiProcessorCount, device),
+             "asking the GPU");
     s->arch = major * 10 + minor;
     AXL_REQUIRE(s->arch >= 80, AXL_E_UNSUPPORTED,
-                "GPU %d has compute capability %d.%d; 8.0 (A100) or later is needed", device, major, minor);
+                "GPU %d has compute capability %d.%d; 8.0 (A100) or later is needed", device, major,
+                minor);
 
 out:
     return status;

@@ -1,13 +1,15 @@
 // Normalisation of rows: one block a row; its values stay in registers between the two passes where they fit.
 #include "kernels/cuda/cuda.cuh"
 
-namespace {
+namespace
+{
 
 constexpr int THREADS = 256;
 
 template <class T, axl_norm_kind kind>
 __global__ void __launch_bounds__(THREADS)
-    norm_fwd(const T *x, const T *w, const T *b, int64_t cols, float eps, T *out, float *rstd, float *mean)
+    norm_fwd(const T *x, const T *w, const T *b, int64_t cols, float eps, T *out, float *rstd,
+             float *mean)
 {
     AXL_SHARED_ARRAY(float, scratch, 33);
     const T *row = x + (int64_t)blockIdx.x * cols;
@@ -26,7 +28,9 @@ __global__ void __launch_bounds__(THREADS)
     const float scale = 1.0f / sqrtf(axl_block_sum(square, scratch) / (float)cols + eps);
     for (int64_t c = threadIdx.x; c < cols; c += THREADS) {
         const float hat = (axl_to_float(row[c]) - middle) * scale;
-        const float weight = w != nullptr ? axl_to_float(w[c]) : kind == AXL_NORM_RMS1P ? 0.0f : 1.0f;
+        const float weight = w != nullptr             ? axl_to_float(w[c])
+                             : kind == AXL_NORM_RMS1P ? 0.0f
+                                                      : 1.0f;
         float y;
         if constexpr (kind == AXL_NORM_RMS)
             y = weight * axl_to_float(axl_from_float<T>(hat)); // as Llama rounds
@@ -45,9 +49,9 @@ __global__ void __launch_bounds__(THREADS)
 
 template <class T, axl_norm_kind kind> axl_status run_fwd(axl_stream *s, const axl_norm_args *a)
 {
-    return axl_cuda_launch(s, "norm_fwd", norm_fwd<T, kind>, dim3((unsigned)a->rows), dim3(THREADS), 0,
-                           (const T *)a->x, (const T *)a->w, (const T *)a->b, a->cols, a->eps, (T *)a->out,
-                           (float *)a->rstd, (float *)a->mean);
+    return axl_cuda_launch(s, "norm_fwd", norm_fwd<T, kind>, dim3((unsigned)a->rows), dim3(THREADS),
+                           0, (const T *)a->x, (const T *)a->w, (const T *)a->b, a->cols, a->eps,
+                           (T *)a->out, (float *)a->rstd, (float *)a->mean);
 }
 
 template <class T> axl_status choose_fwd(axl_stream *s, const axl_norm_args *a)

@@ -18,7 +18,7 @@
 #define __host__
 #define __forceinline__ inline __attribute__((always_inline))
 // shared memory comes from AXL_SHARED_ARRAY and AXL_DYNAMIC_SHARED (kernels/cuda/cuda.cuh), which end with the block
-#define __constant__    static
+#define __constant__ static
 #define __launch_bounds__(...)
 #define __align__(n) __attribute__((aligned(n)))
 
@@ -32,13 +32,18 @@ struct dim3 {
 };
 
 #define EMU_VECTOR(type, scalar, align2, align4)                                                   \
-    struct alignas(align2) type##2 {                                                               \
+    struct alignas(align2) type##2                                                                 \
+    {                                                                                              \
         scalar x, y;                                                                               \
     };                                                                                             \
-    struct alignas(align4) type##4 {                                                               \
+    struct alignas(align4) type##4                                                                 \
+    {                                                                                              \
         scalar x, y, z, w;                                                                         \
     };                                                                                             \
-    static inline type##2 make_##type##2(scalar x, scalar y) { return {x, y}; }                    \
+    static inline type##2 make_##type##2(scalar x, scalar y)                                       \
+    {                                                                                              \
+        return {x, y};                                                                             \
+    }                                                                                              \
     static inline type##4 make_##type##4(scalar x, scalar y, scalar z, scalar w)                   \
     {                                                                                              \
         return {x, y, z, w};                                                                       \
@@ -55,12 +60,14 @@ struct alignas(16) double2 {
 extern uint3 threadIdx, blockIdx;
 extern dim3 blockDim, gridDim;
 
-namespace emu {
+namespace emu
+{
 
 extern int lane, warp;
 
 void *dynamic_shared();
-void *static_shared(const void *key, size_t bytes); // the same memory for the same key within a block
+void *static_shared(const void *key,
+                    size_t bytes); // the same memory for the same key within a block
 void block_barrier();
 int block_barrier_count(int predicate); // how many predicates were true
 void warp_barrier(unsigned mask);
@@ -162,141 +169,7 @@ static inline unsigned __activemask()
     return 0xffffffffu;
 }
 
-// ---- scalars
-
-#define __expf expf
-#define __logf logf
-
-static inline int __popc(unsigned x)
-{
-    return __builtin_popcount(x);
-}
-static inline int __clz(int x)
-{
-    return x == 0 ? 32 : __builtin_clz((unsigned)x);
-}
-static inline int __ffs(int x)
-{
-    return __builtin_ffs(x);
-}
-static inline float rsqrtf(float x)
-{
-    return 1.0f / sqrtf(x);
-}
-static inline float __fdividef(float a, float b)
-{
-    return a / b;
-}
-static inline float __fmul_rn(float a, float b)
-{
-    return a * b;
-}
-static inline float __fadd_rn(float a, float b)
-{
-    return a + b;
-}
-static inline float __fsub_rn(float a, float b)
-{
-    return a - b;
-}
-static inline float __fdiv_rn(float a, float b)
-{
-    return a / b;
-}
-static inline float __fsqrt_rn(float a)
-{
-    return sqrtf(a);
-}
-static inline double __dmul_rn(double a, double b)
-{
-    return a * b;
-}
-static inline double __dadd_rn(double a, double b)
-{
-    return a + b;
-}
-static inline float __fmaf_rn(float a, float b, float c)
-{
-    return fmaf(a, b, c);
-}
-static inline int __float_as_int(float f)
-{
-    int i;
-    memcpy(&i, &f, sizeof i);
-    return i;
-}
-static inline float __int_as_float(int i)
-{
-    float f;
-    memcpy(&f, &i, sizeof f);
-    return f;
-}
-static inline unsigned __float_as_uint(float f)
-{
-    return (unsigned)__float_as_int(f);
-}
-static inline float __uint_as_float(unsigned i)
-{
-    return __int_as_float((int)i);
-}
-static inline int __float2int_rn(float f)
-{
-    return (int)nearbyintf(f);
-}
-template <class T> T __ldg(const T *p)
-{
-    return *p;
-}
-template <class T> T __ldcs(const T *p)
-{
-    return *p;
-}
-template <class T> void __stcs(T *p, T v)
-{
-    *p = v;
-}
-#define EMU_MIN_MAX(type)                                                                          \
-    static inline type min(type a, type b) { return b < a ? b : a; }                               \
-    static inline type max(type a, type b) { return a < b ? b : a; }
-EMU_MIN_MAX(int)
-EMU_MIN_MAX(unsigned)
-EMU_MIN_MAX(long)
-EMU_MIN_MAX(long long)
-EMU_MIN_MAX(float)
-#undef EMU_MIN_MAX
-
-// ---- atomics (relaxed, as CUDA's)
-
-template <class T> T emu_atomic(T *p, T v, T (*join)(T, T))
-{
-    T old, next;
-    __atomic_load(p, &old, __ATOMIC_RELAXED);
-    do {
-        next = join(old, v);
-    } while (!__atomic_compare_exchange(p, &old, &next, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
-    return old;
-}
-
-template <class T> T atomicAdd(T *p, T v)
-{
-    return emu_atomic<T>(p, v, [](T a, T b) { return (T)(a + b); });
-}
-template <class T> T atomicMax(T *p, T v)
-{
-    return emu_atomic<T>(p, v, [](T a, T b) { return a < b ? b : a; });
-}
-template <class T> T atomicMin(T *p, T v)
-{
-    return emu_atomic<T>(p, v, [](T a, T b) { return b < a ? b : a; });
-}
-template <class T> T atomicOr(T *p, T v)
-{
-    return emu_atomic<T>(p, v, [](T a, T b) { return (T)(a | b); });
-}
-template <class T> T atomicExch(T *p, T v)
-{
-    return emu_atomic<T>(p, v, [](T, T b) { return b; });
-}
+#include "tests/cuda_emu/scalars.h"
 
 // ---- launches
 
@@ -312,11 +185,12 @@ struct cudaLaunchConfig_t {
 };
 
 template <class... Params, class... Args>
-cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *c, void (*kernel)(Params...), Args &&...args)
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *c, void (*kernel)(Params...),
+                               Args &&...args)
 {
     // the arguments are converted and copied now, as a launch does
-    emu::launch(c->stream, reinterpret_cast<const void *>(kernel), c->gridDim, c->blockDim, c->dynamicSmemBytes,
-                std::bind(kernel, static_cast<Params>(args)...));
+    emu::launch(c->stream, reinterpret_cast<const void *>(kernel), c->gridDim, c->blockDim,
+                c->dynamicSmemBytes, std::bind(kernel, static_cast<Params>(args)...));
     return cudaPeekAtLastError();
 }
 

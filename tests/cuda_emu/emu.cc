@@ -25,11 +25,13 @@
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
 
-namespace emu {
+namespace emu
+{
 
 int lane, warp;
 
-namespace {
+namespace
+{
 
 [[noreturn]] __attribute__((format(printf, 1, 2))) void die(const char *format, ...)
 {
@@ -143,11 +145,13 @@ struct engine {
     int n_threads = 0, n_done = 0, n_at_barrier = 0;
     int count[2] = {0, 0}; // predicates of the barrier that is met, and of the one before
     unsigned barrier_generation = 0;
-    std::vector<std::unique_ptr<std::array<meeting, MASKS>>> meetings; // [warp]; a free one has mask 0
-    char *shared = nullptr; // SHARED_BYTES: the dynamic part, then the arrays, as they are first asked for
+    std::vector<std::unique_ptr<std::array<meeting, MASKS>>>
+        meetings; // [warp]; a free one has mask 0
+    char *shared =
+        nullptr; // SHARED_BYTES: the dynamic part, then the arrays, as they are first asked for
     size_t shared_used = 0;
     std::vector<std::pair<const void *, char *>> arrays; // key, place
-    char start = 0, barrier = 0, finish = 0; // addresses for the race check
+    char start = 0, barrier = 0, finish = 0;             // addresses for the race check
     unsigned order = 0;
     emu_counts counts = {};
     bool in_device = false;
@@ -167,7 +171,8 @@ void go(fiber *to)
     __tsan_switch_to_fiber(to->tsan, 1 /* orders nothing */);
 #endif
 #if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_start_switch_fiber(from->state == DONE && from != &e.main ? nullptr : &from->fake_stack,
+    __sanitizer_start_switch_fiber(from->state == DONE && from != &e.main ? nullptr
+                                                                          : &from->fake_stack,
                                    to->stack, to->stack_bytes);
 #endif
     emu_switch(&from->sp, to->sp);
@@ -227,7 +232,7 @@ void prepare(fiber *f)
     __asan_unpoison_memory_region(f->stack, STACK_BYTES); // its last functions never returned
 #endif
     void **top = (void **)(f->stack + STACK_BYTES);
-    *--top = nullptr;             // the return address of fiber_main; the stack is aligned as after a call
+    *--top = nullptr; // the return address of fiber_main; the stack is aligned as after a call
     *--top = (void *)&fiber_main; // where emu_switch returns to
     for (int i = 0; i < 6; i++)
         *--top = nullptr;
@@ -254,7 +259,8 @@ void report_deadlock()
 
     for (int i = 0; i < e.n_threads; i++)
         at_warp += e.fibers[(size_t)i]->state == AT_WARP_BARRIER;
-    die("block (%u, %u, %u): no thread can go on: %d of %d have ended, %d wait at __syncthreads, %d for lanes "
+    die("block (%u, %u, %u): no thread can go on: %d of %d have ended, %d wait at __syncthreads, "
+        "%d for lanes "
         "of their warp that do not come",
         blockIdx.x, blockIdx.y, blockIdx.z, e.n_done, e.n_threads, e.n_at_barrier, at_warp);
 }
@@ -333,7 +339,8 @@ void run_block(uint3 block, dim3 block_dim, dim3 grid_dim, size_t shared_bytes)
     for (int i = 0; i < n; i++) {
         fiber *f = e.fibers[(size_t)i].get();
         unsigned u = (unsigned)i;
-        f->thread = {u % block_dim.x, u / block_dim.x % block_dim.y, u / (block_dim.x * block_dim.y)};
+        f->thread = {u % block_dim.x, u / block_dim.x % block_dim.y,
+                     u / (block_dim.x * block_dim.y)};
         f->lane = i % 32;
         f->warp = i / 32;
         prepare(f);
@@ -359,8 +366,9 @@ void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<vo
     const size_t n_blocks = (size_t)grid.x * grid.y * grid.z;
     for (size_t i = 0; i < n_blocks; i++) {
         const size_t at = e.order == 0 ? i : n_blocks - 1 - i; // no block may rely on another
-        run_block({(unsigned)(at % grid.x), (unsigned)(at / grid.x % grid.y), (unsigned)(at / grid.x / grid.y)}, block,
-                  grid, shared_bytes);
+        run_block({(unsigned)(at % grid.x), (unsigned)(at / grid.x % grid.y),
+                   (unsigned)(at / grid.x / grid.y)},
+                  block, grid, shared_bytes);
     }
     e.counts.launches++;
 }
@@ -488,7 +496,8 @@ using emu::die;
 
 // ---- memory
 
-namespace {
+namespace
+{
 
 struct memory {
     std::map<char *, size_t> device; // faults on the host
@@ -572,7 +581,8 @@ struct emu_event {
     long long target = 0;
 };
 
-namespace {
+namespace
+{
 
 std::map<const void *, size_t> shared_limit; // of a kernel, where it was raised
 std::set<emu_stream *> streams;
@@ -761,15 +771,18 @@ cudaError_t cudaFreeHost(void *p)
 }
 
 // A source in pageable memory is taken at the call; a target there is written before the call returns.
-cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, enum cudaMemcpyKind, cudaStream_t s)
+cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, enum cudaMemcpyKind,
+                            cudaStream_t s)
 {
-    const bool from_host = !inside(mem.device, src), pageable_source = from_host && !inside(mem.pinned, src);
+    const bool from_host = !inside(mem.device, src),
+               pageable_source = from_host && !inside(mem.pinned, src);
     const bool pageable_target = !inside(mem.device, dst) && !inside(mem.pinned, dst);
 
     if (bytes == 0)
         return cudaSuccess;
     if (pageable_source && !pageable_target) {
-        auto copy = std::make_shared<std::vector<char>>((const char *)src, (const char *)src + bytes);
+        auto copy =
+            std::make_shared<std::vector<char>>((const char *)src, (const char *)src + bytes);
         push_device(s, [=] { memcpy(dst, copy->data(), bytes); });
     } else {
         push_device(s, [=] { memmove(dst, src, bytes); });

@@ -5,7 +5,8 @@
 
 #include "tests/cuda_emu/include/cuda_bf16.h"
 
-namespace emu {
+namespace emu
+{
 
 struct mma_bytes {
     unsigned a[4], b[2];
@@ -28,7 +29,8 @@ static inline float mma_bf16(unsigned bits)
 static inline float mma_e4m3(unsigned bits)
 {
     const int exponent = (int)(bits >> 3 & 15u), mantissa = (int)(bits & 7u);
-    float value = exponent == 0 ? ldexpf((float)mantissa, -9) : ldexpf((float)(8 + mantissa), exponent - 10);
+    float value =
+        exponent == 0 ? ldexpf((float)mantissa, -9) : ldexpf((float)(8 + mantissa), exponent - 10);
     if (exponent == 15 && mantissa == 7)
         value = NAN;
     return bits & 128u ? -value : value;
@@ -58,7 +60,8 @@ void mma(Sum d[4], const unsigned a[4], const unsigned b[2], Read read)
             memcpy(&from_b, all[col * 4 + quad].bytes, sizeof from_b);
             // registers 0 and 2 hold the upper eight rows of A, 1 and 3 the lower
             const unsigned rows[2] = {from_a.a[row / 8], from_a.a[row / 8 + 2]};
-            sum += (Sum)(read(mma_element(rows, per, bits, x)) * read(mma_element(from_b.b, per, bits, x)));
+            sum += (Sum)(read(mma_element(rows, per, bits, x)) *
+                         read(mma_element(from_b.b, per, bits, x)));
         }
         d[i] = sum;
     }

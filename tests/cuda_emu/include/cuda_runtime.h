@@ -40,10 +40,10 @@ enum cudaMemcpyKind {
     cudaMemcpyDefault = 4
 };
 
-#define cudaStreamNonBlocking    1
-#define cudaEventDisableTiming   2
-#define cudaHostAllocDefault     0
-#define cudaMemAttachGlobal      1
+#define cudaStreamNonBlocking  1
+#define cudaEventDisableTiming 2
+#define cudaHostAllocDefault   0
+#define cudaMemAttachGlobal    1
 
 typedef enum cudaDeviceAttr {
     cudaDevAttrMaxThreadsPerBlock = 1,
@@ -87,7 +87,8 @@ cudaError_t cudaMemGetInfo(size_t *free, size_t *total);
 // Memory of cudaMalloc faults when the host touches it outside of a kernel or a copy.
 cudaError_t cudaMalloc(void **p, size_t bytes);
 cudaError_t cudaMallocHost(void **p, size_t bytes);
-cudaError_t cudaMallocManaged(void **p, size_t bytes, unsigned flags EMU_DEFAULT(cudaMemAttachGlobal));
+cudaError_t cudaMallocManaged(void **p, size_t bytes,
+                              unsigned flags EMU_DEFAULT(cudaMemAttachGlobal));
 cudaError_t cudaFree(void *p);
 cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned flags);
 cudaError_t cudaFreeHost(void *p);
