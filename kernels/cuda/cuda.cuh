@@ -33,8 +33,8 @@ typedef __nv_bfloat16 bf16;
 
 // Puts a kernel on the stream. A failure is AXL_E_DEVICE with the kernel's name and sizes.
 template <class... Params, class... Args>
-axl_status axl_cuda_launch(axl_stream *s, const char *name, void (*kernel)(Params...), dim3 grid,
-                           dim3 block, size_t shared_bytes, Args... args)
+static axl_status axl_cuda_launch(axl_stream *s, const char *name, void (*kernel)(Params...),
+                                  dim3 grid, dim3 block, size_t shared_bytes, Args... args)
 {
     cudaLaunchConfig_t config = {};
 
