@@ -14,10 +14,19 @@ axl_need(mpi ompi-c libopenmpi-dev)
 axl_need(yaml yaml-0.1 libyaml-dev)
 axl_need(jansson jansson libjansson-dev)
 axl_need(zstd libzstd libzstd-dev)
+axl_need(zlib zlib zlib1g-dev)
+axl_need(lzma liblzma liblzma-dev)
+axl_need(lz4 liblz4 liblz4-dev)
 axl_need(pcre2 libpcre2-8 libpcre2-dev)
 axl_need(utf8proc libutf8proc libutf8proc-dev)
 axl_need(hwloc hwloc libhwloc-dev)
 axl_need(hdf5 hdf5 libhdf5-dev)
+
+find_package(BZip2 QUIET) # Debian 12 ships no bzip2.pc
+if(NOT BZIP2_FOUND)
+    message(FATAL_ERROR "bzip2 was not found: apt-get install libbz2-dev")
+endif()
+add_library(axl::bzip2 ALIAS BZip2::BZip2)
 
 # mpirun with what a test needs on a small machine, as root too.
 find_program(AXL_MPIRUN_PROGRAM mpirun REQUIRED)

@@ -23,8 +23,8 @@ deps_fail() {
 deps_packages() {
     case $1 in
     build) echo gcc libc6-dev cmake ninja-build pkg-config libopenmpi-dev openmpi-bin libhdf5-dev \
-        libzstd-dev libyaml-dev libjansson-dev libhwloc-dev libpcre2-dev libutf8proc-dev \
-        libdnnl-dev python3 python3-venv ca-certificates ;;
+        libzstd-dev zlib1g-dev libbz2-dev liblzma-dev liblz4-dev libyaml-dev libjansson-dev \
+        libhwloc-dev libpcre2-dev libutf8proc-dev libdnnl-dev python3 python3-venv ca-certificates ;;
     tests) echo libcmocka-dev git ;;
     demo) echo dict-devil ;;
     cluster) echo slurm-wlm munge iproute2 procps ;;

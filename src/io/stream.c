@@ -2,6 +2,7 @@
 #include "src/io/stream.h"
 
 #include "src/base/mem.h"
+#include "src/io/decode.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,23 +10,23 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zstd.h>
 
-#define READ_BYTES   ((size_t)1 << 18)
-#define MAX_LINE     ((size_t)1 << 30)
-#define ZSTD_MAX_LOG 27 // a window of 128 MiB: larger ones need --long, and the reader's memory
+#define READ_BYTES ((size_t)1 << 18)
+#define MAX_RECORD ((size_t)1 << 30)
 
 struct axl_reader {
     char *path; // owned
     int fd;
-    ZSTD_DStream *zstd;   // owned; NULL for a plain file
-    size_t frame_left;    // what zstd still expects of the present frame; 0: at a frame's end
-    unsigned char *input; // [READ_BYTES], owned
-    size_t in_at, in_n;   // the part of input not yet used
-    bool pending;         // zstd holds decoded bytes that text had no room for
+    const axl_codec *codec; // NULL for a plain file
+    axl_decoder *decoder;   // owned; NULL for a plain file
+    unsigned char *input;   // [READ_BYTES], owned
+    unsigned char *piece;   // [READ_BYTES], owned; what was just decoded; NULL for a plain file
+    size_t in_at, in_n;     // the part of input not yet used
+    bool pending;           // the decoder holds bytes that piece had no room for
     bool file_over;
+    bool begun;     // the first bytes of text have been looked at
     axl_str text;   // decoded bytes
-    size_t at;      // start of the next line in text
+    size_t at;      // start of what is not yet taken
     size_t scanned; // no newline in text[at .. scanned)
 };
 
@@ -53,17 +54,14 @@ out:
 static axl_status detect(axl_reader *r)
 {
     axl_status status = AXL_OK;
-    static const unsigned char zstd[4] = {0x28, 0xb5, 0x2f, 0xfd};
 
     AXL_TRY(fill_input(r));
-    AXL_REQUIRE(!(r->in_n >= 2 && r->input[0] == 0x1f && r->input[1] == 0x8b), AXL_E_UNSUPPORTED,
-                "%s: gzip is not read; unpack it, or pack it with zstd", r->path);
-    if (r->in_n >= 4 && memcmp(r->input, zstd, 4) == 0) {
-        r->zstd = ZSTD_createDStream();
-        AXL_REQUIRE(r->zstd != NULL, AXL_E_MEMORY, "no memory to read %s", r->path);
-        (void)ZSTD_DCtx_setParameter(r->zstd, ZSTD_d_windowLogMax, ZSTD_MAX_LOG);
-    } else if (r->in_n >= 3 && memcmp(r->input, "\xef\xbb\xbf", 3) == 0) {
-        r->in_at = 3;
+    AXL_REQUIRE(r->in_n < 4 || memcmp(r->input, "PK\3\4", 4) != 0, AXL_E_UNSUPPORTED,
+                "%s: a .zip archive is not read: unpack it and give what is inside", r->path);
+    r->codec = axl_codec_of(r->input, r->in_n);
+    if (r->codec != NULL) {
+        AXL_TRY(axl_decoder_create(r->codec, &r->decoder));
+        AXL_TRY(axl_calloc(READ_BYTES, 1, "file buffer", &r->piece));
     }
 
 out:
@@ -98,34 +96,24 @@ void axl_reader_close(axl_reader *r)
         return;
     if (r->fd >= 0)
         (void)close(r->fd);
-    if (r->zstd != NULL)
-        (void)ZSTD_freeDStream(r->zstd);
+    axl_decoder_destroy(r->decoder);
     axl_str_fini(&r->text);
     free(r->input);
+    free(r->piece);
     free(r->path);
     free(r);
 }
 
-static axl_status append_zstd(axl_reader *r)
+static axl_status append_decoded(axl_reader *r)
 {
     axl_status status = AXL_OK;
-    unsigned char piece[1 << 14];
-    ZSTD_inBuffer in = {.src = r->input, .size = r->in_n, .pos = r->in_at};
-    bool first = r->text.len == 0 && r->at == 0;
+    axl_decode_step step = {
+        .in = r->input + r->in_at, .n_in = r->in_n - r->in_at, .out = r->piece, .room = READ_BYTES};
 
-    do {
-        ZSTD_outBuffer decoded = {.dst = piece, .size = sizeof piece, .pos = 0};
-        size_t hint = ZSTD_decompressStream(r->zstd, &decoded, &in);
-        AXL_REQUIRE(!ZSTD_isError(hint), AXL_E_INPUT, "%s: damaged zstd data: %s", r->path,
-                    ZSTD_getErrorName(hint));
-        r->frame_left = hint;
-        AXL_TRY(axl_str_append(&r->text, piece, decoded.pos));
-        // hint 0: the frame is over and flushed; asking again would begin another one
-        r->pending = in.pos < in.size || (hint != 0 && decoded.pos == sizeof piece);
-    } while (r->pending && r->text.len < MAX_LINE);
-    r->in_at = in.pos;
-    if (first && r->text.len >= 3 && memcmp(r->text.data, "\xef\xbb\xbf", 3) == 0)
-        r->at = r->scanned = 3;
+    AXL_TRY_CTX(axl_decoder_step(r->decoder, &step), "%s", r->path);
+    r->in_at += step.used;
+    r->pending = step.made == step.room;
+    AXL_TRY(axl_str_append(&r->text, r->piece, step.made));
 
 out:
     return status;
@@ -140,13 +128,19 @@ static axl_status fill_text(axl_reader *r, bool *more)
     if (r->in_at == r->in_n && !r->file_over && !r->pending)
         AXL_TRY(fill_input(r));
     if (r->in_at == r->in_n && !r->pending) {
-        AXL_REQUIRE(r->frame_left == 0, AXL_E_INPUT, "%s: the zstd data end too early", r->path);
+        AXL_REQUIRE(r->decoder == NULL || axl_decoder_between(r->decoder), AXL_E_INPUT,
+                    "%s: the %s data end too early", r->path, axl_codec_name(r->codec));
         *more = false;
-    } else if (r->zstd != NULL) {
-        AXL_TRY(append_zstd(r));
+    } else if (r->decoder != NULL) {
+        AXL_TRY(append_decoded(r));
     } else {
         AXL_TRY(axl_str_append(&r->text, r->input + r->in_at, r->in_n - r->in_at));
         r->in_at = r->in_n;
+    }
+    if (!r->begun && (r->text.len >= 3 || !*more)) {
+        r->begun = true;
+        if (r->text.len >= 3 && memcmp(r->text.data, "\xef\xbb\xbf", 3) == 0)
+            r->at = r->scanned = 3;
     }
 
 out:
@@ -163,6 +157,36 @@ static void drop_used(axl_reader *r)
     r->at = 0;
 }
 
+axl_status axl_reader_extend(axl_reader *r, bool *more)
+{
+    axl_status status = AXL_OK;
+    size_t before = r->text.len - r->at, after = before;
+
+    AXL_REQUIRE(before < MAX_RECORD, AXL_E_INPUT, "%s: a line or record of more than 1 GiB",
+                r->path);
+    drop_used(r);
+    do {
+        AXL_TRY(fill_text(r, more));
+        after = r->begun ? r->text.len - r->at : 0;
+    } while (*more && after <= before);
+
+out:
+    return status;
+}
+
+const char *axl_reader_window(const axl_reader *r, size_t *n)
+{
+    *n = r->begun ? r->text.len - r->at : 0;
+    return *n > 0 ? r->text.data + r->at : "";
+}
+
+void axl_reader_take(axl_reader *r, size_t n)
+{
+    AXL_ASSERT(n <= r->text.len - r->at);
+    r->at += n;
+    r->scanned = r->scanned > r->at ? r->scanned : r->at;
+}
+
 axl_status axl_reader_line(axl_reader *r, const char **line, size_t *n, bool *more)
 {
     axl_status status = AXL_OK;
@@ -175,10 +199,7 @@ axl_status axl_reader_line(axl_reader *r, const char **line, size_t *n, bool *mo
         if (end != NULL)
             break;
         r->scanned = r->text.len;
-        AXL_REQUIRE(r->text.len - r->at < MAX_LINE, AXL_E_INPUT, "%s: a line of more than 1 GiB",
-                    r->path);
-        drop_used(r);
-        AXL_TRY(fill_text(r, &input));
+        AXL_TRY(axl_reader_extend(r, &input));
     }
     *more = end != NULL || r->at < r->text.len;
     *line = *more ? r->text.data + r->at : NULL;
@@ -195,15 +216,15 @@ out:
 axl_status axl_reader_rest(axl_reader *r, axl_str *out)
 {
     axl_status status = AXL_OK;
+    const char *bytes;
+    size_t n = 0;
     bool more = true;
 
-    while (more) {
-        if (r->text.len > r->at)
-            AXL_TRY(axl_str_append(out, r->text.data + r->at, r->text.len - r->at));
-        axl_str_clear(&r->text);
-        r->at = r->scanned = 0;
-        AXL_TRY(fill_text(r, &more));
-    }
+    while (more)
+        AXL_TRY(axl_reader_extend(r, &more));
+    bytes = axl_reader_window(r, &n);
+    AXL_TRY(axl_str_append(out, bytes, n));
+    axl_reader_take(r, n);
 
 out:
     return status;

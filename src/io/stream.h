@@ -1,6 +1,7 @@
-// Reading a text file from front to back, plain or compressed with zstd, by lines or whole.
+// Reading a text file from front to back, plain or compressed, by lines or by windows.
 //
-// The kind is told by the first bytes, not by the name. Memory is one buffer plus the longest line.
+// Compression (zstd, gzip, bzip2, xz, lz4) is told by the first bytes, not by the name. Memory is one buffer
+// plus the longest line or window.
 #ifndef AXL_IO_STREAM_H
 #define AXL_IO_STREAM_H
 
@@ -8,7 +9,6 @@
 #include "src/base/str.h"
 
 #include <stddef.h>
-#include <stdint.h>
 
 typedef struct axl_reader axl_reader;
 
@@ -22,6 +22,13 @@ void axl_reader_close(axl_reader *r); // NULL-safe
 //   more         false when the file is over; line is then NULL
 // AXL_E_INPUT when the compressed data are damaged or a line exceeds 1 GiB.
 axl_status axl_reader_line(axl_reader *r, const char **line, size_t *n, bool *more);
+
+// For records that are no lines. The window is what is decoded and not yet taken: axl_reader_extend makes
+// it longer at its end (*more is false when the file is over), axl_reader_take shorter at its beginning. A
+// pointer into it is valid until the next extension. Fails as axl_reader_line does.
+axl_status axl_reader_extend(axl_reader *r, bool *more);
+const char *axl_reader_window(const axl_reader *r, size_t *n); // borrowed; n 0: nothing decoded yet
+void axl_reader_take(axl_reader *r, size_t n);
 
 // Appends all that is left to *out.
 axl_status axl_reader_rest(axl_reader *r, axl_str *out);
