@@ -23,14 +23,19 @@ typedef struct axl_user_format {
 } axl_user_format;
 
 typedef struct axl_dataset_spec {
-    const char *path;              // file, folder or pattern
+    const char *path;              // file, folder, pattern, or org/name in the mirror of the hub
     const char *const *data_files; // [n_data_files] files instead of what path holds; NULL: none
     int n_data_files;
-    const char *ds_type;                // json, text; NULL: by the name of the file
-    const char *split;                  // "train[:500]"; NULL: all
-    int64_t shards, shards_idx;         // keep one of so many parts; 0: all
-    uint64_t shard_seed;                // of the permutation the parts are cut from
-    const char *type;                   // "alpaca:chat"; NULL: already tokenized, or user_format
+    const char *const *names; // [n_names] configurations of the data set: folders in it
+    int n_names;
+    const char *ds_type;        // json, text, csv, parquet, arrow; NULL: by the name of the file
+    const char *split;          // "train[:500]"; NULL: the usual one of the list
+    bool is_test;               // the entry is of test_datasets: its usual split is test, not train
+    const char *revision;       // of a data set of the hub; NULL: main
+    const char *hub_folder;     // mirror of the hub; NULL: .cache/huggingface in the home directory
+    int64_t shards, shards_idx; // keep one of so many parts; 0: all
+    uint64_t shard_seed;        // of the permutation the parts are cut from
+    const char *type;           // "alpaca:chat"; NULL: already tokenized, or user_format
     const axl_user_format *user_format; // NULL unless `type` is a map
     const char *field;                  // completion: the column; NULL: text
     const char *conversation;           // alpaca_chat: the style; NULL: chat

@@ -18,7 +18,8 @@
 #define BATCH_ROWS  64
 #define BATCH_BYTES ((size_t)1 << 18)
 #define MAX_THREADS 64
-#define KEY_VERSION 1 // raise when the same input gives other samples
+#define MAX_REPORTS 20 // of malformed records that are skipped
+#define KEY_VERSION 1  // raise when the same input gives other samples
 
 typedef struct job {
     const axl_data_options *options;
@@ -26,6 +27,7 @@ typedef struct job {
     pthread_mutex_t read_lock;
     axl_sources sources; // owned
     int64_t tickets;
+    _Atomic int64_t bad; // rows found malformed so far
     pthread_mutex_t merge_lock;
     pthread_cond_t merged_one;
     int64_t merged;    // batches merged so far
@@ -169,7 +171,8 @@ static axl_status encode_row(worker *w, int i)
             axl_encoder_row(w->encoder, row, (int32_t)b->file[i], b->line[i], where.data, &w->one);
     if (status == AXL_E_INPUT && w->job->options->skip_bad_rows) {
         w->counts.bad++;
-        axl_warn("skipped: %s", axl_error_message());
+        if (w->job->bad++ < MAX_REPORTS)
+            axl_warn("skipped: %s", axl_error_message());
         status = AXL_OK;
         goto out;
     }
@@ -373,6 +376,10 @@ static axl_status make(job *j, const char *path, uint64_t key)
         AXL_TRY(axl_dedup_create(&j->dedup));
     AXL_TRY(axl_sources_select(&j->sources));
     AXL_TRY(run_workers(j));
+    if (j->counts.bad > 0)
+        axl_warn("%lld of %lld records are malformed and were skipped%s", (long long)j->counts.bad,
+                 (long long)j->counts.rows,
+                 j->counts.bad > MAX_REPORTS ? "; the first ones are listed above" : "");
     AXL_TRY(check_result(j));
     AXL_TRY(axl_calloc((size_t)j->sources.n_files, sizeof *files, "files", &files));
     for (int64_t i = 0; i < j->sources.n_files; i++)

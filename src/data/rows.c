@@ -1,25 +1,27 @@
-// Cutting a `.json` file into records needs no parser: strings, brackets and braces are enough to find
-// where a value ends. Errors inside a record are left to the JSON parser, which says them better.
+// What all kinds of files share: finding the kind by name, faults, and the step from text to an object.
 #include "src/data/rows.h"
 
 #include "src/base/mem.h"
-#include "src/io/file.h"
-#include "src/io/stream.h"
+#include "src/data/readers/reader.h"
 
-#include <dirent.h>
-#include <glob.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct axl_rows {
-    char *path; // owned
-    axl_rows_kind kind;
-    axl_reader *reader; // owned
-    int64_t line;       // of the next byte, from 1
-    axl_str whole;      // JSON: the file
-    size_t at;          // JSON: next byte of whole
-    bool array, begun;  // JSON: inside the outer array; the first byte has been looked at
+#define AXL_ROWS_KIND(name) extern const struct axl_row_kind axl_rows_kind_##name;
+#include "src/data/readers/kinds.def"
+#undef AXL_ROWS_KIND
+
+#define AXL_ROWS_KIND(name) &axl_rows_kind_##name,
+static const axl_rows_kind kinds[] = {
+#include "src/data/readers/kinds.def"
 };
+#undef AXL_ROWS_KIND
+
+enum { N_KINDS = sizeof kinds / sizeof *kinds };
+
+// ---- kinds
 
 static bool ends_with(const char *s, size_t n, const char *tail)
 {
@@ -28,141 +30,69 @@ static bool ends_with(const char *s, size_t n, const char *tail)
     return n >= m && strncasecmp(s + n - m, tail, m) == 0;
 }
 
-axl_status axl_rows_kind_of(const char *path, const char *ds_type, axl_rows_kind *out)
+// The length of a name without the ending of a compression.
+static size_t plain_length(const char *name)
 {
-    axl_status status = AXL_OK;
-    size_t n = strlen(path);
-    static const char *const unread[] = {".parquet", ".arrow", ".csv"};
-
-    if (ends_with(path, n, ".zst"))
-        n -= 4;
-    else if (ends_with(path, n, ".gz"))
-        n -= 3;
-    for (size_t i = 0; i < sizeof unread / sizeof *unread; i++) {
-        bool named = ds_type != NULL && strcmp(ds_type, unread[i] + 1) == 0;
-        AXL_REQUIRE(!named && (ds_type != NULL || !ends_with(path, n, unread[i])),
-                    AXL_E_UNSUPPORTED, "%s: %s files are not read by this build; give .jsonl", path,
-                    unread[i]);
-    }
-    AXL_REQUIRE(ds_type == NULL || strcmp(ds_type, "json") == 0 || strcmp(ds_type, "text") == 0,
-                AXL_E_CONFIG, "ds_type %s is not known; use json or text", ds_type);
-    if (ds_type != NULL ? strcmp(ds_type, "text") == 0 : ends_with(path, n, ".txt"))
-        *out = AXL_ROWS_TEXT;
-    else
-        *out = ends_with(path, n, ".jsonl") ? AXL_ROWS_JSONL : AXL_ROWS_JSON;
-
-out:
-    return status;
-}
-
-static axl_status list_add(axl_file_list *f, const char *folder, const char *name)
-{
-    axl_status status = AXL_OK;
-    axl_str path = {0};
-
-    AXL_TRY(folder != NULL ? axl_str_printf(&path, "%s/%s", folder, name)
-                           : axl_str_puts(&path, name));
-    AXL_TRY(axl_grow(&f->path, &f->capacity, (size_t)f->n + 1, sizeof *f->path, "a list of files"));
-    f->path[f->n++] = path.data;
-    path = (axl_str){0};
-
-out:
-    axl_str_fini(&path);
-    return status;
-}
-
-void axl_file_list_fini(axl_file_list *f)
-{
-    for (int64_t i = 0; i < f->n; i++)
-        free(f->path[i]);
-    free(f->path);
-    *f = (axl_file_list){0};
-}
-
-static bool is_data_name(const char *name)
-{
-    static const char *const kinds[] = {".jsonl", ".json", ".txt", ".csv", ".parquet", ".arrow"};
+    static const char *const packed[] = {".zst", ".gz", ".bz2", ".xz", ".lz4"};
     size_t n = strlen(name);
 
-    if (name[0] == '.')
-        return false;
-    if (ends_with(name, n, ".zst"))
-        n -= 4;
-    else if (ends_with(name, n, ".gz"))
-        n -= 3;
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        if (ends_with(name, n, kinds[i]))
+    for (size_t i = 0; i < sizeof packed / sizeof *packed; i++) {
+        if (ends_with(name, n, packed[i]))
+            return n - strlen(packed[i]);
+    }
+    return n;
+}
+
+static bool has_suffix(axl_rows_kind kind, const char *name)
+{
+    size_t n = plain_length(name);
+
+    for (const char *const *s = kind->suffixes; *s != NULL; s++) {
+        if (ends_with(name, n, *s))
             return true;
     }
     return false;
 }
 
-static int by_name(const void *a, const void *b)
+bool axl_rows_is_data_name(const char *name)
 {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
+    bool known = false;
+
+    for (int i = 0; i < N_KINDS && name[0] != '.'; i++)
+        known = known || has_suffix(kinds[i], name);
+    return known;
 }
 
-static axl_status list_folder(const axl_dataset_spec *spec, axl_file_list *f)
+axl_status axl_rows_kind_of(const char *path, const char *ds_type, axl_rows_kind *out)
 {
     axl_status status = AXL_OK;
-    DIR *dir = opendir(spec->path);
-    axl_str marker = {0};
+    axl_rows_kind named = NULL, found = NULL;
+    axl_str known = {0};
 
-    AXL_REQUIRE(dir != NULL, AXL_E_INPUT, "%s: %s: the folder cannot be read", spec->place,
-                spec->path);
-    AXL_TRY(axl_str_printf(&marker, "%s/state.json", spec->path));
-    AXL_REQUIRE(!axl_path_exists(marker.data), AXL_E_UNSUPPORTED,
-                "%s: %s: a folder written by save_to_disk is not read by this build; give .jsonl",
-                spec->place, spec->path);
-    for (const struct dirent *e = readdir(dir); e != NULL; e = readdir(dir)) {
-        if (is_data_name(e->d_name))
-            AXL_TRY(list_add(f, spec->path, e->d_name));
+    for (int i = 0; i < N_KINDS; i++) {
+        bool may = ds_type == NULL || strcmp(ds_type, kinds[i]->name) == 0;
+        if (may && named == NULL)
+            named = kinds[i];
+        if (may && found == NULL && has_suffix(kinds[i], path))
+            found = kinds[i];
+        if (i == 0 || strcmp(kinds[i]->name, kinds[i - 1]->name) != 0)
+            AXL_TRY(axl_str_printf(&known, "%s%s", i > 0 ? ", " : "", kinds[i]->name));
     }
-    AXL_REQUIRE(f->n > 0, AXL_E_INPUT, "%s: %s: the folder holds no .jsonl, .json or .txt file",
-                spec->place, spec->path);
-    qsort(f->path, (size_t)f->n, sizeof *f->path, by_name);
+    AXL_REQUIRE(named != NULL, AXL_E_CONFIG, "ds_type %s is not known; use one of %s", ds_type,
+                known.data);
+    *out = found != NULL ? found : named;
 
 out:
-    if (dir != NULL)
-        (void)closedir(dir);
-    axl_str_fini(&marker);
+    axl_str_fini(&known);
     return status;
 }
 
-axl_status axl_file_list_make(const axl_dataset_spec *spec, axl_file_list *out)
+const char *axl_rows_kind_name(axl_rows_kind kind)
 {
-    axl_status status = AXL_OK;
-    axl_file_list f = {0};
-    glob_t found = {0};
-
-    for (int i = 0; i < spec->n_data_files; i++) {
-        bool inside = axl_path_is_dir(spec->path) && spec->data_files[i][0] != '/' &&
-                      !axl_path_exists(spec->data_files[i]);
-        AXL_TRY(list_add(&f, inside ? spec->path : NULL, spec->data_files[i]));
-    }
-    if (spec->n_data_files > 0) {
-        // named one by one
-    } else if (axl_path_is_dir(spec->path)) {
-        AXL_TRY(list_folder(spec, &f));
-    } else if (axl_path_exists(spec->path)) {
-        AXL_TRY(list_add(&f, NULL, spec->path));
-    } else if (strpbrk(spec->path, "*?[") != NULL && glob(spec->path, 0, NULL, &found) == 0) {
-        for (size_t i = 0; i < found.gl_pathc; i++)
-            AXL_TRY(list_add(&f, NULL, found.gl_pathv[i]));
-    }
-    AXL_REQUIRE(
-        f.n > 0, AXL_E_INPUT,
-        "%s: data set %s: there is no such file or folder; data sets are not downloaded: put "
-        "the files there, or give their path",
-        spec->place, spec->path);
-    *out = f;
-    f = (axl_file_list){0};
-
-out:
-    globfree(&found);
-    axl_file_list_fini(&f);
-    return status;
+    return kind->name;
 }
+
+// ---- an open file
 
 axl_status axl_rows_open(const char *path, axl_rows_kind kind, axl_rows **out)
 {
@@ -173,9 +103,10 @@ axl_status axl_rows_open(const char *path, axl_rows_kind kind, axl_rows **out)
     r->kind = kind;
     r->line = 1;
     AXL_TRY(axl_strdup(path, &r->path));
-    AXL_TRY(axl_reader_open(path, &r->reader));
-    if (kind == AXL_ROWS_JSON)
-        AXL_TRY(axl_reader_rest(r->reader, &r->whole));
+    if (!kind->binary)
+        AXL_TRY(axl_reader_open(path, &r->reader));
+    if (kind->open != NULL)
+        AXL_TRY(kind->open(r));
     *out = r;
     r = NULL;
 
@@ -188,115 +119,81 @@ void axl_rows_close(axl_rows *r)
 {
     if (r == NULL)
         return;
+    if (r->kind->close != NULL)
+        r->kind->close(r);
     axl_reader_close(r->reader);
-    axl_str_fini(&r->whole);
+    axl_str_fini(&r->text);
     free(r->path);
     free(r);
 }
 
-static bool is_blank(const char *s, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (s[i] != ' ' && s[i] != '\t' && s[i] != '\r')
-            return false;
-    }
-    return true;
-}
-
-static void skip_space(axl_rows *r)
-{
-    while (r->at < r->whole.len && strchr(" \t\r\n", r->whole.data[r->at]) != NULL &&
-           r->whole.data[r->at] != '\0') {
-        r->line += r->whole.data[r->at] == '\n';
-        r->at++;
-    }
-}
-
-// The offset just behind the value that starts at r->at: a bracketed value, a string, or a bare word.
-// Counts lines on the way. A value that never ends runs to the end of the file.
-static size_t value_end(axl_rows *r)
-{
-    const char *s = r->whole.data;
-    size_t at = r->at;
-    int64_t depth = 0;
-    bool quoted = false;
-
-    for (; at < r->whole.len; at++) {
-        char c = s[at];
-        r->line += c == '\n';
-        if (quoted) {
-            if (c == '\\' && at + 1 < r->whole.len)
-                at++;
-            else
-                quoted = c != '"';
-            if (!quoted && depth == 0)
-                return at + 1;
-            continue;
-        }
-        bool separator = c == ',' || c == ' ' || c == '\n' || c == '\r' || c == '\t';
-        if (depth == 0 && at > r->at && (separator || c == ']' || c == '}')) {
-            r->line -= c == '\n';
-            return at;
-        }
-        quoted = c == '"';
-        depth += (c == '{' || c == '[') - (c == '}' || c == ']');
-        if (depth == 0 && (c == '}' || c == ']'))
-            return at + 1;
-    }
-    return at;
-}
-
-static axl_status next_json(axl_rows *r, axl_row_text *out, bool *more)
-{
-    axl_status status = AXL_OK;
-
-    skip_space(r);
-    if (!r->begun) {
-        r->array = r->at < r->whole.len && r->whole.data[r->at] == '[';
-        r->at += r->array;
-    } else if (r->array && r->at < r->whole.len && r->whole.data[r->at] == ',') {
-        r->at++;
-    } else {
-        AXL_REQUIRE(!r->array || (r->at < r->whole.len && r->whole.data[r->at] == ']'), AXL_E_INPUT,
-                    "%s:%lld: a comma or the closing ] of the array is missing", r->path,
-                    (long long)r->line);
-    }
-    r->begun = true;
-    skip_space(r);
-    *more = r->at < r->whole.len && !(r->array && r->whole.data[r->at] == ']');
-    if (*more) {
-        *out = (axl_row_text){.text = r->whole.data + r->at, .line = r->line};
-        size_t end = value_end(r);
-        out->n = end - r->at;
-        r->at = end;
-    } else if (r->array) {
-        AXL_REQUIRE(r->at < r->whole.len, AXL_E_INPUT, "%s:%lld: the array is not closed", r->path,
-                    (long long)r->line);
-        r->at++;
-        r->array = false; // so that a later call finds the end again
-        skip_space(r);
-        AXL_REQUIRE(r->at == r->whole.len, AXL_E_INPUT, "%s:%lld: text after the array", r->path,
-                    (long long)r->line);
-    }
-
-out:
-    return status;
-}
-
 axl_status axl_rows_next(axl_rows *r, axl_row_text *out, bool *more)
 {
-    axl_status status = AXL_OK;
+    return r->kind->next(r, out, more);
+}
 
-    if (r->kind == AXL_ROWS_JSON)
-        return next_json(r, out, more);
-    do {
-        AXL_TRY(axl_reader_line(r->reader, &out->text, &out->n, more));
-        out->line = r->line++;
-    } while (*more && is_blank(out->text, out->n));
+// ---- for the kinds
+
+axl_status axl_rows_window(axl_rows *r, size_t need, const char **bytes, size_t *n)
+{
+    axl_status status = AXL_OK;
+    bool more = true;
+
+    *bytes = axl_reader_window(r->reader, n);
+    while (*n < need && more) {
+        AXL_TRY(axl_reader_extend(r->reader, &more));
+        *bytes = axl_reader_window(r->reader, n);
+    }
 
 out:
     return status;
 }
+
+axl_status axl_rows_fault(axl_rows *r, int64_t line, axl_row_text *out, const char *fmt, ...)
+{
+    axl_status status = AXL_OK;
+    char text[256];
+    va_list args;
+
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    axl_str_clear(&r->text);
+    AXL_TRY(axl_str_putc(&r->text, AXL_ROW_FAULT));
+    AXL_TRY(axl_str_puts(&r->text, text));
+    *out = (axl_row_text){.text = r->text.data, .n = r->text.len, .line = line};
+
+out:
+    return status;
+}
+
+axl_status axl_rows_escape(axl_str *out, const char *bytes, size_t n)
+{
+    axl_status status = AXL_OK;
+
+    for (size_t i = 0; i < n;) {
+        size_t run = i;
+        while (run < n && (unsigned char)bytes[run] >= 0x20 && bytes[run] != '"' &&
+               bytes[run] != '\\')
+            run++;
+        AXL_TRY(axl_str_append(out, bytes + i, run - i));
+        i = run;
+        if (i == n)
+            break;
+        unsigned char c = (unsigned char)bytes[i++];
+        if (c == '\n')
+            AXL_TRY(axl_str_append(out, "\\n", 2));
+        else if (c < 0x20)
+            AXL_TRY(axl_str_printf(out, "\\u%04x", c));
+        else
+            AXL_TRY(axl_str_append(out, c == '"' ? "\\\"" : "\\\\", 2));
+    }
+
+out:
+    return status;
+}
+
+// ---- records
 
 axl_status axl_row_parse(axl_rows_kind kind, const char *text, size_t n, const char *where,
                          axl_json **out)
@@ -304,10 +201,14 @@ axl_status axl_row_parse(axl_rows_kind kind, const char *text, size_t n, const c
     axl_status status = AXL_OK;
     axl_json *row = NULL;
 
+    AXL_REQUIRE(n == 0 || text[0] != AXL_ROW_FAULT || !kind->made, AXL_E_INPUT, "%s: %.*s", where,
+                (int)axl_utf8_invalid_at(text + 1, n - 1 < 256 ? n - 1 : 256), text + 1);
     size_t bad = axl_utf8_invalid_at(text, n);
+    AXL_REQUIRE(bad == n || !kind->made, AXL_E_INPUT,
+                "%s: the record is not UTF-8; save the file as UTF-8", where);
     AXL_REQUIRE(bad == n, AXL_E_INPUT,
                 "%s: byte %zu of the record is not UTF-8; save the file as UTF-8", where, bad + 1);
-    if (kind == AXL_ROWS_TEXT) {
+    if (kind->plain) {
         row = axl_json_new_object();
         AXL_REQUIRE(row != NULL, AXL_E_MEMORY, "no memory for a row");
         AXL_TRY(axl_json_set(row, "text", axl_json_new_string(text, n)));

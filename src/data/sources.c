@@ -95,7 +95,7 @@ axl_status axl_sources_hash(const axl_sources *s, axl_hash *h)
         hash_int(h, f->entry);
         hash_spec(h, &s->specs[f->entry]);
         hash_text(h, f->path);
-        hash_int(h, f->kind);
+        hash_text(h, axl_rows_kind_name(f->kind));
         AXL_TRY(axl_file_map(f->path, &map));
         hash_int(h, (int64_t)map.size);
         axl_hash_update(h, map.data, map.size);

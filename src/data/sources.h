@@ -3,6 +3,7 @@
 #define AXL_DATA_SOURCES_H
 
 #include "src/base/hash.h"
+#include "src/data/files.h"
 #include "src/data/rows.h"
 #include "src/data/select.h"
 

@@ -212,20 +212,3 @@ axl_status axl_reader_line(axl_reader *r, const char **line, size_t *n, bool *mo
 out:
     return status;
 }
-
-axl_status axl_reader_rest(axl_reader *r, axl_str *out)
-{
-    axl_status status = AXL_OK;
-    const char *bytes;
-    size_t n = 0;
-    bool more = true;
-
-    while (more)
-        AXL_TRY(axl_reader_extend(r, &more));
-    bytes = axl_reader_window(r, &n);
-    AXL_TRY(axl_str_append(out, bytes, n));
-    axl_reader_take(r, n);
-
-out:
-    return status;
-}

@@ -30,7 +30,4 @@ axl_status axl_reader_extend(axl_reader *r, bool *more);
 const char *axl_reader_window(const axl_reader *r, size_t *n); // borrowed; n 0: nothing decoded yet
 void axl_reader_take(axl_reader *r, size_t n);
 
-// Appends all that is left to *out.
-axl_status axl_reader_rest(axl_reader *r, axl_str *out);
-
 #endif

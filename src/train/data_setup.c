@@ -47,20 +47,11 @@ static axl_user_format user_format_of(const axl_prompt_config *p)
                              .system_format = p->system_format};
 }
 
-// A file or folder has one part; users of the reference name it all the same.
-static void warn_split(const axl_dataset_spec *s)
-{
-    size_t n = s->split != NULL ? strcspn(s->split, "[") : 0;
-
-    if (n > 0 && !(n == 5 && memcmp(s->split, "train", n) == 0))
-        axl_info("%s: split %s: files have one part; it is read as all of %s", s->place, s->split,
-                 s->path);
-}
-
-static axl_status make_spec(const axl_config *c, const axl_dataset_config *d,
+static axl_status make_spec(const axl_config *c, const axl_dataset_list *list,
                             const axl_tokenizer *tokenizer, spec_list *l, int i)
 {
     axl_status status = AXL_OK;
+    const axl_dataset_config *d = &list->items[i];
     axl_dataset_spec *s = &l->specs[i];
     const axl_place *at = d->node != NULL ? &d->node->place : NULL;
 
@@ -74,6 +65,11 @@ static axl_status make_spec(const axl_config *c, const axl_dataset_config *d,
     s->n_data_files = (int)d->data_files.n;
     s->ds_type = d->ds_type;
     s->split = d->split;
+    s->names = d->name.items;
+    s->n_names = (int)d->name.n;
+    s->is_test = list == &c->test_datasets;
+    s->revision = d->revision;
+    s->hub_folder = c->hub_folder;
     s->shards = d->shards;
     s->shards_idx = d->shards_idx;
     s->shard_seed = (uint64_t)c->seed;
@@ -89,7 +85,6 @@ static axl_status make_spec(const axl_config *c, const axl_dataset_config *d,
         s->chat = l->chats[i].encoder;
         s->chat_key = l->chats[i].key.data;
     }
-    warn_split(s);
 
 out:
     return status;
@@ -106,7 +101,7 @@ static axl_status spec_list_make(const axl_config *c, const axl_dataset_list *li
     AXL_TRY(axl_calloc((size_t)l.n, sizeof *l.places, "data sets", &l.places));
     AXL_TRY(axl_calloc((size_t)l.n, sizeof *l.chats, "data sets", &l.chats));
     for (int i = 0; i < l.n; i++)
-        AXL_TRY(make_spec(c, &list->items[i], tokenizer, &l, i));
+        AXL_TRY(make_spec(c, list, tokenizer, &l, i));
     *out = l;
     l = (spec_list){0};
 
@@ -162,6 +157,7 @@ static axl_data_options options_of(const axl_config *c, const char *model_dir, b
                               .train_on_inputs = c->train_on_inputs,
                               .drop_untrained = eval ? eval_packing(c) : c->sample_packing,
                               .deduplicate = c->dataset_exact_deduplication,
+                              .skip_bad_rows = strcmp(c->bad_records, "skip") == 0,
                               .prepared_path = c->dataset_prepared_path};
 }
 

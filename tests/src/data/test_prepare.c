@@ -223,10 +223,10 @@ static void bad_data_are_refused_with_file_and_line(void **state)
     setup_init(&s, f, "missing.jsonl");
     CHECK_FAILS(axl_prepare(&s.spec, 1, &s.options, NULL, false, NULL, &p), AXL_E_INPUT,
                 "run.yaml:3: data set");
-    setup_init(&s, f, "x.parquet");
-    folder_write(f, "x.parquet", "PAR1");
+    setup_init(&s, f, "x.jsonl");
+    folder_write(f, "x.jsonl", "PK\3\4 ...");
     CHECK_FAILS(axl_prepare(&s.spec, 1, &s.options, NULL, false, NULL, &p), AXL_E_UNSUPPORTED,
-                "parquet");
+                "x.jsonl: a .zip archive");
     setup_init(&s, f, "b2.jsonl");
     s.spec.type = "completion";
     CHECK_FAILS(axl_prepare(&s.spec, 1, &s.options, NULL, false, NULL, &p), AXL_E_INPUT,
