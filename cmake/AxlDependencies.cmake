@@ -64,3 +64,25 @@ else()
     message(FATAL_ERROR "No CPU gemm library was found: apt-get install libdnnl-dev, or pip install "
                         "mkl-devel mkl-include into ${PROJECT_SOURCE_DIR}/.venv")
 endif()
+
+# Parquet and arrow, optional: the C++ libraries inside the pyarrow wheel (AXL_ARROW_ROOT, or the checkout's
+# .venv, which deps_arrow of launch/deps.sh fills). Sets AXL_ARROW to the folder when all is there.
+set(AXL_ARROW "")
+file(GLOB axl_arrow_dirs ${AXL_ARROW_ROOT} ${AXL_ARROW_ROOT}/lib/python3*/site-packages/pyarrow
+     ${PROJECT_SOURCE_DIR}/.venv/lib/python3*/site-packages/pyarrow)
+include(CheckLanguage)
+check_language(CXX)
+foreach(dir IN LISTS axl_arrow_dirs)
+    file(GLOB axl_arrow_libraries ${dir}/libarrow.so.* ${dir}/libparquet.so.*)
+    list(FILTER axl_arrow_libraries INCLUDE REGEX "\\.so\\.(2[6-9]|[3-9][0-9])00$") # pyarrow 26 and later
+    list(LENGTH axl_arrow_libraries count)
+    if(NOT AXL_ARROW AND CMAKE_CXX_COMPILER AND count EQUAL 2 AND EXISTS ${dir}/include/parquet/arrow/reader.h)
+        set(AXL_ARROW ${dir})
+        set(AXL_ARROW_LIBRARIES ${axl_arrow_libraries})
+    endif()
+endforeach()
+if(AXL_ARROW)
+    message(STATUS "Parquet and arrow: ${AXL_ARROW}")
+else()
+    message(STATUS "Parquet and arrow: not read (bash -c '. launch/deps.sh; deps_arrow' fetches what is missing)")
+endif()

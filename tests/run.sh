@@ -28,6 +28,7 @@ stop() {
 deps_debian build tests demo || stop "the tests need these packages"
 deps_debian cluster || deps_say "going on without Slurm: its test is skipped"
 deps_mkl
+deps_arrow
 deps_model || deps_say "going on without the demo model: the tests that need it are skipped"
 export AXL_TEST_GGUF=${DEMO_GGUF:-}
 
