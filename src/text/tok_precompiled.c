@@ -1,6 +1,6 @@
 // The normalizer of sentencepiece models: a map from short texts to texts, compiled into a double-array
 // trie (Aoe 1989, as the darts-clone library lays it out) followed by the texts, each ended by a NUL.
-#include "src/text/tokenizer_private.h"
+#include "src/text/tok_source.h"
 
 #include "src/base/mem.h"
 
@@ -24,7 +24,7 @@ static int base64_value(char c)
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-static axl_status decode_base64(const char *s, size_t n, const char *what, axl_str *out)
+axl_status axl_base64_decode(const char *s, size_t n, const char *what, axl_str *out)
 {
     axl_status status = AXL_OK;
     uint32_t bits = 0;
@@ -34,13 +34,31 @@ static axl_status decode_base64(const char *s, size_t n, const char *what, axl_s
         n--;
     for (size_t i = 0; i < n; i++) {
         int v = base64_value(s[i]);
-        AXL_REQUIRE(v >= 0, AXL_E_INPUT, "%s.precompiled_charsmap: is not base64 at %zu", what, i);
+        AXL_REQUIRE(v >= 0, AXL_E_INPUT, "%s: is not base64 at byte %zu", what, i);
         bits = bits << 6 | (uint32_t)v;
         n_bits += 6;
         if (n_bits >= 8) {
             n_bits -= 8;
             AXL_TRY(axl_str_putc(out, (char)(bits >> n_bits & 0xff)));
         }
+    }
+out:
+    return status;
+}
+
+axl_status axl_base64_encode(const char *s, size_t n, axl_str *out)
+{
+    axl_status status = AXL_OK;
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+    for (size_t i = 0; i < n; i += 3) {
+        uint32_t bits = 0;
+        for (size_t k = 0; k < 3; k++)
+            bits = bits << 8 | (i + k < n ? (unsigned char)s[i + k] : 0u);
+        char four[4] = {digits[bits >> 18], digits[bits >> 12 & 63],
+                        i + 1 < n ? digits[bits >> 6 & 63] : '=',
+                        i + 2 < n ? digits[bits & 63] : '='};
+        AXL_TRY(axl_str_append(out, four, 4));
     }
 out:
     return status;
@@ -56,7 +74,9 @@ axl_status axl_precompiled_parse(const axl_json *v, const char *what, axl_step *
 
     AXL_REQUIRE(axl_json_is(text, AXL_JSON_STRING), AXL_E_INPUT,
                 "%s.precompiled_charsmap: must be a string", what);
-    AXL_TRY(decode_base64(axl_json_string(text, ""), axl_json_string_length(text), what, &blob));
+    AXL_TRY_CTX(axl_base64_decode(axl_json_string(text, ""), axl_json_string_length(text),
+                                  "precompiled_charsmap", &blob),
+                "%s", what);
     if (blob.len > 0) {
         AXL_REQUIRE(blob.len >= 4, AXL_E_INPUT, "%s.precompiled_charsmap: is too short", what);
         memcpy(&trie_bytes, blob.data, 4); // little-endian, as every machine this runs on
