@@ -12,6 +12,7 @@
 
 #define AXL_TOK_MAX_ID   ((int64_t)1 << 24) // ids are below this: a wild id must not take memory
 #define AXL_TOK_MAX_TEXT ((size_t)1 << 30)  // bytes of one text; spans are 32 bits
+#define AXL_UNK_PENALTY  10.0 // an unknown character scores this below the worst token
 
 struct axl_tok_work; // scratch of one thread, see tokenizer_private.h
 

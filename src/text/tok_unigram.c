@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define UNK_PENALTY 10.0 // an unknown character scores this below the worst token
-
 static axl_status read_piece(const axl_json *v, axl_tokenizer *t, size_t id)
 {
     axl_status status = AXL_OK;
@@ -43,7 +41,7 @@ axl_status axl_unigram_parse(const axl_json *v, axl_tokenizer *t)
     u->unk_score = (double)INFINITY;
     for (size_t i = 0; i < n; i++)
         AXL_TRY_CTX(read_piece(axl_json_at(vocab, i), t, i), "model.vocab[%zu]", i);
-    u->unk_score -= UNK_PENALTY;
+    u->unk_score -= AXL_UNK_PENALTY;
     int64_t unk = axl_json_int(axl_json_get(v, "unk_id"), -1);
     AXL_REQUIRE(unk < (int64_t)n, AXL_E_INPUT, "model.unk_id: %lld is not below %zu",
                 (long long)unk, n);

@@ -4,8 +4,7 @@
 
 #include "src/base/hash.h"
 #include "src/base/mem.h"
-#include "src/io/file.h"
-#include "src/text/tokenizer_private.h"
+#include "src/text/tok_source.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -245,6 +244,14 @@ out:
 
 // ---- Loading ----
 
+const axl_tok_model_kind *axl_tok_model_named(const char *name)
+{
+    for (size_t i = 0; i < sizeof model_kinds / sizeof *model_kinds; i++)
+        if (strcmp(model_kinds[i].name, name) == 0)
+            return &model_kinds[i];
+    return NULL;
+}
+
 static axl_status parse_model(const axl_json *v, axl_tokenizer *t)
 {
     axl_status status = AXL_OK;
@@ -255,9 +262,7 @@ static axl_status parse_model(const axl_json *v, axl_tokenizer *t)
     if (type == NULL && axl_json_get(v, "merges") != NULL)
         type = "BPE"; // files of old versions do not say it
     AXL_REQUIRE(type != NULL, AXL_E_INPUT, "model.type: missing");
-    for (size_t i = 0; i < sizeof model_kinds / sizeof *model_kinds; i++)
-        if (strcmp(model_kinds[i].name, type) == 0)
-            t->model = &model_kinds[i];
+    t->model = axl_tok_model_named(type);
     AXL_REQUIRE(t->model != NULL, AXL_E_INPUT,
                 "model.type: \"%.60s\" is not known; known are BPE, Unigram, WordPiece, WordLevel",
                 type);
@@ -287,13 +292,11 @@ out:
     return status;
 }
 
-static axl_status parse_tokenizer(const axl_json *v, axl_tokenizer *t)
+axl_status axl_tok_read_parts(const axl_json *v, axl_tokenizer *t)
 {
     axl_status status = AXL_OK;
     bool raw = false;
 
-    AXL_REQUIRE(axl_json_is(v, AXL_JSON_OBJECT), AXL_E_INPUT, "must be an object");
-    AXL_TRY(parse_model(axl_json_get(v, "model"), t));
     AXL_TRY(axl_steps_parse(axl_json_get(v, "normalizer"), "normalizer", "normalizers",
                             axl_normalizer_kinds, axl_n_normalizer_kinds, &t->normalizers));
     AXL_TRY(axl_steps_parse(axl_json_get(v, "pre_tokenizer"), "pre_tokenizer", "pretokenizers",
@@ -315,6 +318,17 @@ out:
     return status;
 }
 
+static axl_status parse_tokenizer(const axl_json *v, axl_tokenizer *t)
+{
+    axl_status status = AXL_OK;
+
+    AXL_REQUIRE(axl_json_is(v, AXL_JSON_OBJECT), AXL_E_INPUT, "must be an object");
+    AXL_TRY(parse_model(axl_json_get(v, "model"), t));
+    AXL_TRY(axl_tok_read_parts(v, t));
+out:
+    return status;
+}
+
 axl_status axl_tokenizer_parse(const char *json, size_t n, axl_tokenizer **out)
 {
     axl_status status = AXL_OK;
@@ -330,27 +344,6 @@ axl_status axl_tokenizer_parse(const char *json, size_t n, axl_tokenizer **out)
 out:
     axl_json_free(v);
     axl_tokenizer_destroy(t);
-    return status;
-}
-
-axl_status axl_tokenizer_load(const char *dir, axl_tokenizer **out)
-{
-    axl_status status = AXL_OK;
-    axl_tokenizer *t = NULL;
-    axl_str path = {0}, text = {0};
-
-    AXL_TRY(axl_str_printf(&path, "%s/tokenizer.json", dir));
-    AXL_REQUIRE(axl_path_exists(path.data), AXL_E_INPUT,
-                "%s: not found; the model directory needs a tokenizer.json", path.data);
-    AXL_TRY(axl_file_read(path.data, &text));
-    AXL_TRY_CTX(axl_tokenizer_parse(text.data, text.len, &t), "%s", dir);
-    AXL_TRY(axl_tok_read_neighbours(dir, t));
-    *out = t;
-    t = NULL;
-out:
-    axl_tokenizer_destroy(t);
-    axl_str_fini(&path);
-    axl_str_fini(&text);
     return status;
 }
 

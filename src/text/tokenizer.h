@@ -7,6 +7,7 @@
 
 #include "src/base/status.h"
 #include "src/base/str.h"
+#include "src/io/json.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -25,9 +26,26 @@ typedef struct axl_token_buffer {
 
 void axl_token_buffer_fini(axl_token_buffer *b);
 
-// Loads tokenizer.json (and tokenizer_config.json, special_tokens_map.json, chat_template.jinja) from
-// a Hugging Face model directory. AXL_E_INPUT with file and place when it is missing or malformed.
+typedef struct axl_tokenizer_options {
+    int legacy;   // tokenizer_legacy: 0, 1, or -1 as tokenizer_config.json says; sentencepiece only
+    bool mistral; // take tekken.json also when there is a tokenizer.json
+} axl_tokenizer_options;
+
+// Loads the tokenizer of a model directory with its neighbours (tokenizer_config.json,
+// special_tokens_map.json, added_tokens.json, chat_template.jinja). The first of these counts, and what
+// it holds is told by its content:
+//   tokenizer.json, tekken.json, tokenizer.model (sentencepiece, or lines of tiktoken ranks),
+//   tokenizer.model.vN, spiece.model, spm.model, tiktoken.model, qwen.tiktoken
+// AXL_E_INPUT with file and place when it is missing or malformed.
 axl_status axl_tokenizer_load(const char *dir, axl_tokenizer **out);
+axl_status axl_tokenizer_load_with(const char *dir, const axl_tokenizer_options *o,
+                                   axl_tokenizer **out);
+// Whether one of these files is in dir.
+bool axl_tokenizer_found(const char *dir);
+// A file of any of these kinds from memory. config, extra: what tokenizer_config.json and
+// added_tokens.json hold, or NULL; legacy as in the options. Reads no neighbours.
+axl_status axl_tokenizer_parse_any(const char *bytes, size_t n, const axl_json *config,
+                                   const axl_json *extra, int legacy, axl_tokenizer **out);
 // The same from the text of a tokenizer.json alone: no named special tokens, no chat template.
 axl_status axl_tokenizer_parse(const char *json, size_t n, axl_tokenizer **out);
 void axl_tokenizer_destroy(axl_tokenizer *t); // NULL-safe

@@ -210,7 +210,6 @@ static axl_status load_tokenizer(const axl_config *c, const char *model_dir, axl
 {
     axl_status status = AXL_OK;
     axl_tokenizer *t = NULL;
-    static const char *const files[] = {"tokenizer.json", "tokenizer.model", "tekken.json"};
     const char *dir = c->tokenizer_config != NULL    ? c->tokenizer_config
                       : c->base_model_config != NULL ? c->base_model_config
                                                      : model_dir;
@@ -219,17 +218,12 @@ static axl_status load_tokenizer(const axl_config *c, const char *model_dir, axl
                                     {"eos_token", s->eos_token},
                                     {"pad_token", s->pad_token},
                                     {"unk_token", s->unk_token}};
-    axl_str path = {0};
-    bool there = false;
+    const axl_tokenizer_options o = {.legacy = c->set.tokenizer_legacy ? c->tokenizer_legacy : -1,
+                                     .mistral = c->tokenizer_use_mistral_common};
 
-    for (int i = 0; i < 3; i++) {
-        axl_str_clear(&path);
-        AXL_TRY(axl_str_printf(&path, "%s/%s", dir, files[i]));
-        there = there || axl_path_exists(path.data);
-    }
-    if (!there)
+    if (!axl_tokenizer_found(dir))
         goto out; // tokenized data need none; a format that does says so
-    AXL_TRY(axl_tokenizer_load(dir, &t));
+    AXL_TRY(axl_tokenizer_load_with(dir, &o, &t));
     for (int i = 0; i < 4; i++) {
         if (named[i][1] != NULL)
             AXL_TRY(axl_tokenizer_set_special(t, named[i][0], named[i][1]));
@@ -239,7 +233,6 @@ static axl_status load_tokenizer(const axl_config *c, const char *model_dir, axl
 
 out:
     axl_tokenizer_destroy(t);
-    axl_str_fini(&path);
     return status;
 }
 

@@ -1,4 +1,4 @@
-// tokenizer.json from outside: what loads must encode and decode any text without a fault.
+// A tokenizer file from outside, of any kind: what loads must encode and decode any text without a fault.
 #include "src/text/tokenizer.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     axl_token_buffer b = {.want_offsets = true};
     axl_str decoded = {0};
 
-    if (axl_tokenizer_parse((const char *)data, size, &t) != AXL_OK)
+    if (axl_tokenizer_parse_any((const char *)data, size, NULL, NULL, -1, &t) != AXL_OK)
         return 0;
     if (axl_tokenizer_encode(t, text, strlen(text), true, &b) == AXL_OK) {
         for (size_t i = 0; i < b.n; i++)
