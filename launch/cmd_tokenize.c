@@ -9,29 +9,31 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: axl-dist tokenize DIR [--no-special] [--offsets] [--decode]\n"
+    "usage: axl-dist tokenize DIR [--no-special] [--offsets | --byte-offsets] [--decode]\n"
     "\n"
     "Reads JSON, one value a line, from standard input:\n"
     "  a string       prints {\"ids\": [...]}\n"
     "  a list of ids  prints {\"text\": \"...\"}\n"
-    "DIR holds a tokenizer.json.\n"
+    "DIR holds a tokenizer.json, tekken.json, or tokenizer.model (sentencepiece or tiktoken).\n"
     "\n"
     "  --no-special   do not add BOS and the like; leave special tokens out of decoded text\n"
     "  --offsets      also print \"offsets\": [[start, end], ...], in characters of the string;\n"
     "                 [0, 0] for tokens that were added around it\n"
+    "  --byte-offsets the same in bytes of the string's UTF-8\n"
     "  --decode       also print \"text\", the ids decoded again\n"
     "\n"
     "example: echo '\"Hello, world!\"' | axl-dist tokenize models/SmolLM2-135M --offsets\n";
 
 typedef struct options {
     const char *dir;
-    bool special, offsets, decode, help;
+    bool special, offsets, bytes, decode, help;
 } options;
 
 static axl_status parse_arguments(int argc, char **argv, options *o)
 {
     axl_status status = AXL_OK;
-    static const char *const names[] = {"--no-special", "--offsets", "--decode", "--help"};
+    static const char *const names[] = {"--no-special", "--offsets", "--byte-offsets", "--decode",
+                                        "--help"};
 
     *o = (options){.special = true};
     for (int i = 1; i < argc; i++) {
@@ -39,6 +41,8 @@ static axl_status parse_arguments(int argc, char **argv, options *o)
             o->special = false;
         else if (strcmp(argv[i], "--offsets") == 0)
             o->offsets = true;
+        else if (strcmp(argv[i], "--byte-offsets") == 0)
+            o->offsets = o->bytes = true;
         else if (strcmp(argv[i], "--decode") == 0)
             o->decode = true;
         else if (strcmp(argv[i], "--help") == 0)
@@ -46,7 +50,7 @@ static axl_status parse_arguments(int argc, char **argv, options *o)
         else if (argv[i][0] != '-' && o->dir == NULL)
             o->dir = argv[i];
         else {
-            const char *near = axl_nearest_name(argv[i], names, 4);
+            const char *near = axl_nearest_name(argv[i], names, 5);
             AXL_FAIL(AXL_E_CONFIG, "%s is not an argument of tokenize%s%s; see --help", argv[i],
                      near == NULL ? "" : ", did you mean ", near == NULL ? "" : near);
         }
@@ -134,6 +138,8 @@ static axl_status run_line(const axl_tokenizer *t, const options *o, const char 
                     axl_json_kind_name(axl_json_type(v)));
         AXL_TRY(axl_tokenizer_encode(t, axl_json_string(v, ""), axl_json_string_length(v),
                                      o->special, b));
+        if (o->bytes)
+            axl_token_buffer_to_bytes(b, axl_json_string(v, ""), axl_json_string_length(v));
         AXL_TRY(put_tokens(t, o, b, out));
     }
     AXL_TRY(axl_str_puts(out, "}\n"));

@@ -143,6 +143,13 @@ static inline bool axl_utf8_is_tail(char c)
     return ((unsigned char)c & 0xc0) == 0x80;
 }
 
+// The length of the code point that begins with this byte.
+static inline size_t axl_utf8_length(char first)
+{
+    unsigned char c = (unsigned char)first;
+    return c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+}
+
 size_t axl_utf8_encode(uint32_t cp, char out[4]); // its length
 
 bool axl_uni_is_space(uint32_t cp); // White_Space

@@ -210,6 +210,29 @@ static void offsets_to_code_points(const char *text, size_t n, axl_token_buffer 
     }
 }
 
+void axl_token_buffer_to_bytes(axl_token_buffer *b, const char *text, size_t n)
+{
+    size_t byte = 0;
+    int32_t cp = 0;
+
+    for (size_t i = 0; b->begin != NULL && i < 2 * b->n; i++) {
+        int32_t *x = i % 2 == 0 ? &b->begin[i / 2] : &b->end[i / 2];
+        if (*x < 0)
+            continue; // a token that was added around the text
+        while (cp < *x && byte < n) {
+            byte += axl_utf8_length(text[byte]);
+            cp++;
+        }
+        while (cp > *x) {
+            do
+                byte--;
+            while (axl_utf8_is_tail(text[byte]));
+            cp--;
+        }
+        *x = (int32_t)byte;
+    }
+}
+
 axl_status axl_tokenizer_encode(const axl_tokenizer *t, const char *text, size_t n,
                                 bool add_special, axl_token_buffer *out)
 {

@@ -25,6 +25,8 @@ typedef struct axl_token_buffer {
 } axl_token_buffer;
 
 void axl_token_buffer_fini(axl_token_buffer *b);
+// Turns the offsets of b from code points of text[0 .. n), which was encoded into it, into bytes.
+void axl_token_buffer_to_bytes(axl_token_buffer *b, const char *text, size_t n);
 
 typedef struct axl_tokenizer_options {
     int legacy;   // tokenizer_legacy: 0, 1, or -1 as tokenizer_config.json says; sentencepiece only

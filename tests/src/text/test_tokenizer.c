@@ -242,6 +242,38 @@ static void a_used_buffer_gives_what_a_fresh_one_gives(void **state)
     axl_tokenizer_destroy(t[1]);
 }
 
+static void offsets_in_bytes_are_those_of_the_characters(void **state)
+{
+    (void)state;
+    axl_tokenizer *t = NULL;
+    axl_token_buffer b = {.want_offsets = true};
+    char text[256];
+    size_t at[257];
+    int n_many = 0;
+
+    CHECK_OK(axl_tokenizer_load(DIR "tiny-bpe-gpt2", &t));
+    for (uint64_t round = 0; round < 200; round++) {
+        axl_token_buffer bytes = {.want_offsets = true};
+        size_t n = random_text(round, text, sizeof text), n_cp = 0;
+        for (size_t i = 0; i < n; i++)
+            if (((unsigned char)text[i] & 0xc0) != 0x80)
+                at[n_cp++] = i;
+        at[n_cp] = n;
+        n_many += n_cp < n;
+        CHECK_OK(axl_tokenizer_encode(t, text, n, true, &b));
+        CHECK_OK(axl_tokenizer_encode(t, text, n, true, &bytes));
+        axl_token_buffer_to_bytes(&bytes, text, n);
+        for (size_t i = 0; i < b.n; i++) {
+            assert_int_equal(bytes.begin[i], b.begin[i] < 0 ? -1 : (int)at[b.begin[i]]);
+            assert_int_equal(bytes.end[i], b.end[i] < 0 ? -1 : (int)at[b.end[i]]);
+        }
+        axl_token_buffer_fini(&bytes);
+    }
+    assert_true(n_many > 20); // texts of more bytes than characters
+    axl_token_buffer_fini(&b);
+    axl_tokenizer_destroy(t);
+}
+
 // Merging by walking and merging by heap are two ways to one result.
 static void long_words_merge_as_short_ones(void **state)
 {
@@ -283,6 +315,7 @@ int main(void)
         cmocka_unit_test(the_chat_template_comes_from_its_file_or_the_config),
         cmocka_unit_test(scanners_equal_their_expressions),
         cmocka_unit_test(a_used_buffer_gives_what_a_fresh_one_gives),
+        cmocka_unit_test(offsets_in_bytes_are_those_of_the_characters),
         cmocka_unit_test(long_words_merge_as_short_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
