@@ -167,6 +167,14 @@ size_t axl_utf8_invalid_at(const char *p, size_t n)
     uint32_t c;
 
     for (size_t i = 0; i < n;) {
+        uint64_t eight;
+        if (n - i >= 8) { // most text is ASCII: eight bytes at a look
+            memcpy(&eight, p + i, 8);
+            if ((eight & 0x8080808080808080u) == 0) {
+                i += 8;
+                continue;
+            }
+        }
         size_t k = axl_utf8_next(p + i, n - i, &c);
         if (k == 0)
             return i;

@@ -36,7 +36,12 @@ typedef struct axl_vocab {
 void axl_vocab_fini(axl_vocab *v);
 // Refuses an id out of range and an id or a text that is there already (AXL_E_INPUT, no place given).
 axl_status axl_vocab_add(axl_vocab *v, const char *s, size_t n, int64_t id);
-int32_t axl_vocab_find(const axl_vocab *v, const char *s, size_t n);   // -1: absent
+int32_t axl_vocab_find(const axl_vocab *v, const char *s, size_t n); // -1: absent
+// The same with axl_tok_hash(s, n) known; the table must not be empty.
+int32_t axl_vocab_find_hashed(const axl_vocab *v, const char *s, size_t n, uint64_t hash);
+// Asks for the memory that a find of this hash will read.
+void axl_vocab_prefetch(const axl_vocab *v, uint64_t hash);
+axl_status axl_vocab_reserve(axl_vocab *v, size_t count);              // room for count texts
 const char *axl_vocab_text(const axl_vocab *v, int64_t id, size_t *n); // NULL: absent
 
 // 64-bit keys to 64-bit values, open addressing. The key UINT64_MAX is not allowed.
@@ -57,6 +62,12 @@ static inline size_t axl_pairmap_home(uint64_t key)
 {
     key *= 0x9e3779b97f4a7c15u;
     return (size_t)(key ^ (key >> 29));
+}
+
+static inline void axl_pairmap_prefetch(const axl_pairmap *m, uint64_t key)
+{
+    if (m->slot != NULL)
+        __builtin_prefetch(&m->slot[axl_pairmap_home(key) & m->mask], 1);
 }
 
 // The value of key, or UINT64_MAX.

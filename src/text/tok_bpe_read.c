@@ -129,11 +129,13 @@ axl_status axl_bpe_parse(const axl_json *v, axl_tokenizer *t)
 
     AXL_REQUIRE(axl_json_real(axl_json_get(v, "dropout"), 0) == 0.0, AXL_E_UNSUPPORTED,
                 "model.dropout: random merges are not supported; set it to null");
-    AXL_TRY(axl_vocab_parse(axl_json_get(v, "vocab"), &t->vocab));
+    if (!b->filled)
+        AXL_TRY(axl_vocab_parse(axl_json_get(v, "vocab"), &t->vocab));
     AXL_TRY(axl_str_puts(&b->prefix,
                          axl_json_string(axl_json_get(v, "continuing_subword_prefix"), "")));
     AXL_TRY(axl_str_puts(&b->suffix, axl_json_string(axl_json_get(v, "end_of_word_suffix"), "")));
-    AXL_TRY(read_merges(axl_json_get(v, "merges"), t));
+    if (!b->filled)
+        AXL_TRY(read_merges(axl_json_get(v, "merges"), t));
     b->fuse_unk = axl_json_bool(axl_json_get(v, "fuse_unk"), false);
     b->byte_fallback = axl_json_bool(axl_json_get(v, "byte_fallback"), false);
     b->ignore_merges = axl_json_bool(axl_json_get(v, "ignore_merges"), false);

@@ -44,9 +44,21 @@ const char *axl_vocab_text(const axl_vocab *v, int64_t id, size_t *n)
 
 int32_t axl_vocab_find(const axl_vocab *v, const char *s, size_t n)
 {
-    if (v->table == NULL)
-        return -1;
-    uint64_t h = axl_tok_hash(s, n);
+    return v->table == NULL ? -1 : axl_vocab_find_hashed(v, s, n, axl_tok_hash(s, n));
+}
+
+void axl_vocab_prefetch(const axl_vocab *v, uint64_t hash)
+{
+    uint64_t slot = v->table[hash & v->mask];
+    if (slot == 0)
+        return;
+    uint32_t id = (uint32_t)slot - 1;
+    __builtin_prefetch(&v->at[id]);
+    __builtin_prefetch(&v->len[id]);
+}
+
+int32_t axl_vocab_find_hashed(const axl_vocab *v, const char *s, size_t n, uint64_t h)
+{
     for (size_t i = h & v->mask; v->table[i] != 0; i = (i + 1) & v->mask) {
         if ((v->table[i] ^ h) >> 32 != 0)
             continue;
@@ -65,10 +77,9 @@ static void vocab_link(axl_vocab *v, uint64_t h, uint32_t id)
     v->table[i] = (h >> 32 << 32) | (id + 1u);
 }
 
-static axl_status vocab_rehash(axl_vocab *v)
+static axl_status vocab_rehash(axl_vocab *v, size_t n)
 {
     axl_status status = AXL_OK;
-    size_t n = v->table == NULL ? 1024 : (v->mask + 1) * 4;
     uint64_t *table = NULL;
 
     AXL_TRY(axl_calloc(n, sizeof *table, "a vocabulary", &table));
@@ -78,6 +89,21 @@ static axl_status vocab_rehash(axl_vocab *v)
     for (int64_t id = 0; id < v->size; id++)
         if (v->at[id] != UINT32_MAX)
             vocab_link(v, axl_tok_hash(v->pool + v->at[id], v->len[id]), (uint32_t)id);
+out:
+    return status;
+}
+
+axl_status axl_vocab_reserve(axl_vocab *v, size_t count)
+{
+    axl_status status = AXL_OK;
+    size_t n = 1024;
+
+    if (count > (size_t)AXL_TOK_MAX_ID)
+        count = (size_t)AXL_TOK_MAX_ID;
+    while (n < 2 * count + 2)
+        n *= 2;
+    if (v->table == NULL || n > v->mask + 1)
+        AXL_TRY(vocab_rehash(v, n));
 out:
     return status;
 }
@@ -103,7 +129,7 @@ axl_status axl_vocab_add(axl_vocab *v, const char *s, size_t n, int64_t id)
         v->len[v->size] = 0;
     }
     if (v->table == NULL || (size_t)v->count * 2 >= v->mask)
-        AXL_TRY(vocab_rehash(v));
+        AXL_TRY(vocab_rehash(v, v->table == NULL ? 1024 : (v->mask + 1) * 4));
     v->at[id] = (uint32_t)v->pool_len;
     v->len[id] = (uint32_t)n;
     if (n > 0)

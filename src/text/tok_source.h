@@ -10,6 +10,10 @@ const axl_tok_model_kind *axl_tok_model_named(const char *name); // NULL: unknow
 // Reads everything but the model: the parts of v, added tokens, and what follows from them.
 axl_status axl_tok_read_parts(const axl_json *v, axl_tokenizer *t);
 
+// Reads vocabulary and merges of a BPE tokenizer.json into t, and gives the rest of the file, with null
+// in their place. *rest stays empty when the file is left to the general way.
+axl_status axl_tok_fast_parse(const char *json, size_t n, axl_tokenizer *t, axl_str *rest);
+
 typedef struct axl_source_token {
     char *text; // owned
     size_t n;

@@ -357,15 +357,19 @@ axl_status axl_tokenizer_parse(const char *json, size_t n, axl_tokenizer **out)
     axl_status status = AXL_OK;
     axl_tokenizer *t = NULL;
     axl_json *v = NULL;
+    axl_str rest = {0};
 
-    AXL_TRY(axl_json_parse(json, n, "tokenizer.json", &v));
     AXL_TRY(axl_calloc(1, sizeof *t, "a tokenizer", &t));
+    AXL_TRY(axl_tok_fast_parse(json, n, t, &rest));
+    AXL_TRY(axl_json_parse(rest.len > 0 ? rest.data : json, rest.len > 0 ? rest.len : n,
+                           "tokenizer.json", &v));
     t->hash = axl_hash64(json, n, 0);
     AXL_TRY_CTX(parse_tokenizer(v, t), "tokenizer.json");
     *out = t;
     t = NULL;
 out:
     axl_json_free(v);
+    axl_str_fini(&rest);
     axl_tokenizer_destroy(t);
     return status;
 }

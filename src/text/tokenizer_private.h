@@ -109,7 +109,7 @@ typedef struct axl_bpe {
     int32_t fallback_id[256]; // <0xNN>, -1: none
     int32_t unk_id;           // -1: none
     bool raw;                 // byte-level: the text is bytes, not their stand-ins
-    bool fuse_unk, byte_fallback, ignore_merges;
+    bool fuse_unk, byte_fallback, ignore_merges, filled; // filled: its tables were read already
     axl_str prefix, suffix;
     uint16_t *chars; // [vocab.size], owned; raw mode: bytes a token stands for
 } axl_bpe;

@@ -274,6 +274,69 @@ static void offsets_in_bytes_are_those_of_the_characters(void **state)
     axl_tokenizer_destroy(t);
 }
 
+// A file that the quick reader leaves alone (a key stands twice) gives what it gives.
+static void the_quick_reader_equals_the_general_one(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"gpt2", "clip", "metaspace", "ignore-merges", "unfused"};
+    static const char once[] = "\"type\":\"BPE\"", twice[] = "\"type\":\"BPE\",\"type\":\"BPE\"";
+    char text[256];
+
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+        axl_tokenizer *t[2] = {NULL, NULL};
+        axl_token_buffer b[2] = {{0}, {0}};
+        axl_str file = {0}, changed = {0};
+        char path[512];
+        (void)snprintf(path, sizeof path, DIR "tiny-bpe-%s/tokenizer.json", names[k]);
+        CHECK_OK(axl_file_read(path, &file));
+        const char *at = strstr(file.data, once);
+        assert_non_null(at);
+        CHECK_OK(axl_str_append(&changed, file.data, (size_t)(at - file.data)));
+        CHECK_OK(axl_str_puts(&changed, twice));
+        CHECK_OK(axl_str_puts(&changed, at + sizeof once - 1));
+        CHECK_OK(axl_tokenizer_parse(file.data, file.len, &t[0]));
+        CHECK_OK(axl_tokenizer_parse(changed.data, changed.len, &t[1]));
+        assert_int_equal(axl_tokenizer_size(t[0]), axl_tokenizer_size(t[1]));
+        for (uint64_t round = 0; round < 100; round++) {
+            size_t n = random_text(round, text, sizeof text);
+            for (int i = 0; i < 2; i++)
+                CHECK_OK(axl_tokenizer_encode(t[i], text, n, true, &b[i]));
+            assert_int_equal(b[0].n, b[1].n);
+            assert_memory_equal(b[0].ids, b[1].ids, b[0].n * sizeof *b[0].ids);
+        }
+        for (int i = 0; i < 2; i++) {
+            axl_token_buffer_fini(&b[i]);
+            axl_tokenizer_destroy(t[i]);
+        }
+        axl_str_fini(&file);
+        axl_str_fini(&changed);
+    }
+}
+
+// Escapes of a vocabulary's keys and merges mean what they mean in JSON.
+static void escapes_in_tokens_are_read(void **state)
+{
+    (void)state;
+    static const char json[] =
+        "{ \"model\" : {\"merges\": [ \"\\u0061 \\\"\", [\"\\ud83d\\ude00\", \"a\"] ],\"type\": "
+        "\"BPE\",\n"
+        "\"vocab\": { \"a\" : 0, \"\\\"\": 1, \"\\u00e9\":2,\"\xf0\x9f\x98\x80\": 3, "
+        "\"a\\u0022\": 4, \"\\uD83D\\uDE00a\": 5, \"\\n\": 6, \"\\\\\": 7 } } }";
+    axl_tokenizer *t = NULL;
+    axl_token_buffer b = {0};
+    static const int32_t want[] = {4, 2, 5, 6, 7};
+
+    CHECK_OK(axl_tokenizer_parse(json, sizeof json - 1, &t));
+    CHECK_OK(axl_tokenizer_encode(t,
+                                  "a\"\xc3\xa9\xf0\x9f\x98\x80"
+                                  "a\n\\",
+                                  11, false, &b));
+    assert_int_equal(b.n, 5);
+    assert_memory_equal(b.ids, want, sizeof want);
+    axl_token_buffer_fini(&b);
+    axl_tokenizer_destroy(t);
+}
+
 // Merging by walking and merging by heap are two ways to one result.
 static void long_words_merge_as_short_ones(void **state)
 {
@@ -315,6 +378,8 @@ int main(void)
         cmocka_unit_test(the_chat_template_comes_from_its_file_or_the_config),
         cmocka_unit_test(scanners_equal_their_expressions),
         cmocka_unit_test(a_used_buffer_gives_what_a_fresh_one_gives),
+        cmocka_unit_test(the_quick_reader_equals_the_general_one),
+        cmocka_unit_test(escapes_in_tokens_are_read),
         cmocka_unit_test(offsets_in_bytes_are_those_of_the_characters),
         cmocka_unit_test(long_words_merge_as_short_ones),
     };
