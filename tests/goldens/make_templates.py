@@ -22,14 +22,11 @@ def fnv1a(text):
 
 def main():
     golden = json.loads(pathlib.Path(sys.argv[1]).read_text())
-    known = {t.stem for t in (HERE.parents[1] / "src" / "text" / "templates").glob("*.jinja")}
     cases, answers = [], {}
     for r in golden["renders"]:
         case = [r["conversation"], r["kwargs"]]
         if case not in cases:
             cases.append(case)
-        if r["template"] not in known:
-            continue
         if "output" in r:
             answer = {"hash": fnv1a(r["output"])}
         else:
