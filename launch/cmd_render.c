@@ -9,16 +9,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 static const char usage[] =
-    "usage: axl-dist render DIR or TEMPLATE.jinja or NAME\n"
+    "usage: axl-dist render DIR or TEMPLATE.jinja or NAME [--now YYYY-MM-DDTHH:MM:SS]\n"
     "\n"
     "Reads JSON objects, one a line, from standard input: messages, tools, add_generation_prompt "
     "and\n"
     "any other variable of the template. Prints {\"text\": ...} or {\"error\": ...} a line.\n"
     "DIR is a model directory with a tokenizer; its special tokens are variables too, unless the "
     "line\n"
-    "sets them. NAME is a built-in template such as chatml.\n"
+    "sets them. NAME is a built-in template such as chatml. --now is the time for templates that "
+    "write\n"
+    "the date (strftime_now); without it, the clock.\n"
     "\n"
     "example: echo '{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}]}' |\n"
     "         axl-dist render models/SmolLM2-135M\n";
@@ -28,6 +32,8 @@ typedef struct renderer {
     axl_tokenizer *tokenizer; // owned; NULL without a directory
     axl_jinja *jinja;         // owned
     axl_jinja_fault fault;
+    const struct tm *now; // NULL: the clock
+    axl_str unreadable;   // owned; why the template could not be compiled
 } renderer;
 
 static axl_status open_template(const char *where, renderer *r)
@@ -77,7 +83,7 @@ out:
 static axl_status run_line(renderer *r, const char *line, size_t n, axl_str *text)
 {
     axl_status status = AXL_OK;
-    axl_jinja_options options = {.fault = &r->fault};
+    axl_jinja_options options = {.fault = &r->fault, .now = r->now};
     axl_json *context = NULL;
 
     axl_str_clear(&r->fault.message);
@@ -116,49 +122,81 @@ out:
     return status;
 }
 
-static axl_status run(const char *where)
+// Answers one line of JSON with one line.
+static axl_status answer(renderer *r, const char *line, size_t n, axl_str *text, axl_str *out)
 {
-    axl_status status = AXL_OK;
-    renderer r = {0};
+    axl_status status = AXL_OK, got = AXL_E_INPUT;
+
+    axl_str_clear(text);
+    axl_str_clear(out);
+    if (r->jinja != NULL)
+        got = run_line(r, line, n, text);
+    else // the template could not be read: that is the answer to every line
+        (void)axl_error_set(AXL_E_INPUT, __FILE__, __LINE__, "%s", r->unreadable.data);
+    AXL_TRY(put_answer(r, got, text, out));
+    AXL_REQUIRE(fwrite(out->data, 1, out->len, stdout) == out->len && fflush(stdout) == 0, AXL_E_IO,
+                "standard output cannot be written");
+out:
+    return status;
+}
+
+static axl_status run(const char *where, const struct tm *now)
+{
+    axl_status status = AXL_OK, opened;
+    renderer r = {.now = now};
     axl_str text = {0}, out = {0};
     char *line = NULL;
     size_t capacity = 0;
     ssize_t n;
 
-    AXL_TRY(open_template(where, &r));
-    while ((n = getline(&line, &capacity, stdin)) >= 0) {
-        axl_status answer;
-
-        if (strspn(line, " \t\r\n") == (size_t)n)
-            continue;
-        axl_str_clear(&text);
-        axl_str_clear(&out);
-        answer = run_line(&r, line, (size_t)n, &text);
-        AXL_TRY(put_answer(&r, answer, &text, &out));
-        AXL_REQUIRE(fwrite(out.data, 1, out.len, stdout) == out.len && fflush(stdout) == 0,
-                    AXL_E_IO, "standard output cannot be written");
-    }
+    opened = open_template(where, &r);
+    if (opened != AXL_OK)
+        AXL_TRY(axl_str_puts(&r.unreadable, axl_error_message()));
+    if (opened != AXL_OK && (opened != AXL_E_INPUT || isatty(STDIN_FILENO)))
+        AXL_FAIL(opened, "%s", r.unreadable.data);
+    while ((n = getline(&line, &capacity, stdin)) >= 0)
+        if (strspn(line, " \t\r\n") != (size_t)n)
+            AXL_TRY(answer(&r, line, (size_t)n, &text, &out));
+    if (opened != AXL_OK)
+        AXL_FAIL(opened, "%s", r.unreadable.data);
 out:
     axl_jinja_destroy(r.jinja);
     axl_jinja_fault_fini(&r.fault);
     axl_tokenizer_destroy(r.tokenizer);
+    axl_str_fini(&r.unreadable);
     axl_str_fini(&text);
     axl_str_fini(&out);
     free(line);
     return status;
 }
 
+static axl_status read_time(const char *text, struct tm *now)
+{
+    axl_status status = AXL_OK;
+    const char *end = strptime(text, "%Y-%m-%dT%H:%M:%S", now);
+
+    AXL_REQUIRE(end != NULL && *end == '\0', AXL_E_CONFIG,
+                "--now is %s; write it as 2025-03-09T14:05:00", text);
+    now->tm_isdst = -1;
+out:
+    return status;
+}
+
 int axl_cmd_render(int argc, char **argv)
 {
     axl_status status = AXL_OK;
+    struct tm now = {0};
+    bool has_now = argc == 4 && strcmp(argv[2], "--now") == 0;
 
     if (argc == 2 && strcmp(argv[1], "--help") == 0) {
         (void)fputs(usage, stdout);
         goto out;
     }
-    AXL_REQUIRE(argc == 2 && argv[1][0] != '-', AXL_E_CONFIG,
+    AXL_REQUIRE((argc == 2 || has_now) && argv[1][0] != '-', AXL_E_CONFIG,
                 "one template is expected: a directory, a .jinja file or a name; see --help");
-    AXL_TRY(run(argv[1]));
+    if (has_now)
+        AXL_TRY(read_time(argv[3], &now));
+    AXL_TRY(run(argv[1], has_now ? &now : NULL));
 out:
     if (status != AXL_OK)
         (void)fprintf(stderr, "axl-dist render: %s\n", axl_error_message());

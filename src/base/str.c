@@ -113,7 +113,8 @@ axl_status axl_str_put_json(axl_str *s, const char *bytes, size_t n)
             AXL_TRY(axl_str_printf(s, "\\%c", (char)c));
         else if (c == '\n')
             AXL_TRY(axl_str_puts(s, "\\n"));
-        else if (c < 0x20)
+        else if (c < 0x20 || c == 0x85 || c == 0x2028 ||
+                 c == 0x2029) // what some readers end a line at
             AXL_TRY(axl_str_printf(s, "\\u%04x", c));
         else
             AXL_TRY(axl_str_append(s, bytes + i, k));

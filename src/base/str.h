@@ -24,7 +24,8 @@ axl_status axl_str_printf(axl_str *s, const char *fmt, ...) __attribute__((forma
 // Appends a code point as UTF-8 (surrogates and values above 0x10ffff become U+FFFD).
 axl_status axl_str_put_utf8(axl_str *s, uint32_t code_point);
 
-// Appends n bytes of UTF-8 as a JSON string with its quotes; invalid bytes become U+FFFD.
+// Appends n bytes of UTF-8 as a JSON string with its quotes; invalid bytes become U+FFFD. Characters
+// that a reader of lines may end a line at (U+0085, U+2028, U+2029) are escaped.
 axl_status axl_str_put_json(axl_str *s, const char *bytes, size_t n);
 
 // Decodes one code point of p[0 .. n). Returns its length in bytes 1 .. 4, or 0 when p does not

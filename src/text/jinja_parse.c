@@ -505,10 +505,36 @@ bool axl_jinja_mentions(const axl_jinja *t, const char *text)
     return memmem(t->source, t->source_n, text, strlen(text)) != NULL;
 }
 
+// The line of the template without blanks around it, cut to a length that a message can hold.
+static j_str line_of(const j_env *e)
+{
+    const char *p = e->t != NULL && e->t->source != NULL ? e->t->source : "";
+    const char *end = p + (e->t != NULL && e->t->source != NULL ? e->t->source_n : 0), *next;
+    j_str line;
+    size_t most = 100;
+
+    for (int i = 1; i < e->line; i++) {
+        next = memchr(p, '\n', (size_t)(end - p));
+        if (next == NULL)
+            return (j_str){.p = ""};
+        p = next + 1;
+    }
+    next = memchr(p, '\n', (size_t)(end - p));
+    line = (j_str){.p = p, .n = (size_t)((next != NULL ? next : end) - p), .n_chars = -1};
+    line = axl_j_strip(&line, NULL, 3);
+    if (line.n > most) {
+        while (most > 0 && ((unsigned char)line.p[most] & 0xc0) == 0x80)
+            most--;
+        line.n = most;
+    }
+    return line;
+}
+
 axl_status axl_j_raise(j_env *e, const char *fmt, ...)
 {
     axl_status status;
     char *text = NULL;
+    j_str line = line_of(e);
     va_list args;
     int n;
 
@@ -522,7 +548,12 @@ axl_status axl_j_raise(j_env *e, const char *fmt, ...)
         (void)axl_str_append(&e->fault->message, text, (size_t)n);
         e->fault->line = e->line;
     }
-    status = axl_error_set(AXL_E_INPUT, __FILE__, __LINE__, "%s:%d: %s", e->name, e->line, text);
+    if (line.n > 0)
+        status = axl_error_set(AXL_E_INPUT, __FILE__, __LINE__, "%s:%d: %s; in: %.*s", e->name,
+                               e->line, text, (int)line.n, line.p);
+    else
+        status =
+            axl_error_set(AXL_E_INPUT, __FILE__, __LINE__, "%s:%d: %s", e->name, e->line, text);
     free(text);
     return status;
 }

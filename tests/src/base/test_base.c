@@ -124,6 +124,9 @@ static void strings_grow_and_escape(void **state)
     axl_str_clear(&s);
     CHECK_OK(axl_str_put_json(&s, "a\"\n\x01\xff", 5));
     assert_string_equal(s.data, "\"a\\\"\\n\\u0001\xef\xbf\xbd\"");
+    axl_str_clear(&s);
+    CHECK_OK(axl_str_put_json(&s, "\xe2\x80\xa8\xc3\xa9", 5)); // a line ends there for some readers
+    assert_string_equal(s.data, "\"\\u2028\xc3\xa9\"");
     axl_str_fini(&s);
 }
 
