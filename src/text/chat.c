@@ -203,6 +203,11 @@ void axl_chat_scratch_destroy(axl_chat_scratch *s)
     axl_token_buffer_fini(&s->prefix_ids);
     axl_token_buffer_fini(&s->ids);
     axl_token_buffer_fini(&s->window);
+    for (int i = 0; i < CHAT_N_WINDOWS; i++) {
+        axl_str_fini(&s->windows[i].text);
+        axl_token_buffer_fini(&s->windows[i].ids);
+    }
+    axl_json_free(s->context);
     free(s->turns);
     free(s->mask);
     free(s->labels);
@@ -233,20 +238,37 @@ out:
     return status;
 }
 
-axl_status axl_chat_render_into(const axl_chat_encoder *c, const chat_rendering *r, axl_str *out)
+// The variables that all renderings of a conversation share.
+static axl_status make_context(const axl_chat_encoder *c, const axl_json *tools, axl_json **out)
 {
     axl_status status = AXL_OK;
     axl_json *context = axl_json_new_object();
 
     AXL_REQUIRE(context != NULL, AXL_E_MEMORY, "no memory for the template's variables");
-    AXL_TRY(axl_json_set(context, "add_generation_prompt",
-                         axl_json_new_bool(r->add_generation_prompt)));
+    AXL_TRY(axl_json_set(context, "add_generation_prompt", axl_json_new_bool(false)));
     AXL_TRY(add_variables(c, context));
-    AXL_TRY(axl_json_set(context, "messages", axl_json_ref(r->messages)));
-    if (r->tools != NULL)
-        AXL_TRY(axl_json_set(context, "tools", axl_json_ref(r->tools)));
-    if (r->last_turn > 0)
+    if (tools != NULL)
+        AXL_TRY(axl_json_set(context, "tools", axl_json_ref((axl_json *)(uintptr_t)tools)));
+    *out = context;
+    context = NULL;
+out:
+    axl_json_free(context);
+    return status;
+}
+
+axl_status axl_chat_render_into(const axl_chat_encoder *c, const axl_chat_scratch *s,
+                                const chat_rendering *r, axl_str *out)
+{
+    axl_status status = AXL_OK;
+    axl_json *context = axl_json_ref(s->context);
+
+    if (r->last_turn > 0) {
+        axl_json_free(context);
+        context = NULL;
+        AXL_TRY(make_context(c, s->tools, &context));
         AXL_TRY(axl_json_set(context, "real_last_index", axl_json_new_int((int64_t)r->last_turn)));
+    }
+    AXL_TRY(axl_json_set(context, "messages", axl_json_ref(r->messages)));
     AXL_TRY(axl_jinja_render(c->jinja, context, NULL, out));
 out:
     axl_json_free(context);
@@ -256,11 +278,17 @@ out:
 axl_status axl_chat_render(const axl_chat_encoder *c, const axl_json *messages,
                            const axl_json *tools, bool add_generation_prompt, axl_str *out)
 {
-    const chat_rendering r = {.messages = (axl_json *)(uintptr_t)messages,
-                              .tools = (axl_json *)(uintptr_t)tools,
-                              .add_generation_prompt = add_generation_prompt};
+    axl_status status = AXL_OK;
+    axl_json *context = NULL;
 
-    return axl_chat_render_into(c, &r, out);
+    AXL_TRY(make_context(c, tools, &context));
+    AXL_TRY(
+        axl_json_set(context, "add_generation_prompt", axl_json_new_bool(add_generation_prompt)));
+    AXL_TRY(axl_json_set(context, "messages", axl_json_ref((axl_json *)(uintptr_t)messages)));
+    AXL_TRY(axl_jinja_render(c->jinja, context, NULL, out));
+out:
+    axl_json_free(context);
+    return status;
 }
 
 // ---- labels ----
@@ -305,13 +333,11 @@ static axl_status label_turn(const axl_chat_encoder *c, axl_chat_scratch *s, siz
 {
     axl_status status = AXL_OK;
     const chat_turn *t = &s->turns[i];
-    bool every = c->o.train_on_eos == AXL_CHAT_TRAIN_ALL || c->o.train_on_eot == AXL_CHAT_TRAIN_ALL;
-    chat_span span;
+    chat_span span = {.a = -1};
     int64_t at;
 
-    if (!t->trained && !every)
-        goto out;
-    AXL_TRY(axl_chat_find_turn(c, s, i, &span));
+    if (axl_chat_is_searched(c, s, i))
+        AXL_TRY(axl_chat_find_turn(c, s, i, &span));
     if (span.a < 0) {
         *n_lost += t->trained;
         goto out;
@@ -343,14 +369,20 @@ axl_status axl_chat_encode(const axl_chat_encoder *c, axl_chat_scratch *s, const
     int n_lost = 0;
 
     AXL_TRY(axl_chat_read_row(c, s, row));
+    axl_json_free(s->context);
+    s->context = NULL;
+    AXL_TRY(make_context(c, s->tools, &s->context));
     axl_str_clear(&s->text);
-    r = (chat_rendering){.messages = s->messages, .tools = s->tools};
-    AXL_TRY(axl_chat_render_into(c, &r, &s->text));
+    r = (chat_rendering){.messages = s->messages};
+    AXL_TRY(axl_chat_render_into(c, s, &r, &s->text));
     AXL_TRY(axl_tokenizer_encode(c->tokenizer, s->text.len > 0 ? s->text.data : "", s->text.len,
                                  false, &s->ids));
     AXL_TRY(axl_grow(&s->labels, &s->labels_capacity, s->ids.n + 1, sizeof *s->labels, "labels"));
     for (size_t i = 0; i < s->ids.n; i++)
         s->labels[i] = AXL_CHAT_IGNORE;
+    s->n_windows = 0;
+    s->at_byte = 0;
+    AXL_TRY(axl_chat_place_turns(c, s));
     for (size_t i = 0; i < s->n_turns; i++)
         AXL_TRY(label_turn(c, s, i, &last, &n_lost));
     if (last.eot >= 0 && c->o.train_on_eot == AXL_CHAT_TRAIN_LAST)

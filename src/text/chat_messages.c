@@ -252,6 +252,11 @@ static void strip(const char **p, size_t *n, bool both)
         (*n)--;
 }
 
+void axl_chat_strip(const char **p, size_t *n)
+{
+    strip(p, n, true);
+}
+
 static const char *find(const char *p, size_t n, const char *what)
 {
     return memmem(p, n, what, strlen(what));

@@ -30,7 +30,7 @@ static axl_status render_with(const axl_chat_encoder *c, const axl_chat_scratch 
 {
     axl_status status = AXL_OK;
     axl_json *messages = axl_json_new_array();
-    chat_rendering r = {.messages = messages, .tools = s->tools};
+    chat_rendering r = {.messages = messages};
 
     AXL_REQUIRE(messages != NULL, AXL_E_MEMORY, "no memory for messages");
     for (size_t k = 0; k < n; k++) {
@@ -40,7 +40,7 @@ static axl_status render_with(const axl_chat_encoder *c, const axl_chat_scratch 
     }
     r.last_turn = n < s->n_turns ? s->n_turns - 1 : 0;
     axl_str_clear(out);
-    AXL_TRY(axl_chat_render_into(c, &r, out));
+    AXL_TRY(axl_chat_render_into(c, s, &r, out));
 out:
     axl_json_free(messages);
     return status;
@@ -58,15 +58,17 @@ static bool inside_char(const axl_str *s, size_t at)
     return at < s->len && ((unsigned char)s->data[at] & 0xc0) == 0x80;
 }
 
-static difference compare_texts(const axl_str *x, const axl_str *y)
+// common: bytes at both ends that are known to be the same; they do not overlap.
+static difference compare_texts(const axl_str *x, const axl_str *y, difference common)
 {
     size_t n = x->len < y->len ? x->len : y->len;
-    difference d = {0};
+    difference d = {.prefix = common.prefix};
 
     while (d.prefix < n && x->data[d.prefix] == y->data[d.prefix])
         d.prefix++;
     while (d.prefix > 0 && (inside_char(x, d.prefix) || inside_char(y, d.prefix)))
         d.prefix--;
+    d.suffix = common.suffix < n - d.prefix ? common.suffix : n - d.prefix;
     while (d.suffix < n - d.prefix &&
            x->data[x->len - 1 - d.suffix] == y->data[y->len - 1 - d.suffix])
         d.suffix++;
@@ -84,15 +86,33 @@ static int64_t count_chars(const char *p, size_t n)
     return chars;
 }
 
-// The byte offset of code point `at`, counted from the byte `from`, which is code point `from_char`.
-static size_t byte_of(const axl_str *s, int64_t at)
+// The code points of the conversation before a byte. Turns are asked for in order, so the count goes
+// on from the last place.
+static int64_t chars_before(axl_chat_scratch *s, size_t byte)
 {
-    size_t i = 0;
+    if (byte < s->at_byte)
+        s->at_byte = 0;
+    if (s->at_byte == 0)
+        s->at_char = 0;
+    s->at_char += count_chars(s->text.data + s->at_byte, byte - s->at_byte);
+    s->at_byte = byte;
+    return s->at_char;
+}
 
-    for (; i < s->len; i++)
-        if (((unsigned char)s->data[i] & 0xc0) != 0x80 && at-- == 0)
-            break;
-    return i;
+// The byte n code points behind (n < 0: before) the byte `at`.
+static size_t move_chars(const axl_str *s, size_t at, int64_t n)
+{
+    for (; n < 0 && at > 0; n++) {
+        at--;
+        while (at > 0 && inside_char(s, at))
+            at--;
+    }
+    for (; n > 0 && at < s->len; n--) {
+        at++;
+        while (inside_char(s, at))
+            at++;
+    }
+    return at;
 }
 
 // ---- comparing tokens ----
@@ -120,17 +140,59 @@ static int32_t dummy_id(const dummy_tokens *d, size_t at)
 static chat_span compare_tokens(const dummy_tokens *d)
 {
     size_t n = d->ids->n, m = dummy_count(d), least = n < m ? n : m;
-    size_t a = d->i0, k = 0;
+    size_t a = d->i0, k = n - d->i1; // what is behind the window is the same
 
     while (a < least && d->ids->ids[a] == dummy_id(d, a))
         a++;
     if (a == least && n == m)
         return (chat_span){.a = -1};
+    if (k > least)
+        k = least;
     while (k < least && d->ids->ids[n - 1 - k] == dummy_id(d, m - 1 - k))
         k++;
     if (k == least || n - k <= a)
         return (chat_span){.a = -1};
     return (chat_span){.a = (int64_t)a, .b = (int64_t)(n - k)};
+}
+
+// The first token whose end is above `at`, or whose begin is at least `at`.
+static size_t lower_bound(const int32_t *offsets, size_t n, int64_t at)
+{
+    size_t low = 0;
+
+    while (low < n) {
+        size_t middle = low + (n - low) / 2;
+
+        if (offsets[middle] < at)
+            low = middle + 1;
+        else
+            n = middle;
+    }
+    return low;
+}
+
+// The ids of a text, from an earlier turn if it had the same.
+static axl_status window_ids(const axl_chat_encoder *c, axl_chat_scratch *s, const char *p,
+                             size_t n, const axl_token_buffer **out)
+{
+    axl_status status = AXL_OK;
+    chat_window *w;
+
+    for (size_t i = 0; i < CHAT_N_WINDOWS && i < s->n_windows; i++) {
+        w = &s->windows[i];
+        if (w->text.len == n && (n == 0 || memcmp(w->text.data, p, n) == 0)) {
+            *out = &w->ids;
+            goto out;
+        }
+    }
+    w = &s->windows[s->n_windows % CHAT_N_WINDOWS];
+    axl_str_clear(&w->text);
+    AXL_TRY(axl_tokenizer_encode(c->tokenizer, p, n, false, &w->ids));
+    AXL_TRY(axl_str_append(&w->text, p, n));
+    s->n_windows++;
+    *out = &w->ids;
+out:
+    return status;
 }
 
 // The stretch of tokens around the difference that special tokens bound, and its text in the dummy.
@@ -139,24 +201,26 @@ static axl_status tokenize_window(const axl_chat_encoder *c, axl_chat_scratch *s
 {
     axl_status status = AXL_OK;
     const axl_token_buffer *t = &s->ids;
-    int64_t first = count_chars(s->text.data, d.prefix);
-    int64_t last = count_chars(s->text.data, s->text.len - d.suffix);
-    size_t i0 = 0, i1 = t->n, from = 0, to = s->text.len, cut;
+    int64_t first = chars_before(s, d.prefix);
+    int64_t last = chars_before(s, s->text.len - d.suffix);
+    size_t i0 = lower_bound(t->end, t->n, first + 1), i1, from = 0, to = s->text.len, cut;
 
-    for (size_t i = 0; i < t->n && t->end[i] <= first; i++)
-        if (t->begin[i] < t->end[i] && axl_tokenizer_is_special(c->tokenizer, t->ids[i]))
-            i0 = i;
-    for (size_t i = t->n; i-- > i0 + 1 && t->begin[i] >= last;)
-        if (axl_tokenizer_is_special(c->tokenizer, t->ids[i]))
-            i1 = i;
+    while (i0 > 0 && !(t->begin[i0 - 1] < t->end[i0 - 1] &&
+                       axl_tokenizer_is_special(c->tokenizer, t->ids[i0 - 1])))
+        i0--;
+    i0 -= i0 > 0; // the special token belongs to the window
+    i1 = lower_bound(t->begin, t->n, last);
+    i1 = i1 > i0 ? i1 : i0 + 1;
+    while (i1 < t->n && !axl_tokenizer_is_special(c->tokenizer, t->ids[i1]))
+        i1++;
+    i1 = i1 < t->n ? i1 : t->n;
     if (i0 > 0)
-        from = byte_of(&s->text, t->begin[i0]);
+        from = move_chars(&s->text, d.prefix, t->begin[i0] - first);
     if (i1 < t->n)
-        to = byte_of(&s->text, t->begin[i1]);
+        to = move_chars(&s->text, s->text.len - d.suffix, t->begin[i1] - last);
     cut = s->text.len - to; // bytes behind the window, the same in both texts
-    AXL_TRY(axl_tokenizer_encode(c->tokenizer, s->dummy.data + from, s->dummy.len - cut - from,
-                                 false, &s->window));
-    *out = (dummy_tokens){.ids = t, .window = &s->window, .i0 = i0, .i1 = i1};
+    *out = (dummy_tokens){.ids = t, .i0 = i0, .i1 = i1};
+    AXL_TRY(window_ids(c, s, s->dummy.data + from, s->dummy.len - cut - from, &out->window));
 out:
     return status;
 }
@@ -190,6 +254,37 @@ out:
     return status;
 }
 
+bool axl_chat_is_searched(const axl_chat_encoder *c, const axl_chat_scratch *s, size_t i)
+{
+    bool every = c->o.train_on_eos == AXL_CHAT_TRAIN_ALL || c->o.train_on_eot == AXL_CHAT_TRAIN_ALL;
+    const axl_json *role = axl_json_get(s->turns[i].message, "role");
+
+    if (c->mistral && i == 0 && strcmp(axl_json_string(role, ""), "system") == 0)
+        return false;
+    return s->turns[i].trained || every;
+}
+
+// The conversation with turn i replaced by a dummy, to s->dummy; AXL_E_INPUT when it does not render.
+static axl_status make_dummy(const axl_chat_encoder *c, axl_chat_scratch *s, size_t i,
+                             axl_json *dummy, difference *common)
+{
+    axl_status status = AXL_OK;
+    const chat_turn *t = &s->turns[i];
+
+    *common = (difference){0};
+    if (!t->placed) {
+        AXL_TRY(render_with(c, s, s->n_turns, i, dummy, &s->dummy));
+        goto out;
+    }
+    axl_str_clear(&s->dummy);
+    AXL_TRY(axl_str_append(&s->dummy, s->text.data, t->begin));
+    AXL_TRY(axl_str_append(&s->dummy, dummy_content, sizeof dummy_content - 1));
+    AXL_TRY(axl_str_append(&s->dummy, s->text.data + t->end, s->text.len - t->end));
+    *common = (difference){t->begin, s->text.len - t->end};
+out:
+    return status;
+}
+
 axl_status axl_chat_find_turn(const axl_chat_encoder *c, axl_chat_scratch *s, size_t i,
                               chat_span *out)
 {
@@ -200,12 +295,10 @@ axl_status axl_chat_find_turn(const axl_chat_encoder *c, axl_chat_scratch *s, si
 
     out->a = -1;
     AXL_REQUIRE(dummy != NULL, AXL_E_MEMORY, "no memory for a message");
-    if (c->mistral && i == 0 && strcmp(axl_json_string(role, ""), "system") == 0)
-        goto out;
     AXL_TRY(axl_json_set(dummy, "role", axl_json_ref(role)));
     AXL_TRY(axl_json_set(dummy, "content",
                          axl_json_new_string(dummy_content, sizeof dummy_content - 1)));
-    status = render_with(c, s, s->n_turns, i, dummy, &s->dummy);
+    status = make_dummy(c, s, i, dummy, &d);
     if (status == AXL_E_INPUT) {
         AXL_TRY(find_in_prefix(c, s, i, dummy, out));
         goto out;
@@ -213,7 +306,7 @@ axl_status axl_chat_find_turn(const axl_chat_encoder *c, axl_chat_scratch *s, si
     AXL_TRY(status);
     if (s->dummy.len == 0 || s->text.len == 0)
         goto out;
-    d = compare_texts(&s->text, &s->dummy);
+    d = compare_texts(&s->text, &s->dummy, d);
     if (d.prefix == s->text.len && d.prefix == s->dummy.len)
         goto out;
     AXL_TRY(tokenize_window(c, s, d, &tokens));
@@ -235,7 +328,7 @@ static bool is_blank(char c)
 static int64_t find_value(const axl_chat_scratch *s, const char *value, size_t n, const char *dummy,
                           size_t *skipped)
 {
-    difference d = compare_texts(&s->text, &s->dummy);
+    difference d = compare_texts(&s->text, &s->dummy, (difference){0});
     size_t blanks = 0, end = n;
 
     while (blanks < n && is_blank(value[blanks]))

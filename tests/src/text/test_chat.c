@@ -224,6 +224,90 @@ static void a_turn_that_later_turns_need_is_found(void **state)
     axl_tokenizer_destroy(t);
 }
 
+// Contents that can deceive a search: empty, blank, alike, with the dummy's own words or a template's.
+static const char *const contents[] = {
+    "",
+    " ",
+    "yes",
+    "yes",
+    " yes ",
+    "[[dummy_message]]",
+    "[[dummy_message_1]]",
+    "[[",
+    "\\u00e9\\n\\n\\n",
+    "]]",
+    "<|im_end|>",
+    "<|im_start|>user",
+    "a\\n",
+    "### Response:",
+    "The quick brown fox jumps over the lazy dog.",
+    "<think>x</think>y",
+    "user",
+    "assistant",
+};
+
+// A row of a few turns; a key that no template reads makes them be searched one by one.
+static axl_json *make_row(unsigned pick, bool one_by_one)
+{
+    axl_str text = {0};
+    axl_json *row = NULL;
+    size_t n = sizeof contents / sizeof *contents;
+
+    CHECK_OK(axl_str_puts(&text, "{\"messages\": ["));
+    for (unsigned i = 0; i < 6; i++) {
+        CHECK_OK(axl_str_printf(&text, "%s{%s\"role\": \"%s\", \"content\": \"%s\"}",
+                                i > 0 ? ", " : "", one_by_one ? "\"unread\": 1, " : "",
+                                i % 2 ? "assistant" : "user", contents[pick % n]));
+        pick = pick * 1103515245u + 12345u;
+        pick ^= pick >> 13;
+    }
+    CHECK_OK(axl_str_puts(&text, "]}"));
+    CHECK_OK(axl_json_parse(text.data, text.len, "row", &row));
+    axl_str_fini(&text);
+    return row;
+}
+
+static void placing_turns_together_equals_searching_them_one_by_one(void **state)
+{
+    static const char *const templates[] = {"chatml",       "llama3", "qwen3", "gemma",
+                                            "alpaca",       "jamba",  "llava", "gemma4",
+                                            "mistral_v2v3", "exaone4"};
+    axl_chat_scratch *s = NULL;
+    axl_tokenizer *t = NULL;
+    int n_trained = 0;
+
+    (void)state;
+    CHECK_OK(axl_tokenizer_load(AXL_TEST_DATA "/chat/smollm2", &t));
+    CHECK_OK(axl_chat_scratch_create(&s));
+    for (unsigned i = 0; i < sizeof templates / sizeof *templates * 40; i++) {
+        axl_chat_options o = {.chat_template = templates[i / 40], .train_on_inputs = i % 2};
+        axl_chat_encoder *c = NULL;
+        axl_chat_sample got;
+        int32_t labels[2000];
+        size_t n = 0;
+
+        o.train_on_eos = i % 3 == 0 ? AXL_CHAT_TRAIN_ALL : AXL_CHAT_TRAIN_DEFAULT;
+        CHECK_OK(axl_chat_encoder_create(&o, t, &c));
+        for (int one = 0; one < 2; one++) {
+            axl_json *row = make_row(i, one);
+
+            CHECK_OK(axl_chat_encode(c, s, row, &got));
+            axl_json_free(row);
+            assert_true(got.n > 0 && got.n <= 2000);
+            if (one)
+                assert_memory_equal(labels, got.labels, n * sizeof *labels);
+            n = got.n;
+            memcpy(labels, got.labels, n * sizeof *labels);
+            for (size_t k = 0; k < n; k++)
+                n_trained += labels[k] != AXL_CHAT_IGNORE;
+        }
+        axl_chat_encoder_destroy(c);
+    }
+    assert_true(n_trained > 1000);
+    axl_chat_scratch_destroy(s);
+    axl_tokenizer_destroy(t);
+}
+
 static void rows_of_a_wrong_shape_are_refused(void **state)
 {
     static const char *const rows[][2] = {
@@ -265,6 +349,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_give_the_ids_and_labels_of_the_records),
         cmocka_unit_test(a_turn_that_later_turns_need_is_found),
+        cmocka_unit_test(placing_turns_together_equals_searching_them_one_by_one),
         cmocka_unit_test(rows_of_a_wrong_shape_are_refused),
     };
 
