@@ -129,14 +129,18 @@ static void derive_evaluation(axl_config *c)
     d->eval_at_start = d->eval_when != AXL_WHEN_NEVER;
 }
 
-// A template given at the top holds for every chat set that has none of its own.
+// A template given at the top holds for every chat set that has none of its own. It also takes the place
+// of the tokenizer's.
 static void derive_dataset(axl_config *c, axl_dataset_config *ds)
 {
-    bool is_chat = ds->type.text != NULL && strncmp(ds->type.text, "chat_template", 13) == 0;
+    static const char own[] = "tokenizer_default";
+    bool is_chat = ds->type.text != NULL && strstr(ds->type.text, "chat_template") != NULL;
+    bool is_own = c->chat_template != NULL && ds->chat_template != NULL &&
+                  strncmp(ds->chat_template, own, sizeof own - 1) == 0;
 
     if (ds->set.chat_template_jinja && !ds->set.chat_template)
         DERIVE(ds, chat_template, "jinja");
-    if (is_chat && !ds->set.chat_template) {
+    if (is_chat && (!ds->set.chat_template || is_own)) {
         DERIVE(ds, chat_template,
                c->chat_template != NULL ? c->chat_template : "tokenizer_default");
         if (c->chat_template_jinja != NULL)

@@ -55,12 +55,16 @@ static axl_status compile_jinja(const axl_chat_options *o, axl_jinja **out)
 
     AXL_REQUIRE(source != NULL, AXL_E_CONFIG,
                 "chat_template: jinja needs the template in chat_template_jinja");
-    if (strchr(source, '\n') == NULL && axl_path_exists(source) && !axl_path_is_dir(source)) {
-        AXL_TRY(axl_file_read(source, &file));
-        AXL_TRY(axl_jinja_compile(file.len > 0 ? file.data : "", file.len, source, out));
-    } else {
+    if (strpbrk(source, "{\n") != NULL && !(axl_path_exists(source) && !axl_path_is_dir(source))) {
         AXL_TRY(axl_jinja_compile(source, strlen(source), "chat_template_jinja", out));
+        goto out;
     }
+    AXL_REQUIRE(axl_path_exists(source), AXL_E_CONFIG,
+                "chat_template_jinja: there is no file %s; paths are relative to the working "
+                "directory, and the text of a template has {{ or {%% in it",
+                source);
+    AXL_TRY(axl_file_read(source, &file));
+    AXL_TRY(axl_jinja_compile(file.len > 0 ? file.data : "", file.len, source, out));
 out:
     axl_str_fini(&file);
     return status;
@@ -161,10 +165,15 @@ axl_status axl_chat_encoder_create(const axl_chat_options *options, const axl_to
     c->o = *options;
     fill_defaults(&c->o);
     c->tokenizer = tokenizer;
+    AXL_TRY(axl_calloc(1, sizeof *c->warned, "a chat encoder", &c->warned));
     c->mistral =
         options->tokenizer_name != NULL && strcasestr(options->tokenizer_name, "mistral") != NULL;
     AXL_TRY(compile_template(&c->o, tokenizer, &c->jinja));
     AXL_TRY(check_terminators(c));
+    if (c->o.default_system_message != NULL &&
+        !axl_jinja_mentions(c->jinja, "default_system_message"))
+        axl_warn("default_system_message has no effect: the chat template does not read this "
+                 "variable; chatml does");
     *out = c;
     c = NULL;
 out:
@@ -178,6 +187,7 @@ void axl_chat_encoder_destroy(axl_chat_encoder *c)
         return;
     axl_jinja_destroy(c->jinja);
     free(c->eot);
+    free(c->warned);
     free(c);
 }
 
@@ -231,6 +241,10 @@ static axl_status add_variables(const axl_chat_encoder *c, axl_json *context)
         if (token != NULL)
             AXL_TRY(axl_json_set(context, names[i], axl_json_new_string(token, strlen(token))));
     }
+    if (c->o.default_system_message != NULL)
+        AXL_TRY(axl_json_set(
+            context, "default_system_message",
+            axl_json_new_string(c->o.default_system_message, strlen(c->o.default_system_message))));
     while (axl_json_is(c->o.template_kwargs, AXL_JSON_OBJECT) &&
            axl_json_next((axl_json *)(uintptr_t)c->o.template_kwargs, &it, &key, &v))
         AXL_TRY(axl_json_set(context, key, axl_json_ref(v)));
@@ -369,6 +383,10 @@ axl_status axl_chat_encode(const axl_chat_encoder *c, axl_chat_scratch *s, const
     int n_lost = 0;
 
     AXL_TRY(axl_chat_read_row(c, s, row));
+    if (s->blank_edge && !atomic_flag_test_and_set(c->warned))
+        axl_warn("a part of a message ends in a blank and the next has another training flag: the "
+                 "tokenizer joins the blank to the next word, which is then not trained; begin the "
+                 "next part with the blank (said once)");
     axl_json_free(s->context);
     s->context = NULL;
     AXL_TRY(make_context(c, s->tools, &s->context));
@@ -389,8 +407,11 @@ axl_status axl_chat_encode(const axl_chat_encoder *c, axl_chat_scratch *s, const
         s->labels[last.eot] = s->ids.ids[last.eot];
     if (last.eos >= 0 && c->o.train_on_eos == AXL_CHAT_TRAIN_LAST)
         s->labels[last.eos] = s->ids.ids[last.eos];
-    *out =
-        (axl_chat_sample){.ids = s->ids.ids, .labels = s->labels, .n = s->ids.n, .n_lost = n_lost};
+    *out = (axl_chat_sample){.ids = s->ids.ids,
+                             .labels = s->labels,
+                             .n = s->ids.n,
+                             .n_lost = n_lost,
+                             .blank_edge = s->blank_edge};
 out:
     return status;
 }

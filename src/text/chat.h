@@ -34,11 +34,14 @@ typedef struct axl_chat_pair {
 // The keys of a data set entry of type chat_template. {0} is every default. All strings and arrays are
 // borrowed and must outlive the encoder.
 typedef struct axl_chat_options {
-    const char *chat_template;       // built-in name, jinja, tokenizer_default,
-                                     // tokenizer_default_fallback_NAME; NULL: jinja when
-                                     // chat_template_jinja is given, else tokenizer_default
-    const char *chat_template_jinja; // source text, or the path of a file that holds it
-    const axl_json *template_kwargs; // an object: more template variables; NULL: none
+    const char *chat_template; // built-in name, jinja, tokenizer_default,
+                               // tokenizer_default_fallback_NAME; NULL: jinja when
+                               // chat_template_jinja is given, else tokenizer_default
+    const char
+        *chat_template_jinja; // source text, or the path of a file that holds it, relative to
+                              // the working directory; text has a brace or several lines
+    const char *default_system_message; // a variable of the template; NULL: none
+    const axl_json *template_kwargs;    // an object: more template variables; NULL: none
     const char *tokenizer_name; // a name with "mistral" in it never trains a leading system turn
     const char *field_messages; // NULL: messages
     const char *field_tools;    // NULL: tools
@@ -77,7 +80,8 @@ typedef struct axl_chat_sample {
     const int32_t *ids;    // [n]
     const int32_t *labels; // [n] the id itself or AXL_CHAT_IGNORE; not shifted
     size_t n;
-    int n_lost; // turns that should be trained but whose tokens were not found
+    int n_lost;      // turns that should be trained but whose tokens were not found
+    bool blank_edge; // a part of a content ends in a blank where the training flag changes
 } axl_chat_sample;
 
 // Encodes a row of the data set (an object). No truncation.

@@ -5,6 +5,8 @@
 #include "src/text/chat.h"
 #include "src/text/jinja.h"
 
+#include <stdatomic.h>
+
 // Which characters of a text are trained: mask[begin .. begin + n) of the scratch, 1 byte each.
 typedef struct chat_mask {
     bool given; // a list of parts or spans stands in the data, maybe an empty one
@@ -29,6 +31,7 @@ struct axl_chat_encoder {
     int n_eot;
     int32_t eos; // -1: none
     bool mistral;
+    atomic_flag *warned; // owned; of blanks at the edges of parts, once for all threads
 };
 
 // The tokens of a stretch that was tokenized for a turn; headers and dummies of other turns are the same.
@@ -53,6 +56,7 @@ struct axl_chat_scratch {
     size_t n_windows;                    // tokenized for this conversation
     size_t at_byte;                      // a place in text,
     int64_t at_char;                     // and the code points before it
+    bool blank_edge;                     // as in axl_chat_sample
     axl_json *context;                   // the template's variables but messages; owned
     int32_t *labels;                     // [ids.n], owned
     size_t labels_capacity;

@@ -128,7 +128,7 @@ static axl_status join_parts(axl_chat_scratch *s, axl_json *message, const char 
     axl_status status = AXL_OK;
     const axl_json *list = axl_json_get(message, key);
     axl_str text = {0};
-    bool flagged = false;
+    bool flagged = false, before = true;
     size_t n = axl_json_count(list);
 
     if (!axl_json_is(list, AXL_JSON_ARRAY))
@@ -141,13 +141,16 @@ static axl_status join_parts(axl_chat_scratch *s, axl_json *message, const char 
         const axl_json *part = axl_json_at(list, i), *t = part_text(part);
         const axl_json *train = axl_json_get(part, "train"), *weight = axl_json_get(part, "weight");
         size_t k = axl_json_string_length(t);
+        bool on = train != NULL ? truth(train) : weight != NULL ? truth(weight) : true;
 
         flagged = flagged || train != NULL || weight != NULL;
+        // A tokenizer joins the blank to the next word; that token is masked, as it is in both parts.
+        if (text.len > 0 && k > 0 && on != before &&
+            (text.data[text.len - 1] == ' ' || text.data[text.len - 1] == '\t'))
+            s->blank_edge = true;
+        before = k > 0 ? on : before;
         AXL_TRY(axl_str_append(&text, axl_json_string(t, ""), k));
-        AXL_TRY(mask_append(s, m, count_chars(axl_json_string(t, ""), k),
-                            train != NULL    ? truth(train)
-                            : weight != NULL ? truth(weight)
-                                             : true));
+        AXL_TRY(mask_append(s, m, count_chars(axl_json_string(t, ""), k), on));
     }
     m->given = flagged;
     AXL_TRY(set_string(message, key, text.data, text.len));
@@ -468,6 +471,7 @@ axl_status axl_chat_read_row(const axl_chat_encoder *c, axl_chat_scratch *s, con
                 axl_json_kind_name(axl_json_type(row)));
     s->n_turns = 0;
     s->n_mask = 0;
+    s->blank_edge = false;
     axl_json_free(s->tools);
     s->tools = NULL;
     AXL_TRY(read_messages(c, s, row, &list));

@@ -180,6 +180,7 @@ static axl_status make_key(axl_chat_setup *s)
 
     AXL_TRY(put_template(o, key));
     AXL_TRY(put(key, "tokenizer", o->tokenizer_name));
+    AXL_TRY(put(key, "system", o->default_system_message));
     AXL_TRY(put(key, "messages", o->field_messages));
     AXL_TRY(put(key, "tools", o->field_tools));
     AXL_TRY(put(key, "thinking", o->field_thinking));
@@ -213,6 +214,7 @@ axl_status axl_chat_setup_init(axl_chat_setup *s, const axl_config *c,
         AXL_TRY(read_entry(entry, s));
     s->options.tokenizer_name = c->tokenizer_config != NULL ? c->tokenizer_config : c->base_model;
     s->options.train_on_inputs = c->train_on_inputs;
+    s->options.default_system_message = c->default_system_message;
     if (c->set.eot_tokens && c->eot_tokens.n > 0) {
         s->options.eot_tokens = c->eot_tokens.items;
         s->options.n_eot_tokens = (int)c->eot_tokens.n;

@@ -149,6 +149,29 @@ static void overrides(void **state)
     axl_diagnostics_fini(&d);
 }
 
+// The template at the top takes the place of the tokenizer's; one that a set names itself stays.
+static void a_template_at_the_top_reaches_chat_sets(void **state)
+{
+    static const char text[] =
+        "base_model: m\nlearning_rate: 1e-4\nmicro_batch_size: 1\n"
+        "gradient_accumulation_steps: 1\nchat_template: chatml\ndatasets:\n"
+        "  - {path: a, type: chat_template}\n"
+        "  - {path: b, type: chat_template, chat_template: tokenizer_default}\n"
+        "  - {path: c, type: chat_template, chat_template: llama3}\n"
+        "  - {path: d, type: chat_template, chat_template_jinja: \"{{ x }}\"}\n";
+    static const char *const names[] = {"chatml", "chatml", "llama3", "jinja"};
+    axl_config_options options = {.has_bf16 = true};
+    axl_diagnostics d = {0};
+    axl_config *c = NULL;
+    (void)state;
+
+    CHECK_OK(axl_config_parse(text, strlen(text), "run.yaml", &options, &d, &c));
+    for (int i = 0; i < 4; i++)
+        assert_string_equal(c->datasets.items[i].chat_template, names[i]);
+    axl_config_destroy(c);
+    axl_diagnostics_fini(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -156,6 +179,7 @@ int main(void)
         cmocka_unit_test(unknown_keys_get_the_nearest_name),
         cmocka_unit_test(all_errors_are_listed),
         cmocka_unit_test(overrides),
+        cmocka_unit_test(a_template_at_the_top_reaches_chat_sets),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
