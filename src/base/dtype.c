@@ -113,7 +113,7 @@ int axl_convert_from_f32(const float *src, void *dst, axl_dtype dst_dtype, size_
         return 0;
     case AXL_F64:
         for (size_t i = 0; i < n; i++)
-            d[i] = src[i];
+            d[i] = (double)src[i];
         return 0;
     default:
         return -1;
