@@ -45,9 +45,9 @@ void axl_jinja_fault_fini(axl_jinja_fault *f);
 // How to render. {0} (or a NULL pointer) is: the present local time, default limits, no extra outputs.
 typedef struct axl_jinja_options {
     const struct tm *now;   // what strftime_now formats; NULL: the clock
-    int64_t max_steps;      // nodes evaluated; 0: 20 million
+    int64_t max_steps;      // nodes evaluated, and 8 bytes of text walked; 0: 10 million
     size_t max_output;      // bytes of text; 0: 64 MiB
-    size_t max_memory;      // bytes of values alive or dead; 0: 512 MiB
+    size_t max_memory;      // bytes of values alive or dead; 0: 256 MiB
     axl_jinja_spans *spans; // filled on success when not NULL
     axl_jinja_fault *fault; // filled on failure when not NULL
 } axl_jinja_options;

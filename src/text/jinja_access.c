@@ -206,6 +206,7 @@ static axl_status item_at(j_env *e, const j_value *v, int64_t at, j_value *res)
         size_t from, k;
         uint32_t cp;
 
+        axl_j_work(e, v->s->n == (size_t)n ? 0 : v->s->n);
         if (v->s->n_chars < 0) // constants are counted already: threads share them
             v->s->n_chars = n;
         from = axl_j_offset(v->s, i);
@@ -327,6 +328,8 @@ axl_status axl_j_slice(j_env *e, const j_value *v, const j_value part[3], j_valu
         AXL_TRY(axl_j_fail_undefined(e, v));
     if (v->kind == J_STR) {
         int64_t n = axl_j_chars(v->s);
+
+        axl_j_work(e, v->s->n);
 
         if (v->s->n_chars < 0)
             v->s->n_chars = n;

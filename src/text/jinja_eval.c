@@ -118,7 +118,7 @@ axl_status axl_j_apply_def(j_env *e, const j_def *def, const j_value *self, cons
     int n_params;
 
     if (self->kind == J_STR) // most filters and methods walk the text
-        e->steps += (int64_t)(self->s->n / 256);
+        axl_j_work(e, self->s->n);
     if (def->variadic != NULL) {
         AXL_TRY(def->variadic(e, self, args, res));
         goto out;

@@ -549,7 +549,7 @@ axl_status axl_jinja_render(const axl_jinja *t, const axl_json *context,
     axl_status status = AXL_OK;
     static const axl_jinja_options defaults;
     const axl_jinja_options *o = options != NULL ? options : &defaults;
-    j_arena arena = {.limit = o->max_memory > 0 ? o->max_memory : (size_t)512 << 20};
+    j_arena arena = {.limit = o->max_memory > 0 ? o->max_memory : (size_t)256 << 20};
     j_buf text = {0};
     j_env e = {.arena = &arena,
                .name = t->name,
@@ -561,7 +561,7 @@ axl_status axl_jinja_render(const axl_jinja *t, const axl_json *context,
                .spans = o->spans};
     j_frame *root;
 
-    e.max_steps = o->max_steps > 0 ? o->max_steps : 20000000;
+    e.max_steps = o->max_steps > 0 ? o->max_steps : 10000000;
     e.max_output = o->max_output > 0 ? o->max_output : (size_t)64 << 20;
     if (o->spans != NULL)
         o->spans->n = 0;

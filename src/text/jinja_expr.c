@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-#define MAX_PARSE_DEPTH 200 // nested brackets, inline ifs and unary operators
+#define MAX_NAMES       4000 // each is looked for among those before it
+#define MAX_PARSE_DEPTH 200  // nested brackets, inline ifs and unary operators
 
 const j_token *axl_j_cur(const j_parser *p)
 {
@@ -86,6 +87,7 @@ axl_status axl_j_intern(j_parser *p, const char *s, size_t n, int *out)
             *out = i;
             goto out;
         }
+    J_REQUIRE(p->e, t->n_names < MAX_NAMES, "more than %d different names", MAX_NAMES);
     if ((size_t)t->n_names == p->names_capacity) {
         size_t capacity = p->names_capacity * 2 + 32;
         j_str **grown;

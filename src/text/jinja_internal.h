@@ -71,6 +71,12 @@ axl_status axl_j_call_loop(j_env *e, const j_loop *loop, const j_args *args, j_v
 axl_status axl_j_apply_def(j_env *e, const j_def *def, const j_value *self, const j_args *args,
                            j_value *res);
 
+// Counts a walk over that many bytes of text as steps.
+static inline void axl_j_work(j_env *e, size_t bytes)
+{
+    e->steps += (int64_t)(bytes / 8);
+}
+
 // Tables
 const j_def *axl_j_find_filter(const char *name, size_t n);          // jinja_filters.c
 const j_def *axl_j_find_sequence_filter(const char *name, size_t n); // jinja_sequences.c

@@ -148,6 +148,7 @@ axl_status axl_j_order(j_env *e, const j_value *a, const j_value *b, const char 
         size_t n = a->s->n < b->s->n ? a->s->n : b->s->n;
         int c = memcmp(a->s->p, b->s->p, n);
 
+        e->steps += (int64_t)(n / 256);
         *res = c != 0 ? c : (a->s->n > b->s->n) - (a->s->n < b->s->n);
     } else if (a->kind == b->kind && (a->kind == J_LIST || a->kind == J_TUPLE)) {
         for (int64_t i = 0; i < a->l->n && i < b->l->n; i++) {
@@ -194,6 +195,7 @@ axl_status axl_j_in(j_env *e, const j_value *item, const j_value *box, bool *res
         J_REQUIRE(e, item->kind == J_STR,
                   "TypeError: 'in <string>' requires string as left operand, not %s",
                   axl_j_type_name(item));
+        axl_j_work(e, box->s->n);
         *res = axl_j_find(box->s, item->s, 0) >= 0;
     } else if (box->kind == J_DICT) {
         J_REQUIRE(e, item->kind != J_LIST && item->kind != J_DICT,

@@ -133,6 +133,14 @@ static void hostile_templates_end_with_an_error(void **state)
         "{{ '%999999999d' % 1 }}",
         "{{ range(10 ** 15) }}",
         "{{ 2 ** 10000 }}",
+        "{% macro m(n) %}{% if n > 0 %}{{ m(n-1) }}{{ m(n-1) }}{% endif %}{% endmacro %}{{ m(40) "
+        "}}",
+        "{% set s = 'a' * 1000000 %}{% for i in range(99999) %}{{ 'aaaaaaab' in s }}{% endfor %}",
+        "{% set s = 'a b ' * 1000000 %}{% for i in range(1000) %}{{ s | wordcount }}{% endfor %}",
+        "{% set s = '\u00e9' * 1000000 %}{% for i in range(99999) %}{{ s[i] }}{% endfor %}",
+        "{% for i in range(1000) %}{% set _ = range(99999) | sort %}{% endfor %}",
+        "{{ range(99999) | join('x' * 100000) }}",
+        "{{ ('a\\n' * 100000) | indent(100000) }}",
     };
     axl_str out = {0};
 
@@ -140,6 +148,52 @@ static void hostile_templates_end_with_an_error(void **state)
     for (size_t i = 0; i < sizeof sources / sizeof *sources; i++)
         CHECK_FAILS(render(sources[i], NULL, NULL, NULL, &out), AXL_E_INPUT, "t:1: ");
     assert_int_equal(out.len, 0);
+    axl_str_fini(&out);
+}
+
+// Each of these parts stands 10,000 times in a row: an error or a text, but no fall.
+static void long_chains_and_nests_end_soon(void **state)
+{
+    static const char *const parts[][3] = {
+        {"", "{% for a in [1] %}", ""},
+        {"", "{% set a %}", ""},
+        {"", "{% macro a() %}", ""},
+        {"", "{% with %}", ""},
+        {"", "{% filter trim %}", ""},
+        {"", "{% call a() %}", ""},
+        {"", "{% generation %}", ""},
+        {"{{ ", "{1:", "}}"},
+        {"{{ ", "not ", "1 }}"},
+        {"{{ ", "-", "1 }}"},
+        {"{{ 1", " ~ 1", " }}"},
+        {"{{ 'a'", " | trim", " }}"},
+        {"{{ x", ".a", " }}"},
+        {"{{ x", "[0]", " }}"},
+        {"{{ x", "()", " }}"},
+        {"{{ 1", " < 2", " }}"},
+        {"{{ 1", " and 1", " }}"},
+        {"{{ 1", " ** 1", " }}"},
+        {"{{ 1", " if 1 else 1", " }}"},
+        {"{% if 0 %}", "{% elif 0 %}", "{% endif %}"},
+        {"", "{#", ""},
+        {"", "{% raw %}", ""},
+    };
+    axl_str source = {0}, out = {0};
+    clock_t start = clock();
+
+    (void)state;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        axl_str_clear(&source);
+        axl_str_clear(&out);
+        CHECK_OK(axl_str_puts(&source, parts[i][0]));
+        for (int k = 0; k < 10000; k++)
+            CHECK_OK(axl_str_puts(&source, parts[i][1]));
+        CHECK_OK(axl_str_puts(&source, parts[i][2]));
+        axl_status status = render(source.data, NULL, NULL, NULL, &out);
+        assert_true(status == AXL_OK || status == AXL_E_INPUT);
+    }
+    assert_true(clock() - start < 20 * CLOCKS_PER_SEC); // 0.2 s, with room for sanitizers
+    axl_str_fini(&source);
     axl_str_fini(&out);
 }
 
@@ -173,6 +227,8 @@ static void errors_name_template_and_line(void **state)
     (void)state;
     CHECK_FAILS(render("a\n\n{{ x.y }}", NULL, NULL, NULL, &out), AXL_E_INPUT,
                 "t:3: 'x' is undefined");
+    CHECK_FAILS(render("a\n\n  {{ x.y }} \nb", NULL, NULL, NULL, &out), AXL_E_INPUT,
+                "t:3: 'x' is undefined; in: {{ x.y }}");
     CHECK_FAILS(render("a\n{% if %}", NULL, NULL, NULL, &out), AXL_E_INPUT, "t:2: ");
     CHECK_FAILS(render("\xff", NULL, NULL, NULL, &out), AXL_E_INPUT, "invalid UTF-8");
     axl_str_fini(&out);
@@ -184,6 +240,7 @@ int main(void)
         cmocka_unit_test(snippets_equal_jinja2),
         cmocka_unit_test(more_templates_equal_jinja2),
         cmocka_unit_test(hostile_templates_end_with_an_error),
+        cmocka_unit_test(long_chains_and_nests_end_soon),
         cmocka_unit_test(brackets_nested_too_deeply_are_refused),
         cmocka_unit_test(errors_name_template_and_line),
     };
