@@ -112,6 +112,18 @@ bool axl_path_is_dir(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+axl_status axl_file_bytes(const char *path, int64_t *bytes)
+{
+    axl_status status = AXL_OK;
+    struct stat info;
+
+    AXL_REQUIRE(stat(path, &info) == 0, AXL_E_INPUT, "%s: cannot be read: %s", path,
+                strerror(errno));
+    *bytes = (int64_t)info.st_size;
+out:
+    return status;
+}
+
 axl_status axl_path_sync(const char *path)
 {
     axl_status status = AXL_OK;
@@ -179,4 +191,19 @@ void axl_file_unmap(axl_mapping *m)
     if (m->data != NULL)
         (void)munmap(p.out, m->size);
     *m = (axl_mapping){0};
+}
+
+void axl_mapping_release(const axl_mapping *m, const void *from, size_t n)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t at = (size_t)((const unsigned char *)from - m->data), end = at + n;
+    union {
+        const unsigned char *in;
+        void *out;
+    } p = {.in = m->data}; // madvise wants a pointer without const
+
+    at = at / page * page; // also the page that the part before it has left
+    end = end / page * page;
+    if (m->data != NULL && at < end)
+        (void)madvise((unsigned char *)p.out + at, end - at, MADV_DONTNEED);
 }

@@ -6,6 +6,7 @@
 #include "src/base/str.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 // Appends the contents of a file to *out. AXL_E_INPUT with the reason when it cannot be read.
 axl_status axl_file_read(const char *path, axl_str *out);
@@ -23,6 +24,9 @@ axl_status axl_dir_make(const char *path);
 bool axl_path_exists(const char *path);
 bool axl_path_is_dir(const char *path);
 
+// The size of a file. AXL_E_INPUT.
+axl_status axl_file_bytes(const char *path, int64_t *bytes);
+
 // Flushes a file or a directory entry list to the disk. AXL_E_IO.
 axl_status axl_path_sync(const char *path);
 
@@ -37,5 +41,9 @@ typedef struct axl_mapping {
 
 axl_status axl_file_map(const char *path, axl_mapping *out); // AXL_E_INPUT
 void axl_file_unmap(axl_mapping *m);                         // NULL-safe
+
+// Gives the memory of from[0 .. n) back, from the page it begins in to the last whole one; it is read again when it is
+// touched. Walking on part by part, nothing stays behind.
+void axl_mapping_release(const axl_mapping *m, const void *from, size_t n);
 
 #endif

@@ -28,6 +28,7 @@ struct axl_reader {
     axl_str text;   // decoded bytes
     size_t at;      // start of what is not yet taken
     size_t scanned; // no newline in text[at .. scanned)
+    int64_t size;   // of the file, bytes
 };
 
 static axl_status fill_input(axl_reader *r)
@@ -79,6 +80,7 @@ axl_status axl_reader_open(const char *path, axl_reader **out)
     AXL_REQUIRE(r->fd >= 0, AXL_E_INPUT, "%s: cannot be read: %s", path, strerror(errno));
     AXL_REQUIRE(fstat(r->fd, &info) == 0 && !S_ISDIR(info.st_mode), AXL_E_INPUT,
                 "%s: is a folder, not a file", path);
+    r->size = (int64_t)info.st_size;
     AXL_TRY(axl_strdup(path, &r->path));
     AXL_TRY(axl_calloc(READ_BYTES, 1, "file buffer", &r->input));
     AXL_TRY(detect(r));
@@ -211,4 +213,11 @@ axl_status axl_reader_line(axl_reader *r, const char **line, size_t *n, bool *mo
 
 out:
     return status;
+}
+
+double axl_reader_share(const axl_reader *r)
+{
+    int64_t at = (int64_t)lseek(r->fd, 0, SEEK_CUR) - (int64_t)(r->in_n - r->in_at);
+
+    return r->size > 0 && at < r->size ? (double)at / (double)r->size : 1.0;
 }

@@ -30,4 +30,7 @@ axl_status axl_reader_extend(axl_reader *r, bool *more);
 const char *axl_reader_window(const axl_reader *r, size_t *n); // borrowed; n 0: nothing decoded yet
 void axl_reader_take(axl_reader *r, size_t n);
 
+// How much of the file has been read, from 0 to 1; for progress.
+double axl_reader_share(const axl_reader *r);
+
 #endif
