@@ -8,6 +8,8 @@
 
 #include "src/base/status.h"
 
+#include <stdbool.h>
+
 typedef enum axl_log_level {
     AXL_LOG_DEBUG,
     AXL_LOG_INFO,
@@ -30,6 +32,13 @@ void axl_log(axl_log_level level, const char *fmt, ...) __attribute__((format(pr
 #define axl_debug(...) axl_log(AXL_LOG_DEBUG, __VA_ARGS__)
 #define axl_info(...)  axl_log(AXL_LOG_INFO, __VA_ARGS__)
 #define axl_warn(...)  axl_log(AXL_LOG_WARN, __VA_ARGS__)
+
+// Whether a person is likely to watch standard output: it is a terminal, its own or a launcher's, and the terminal's
+// level lets axl_info through.
+bool axl_log_on_terminal(void);
+
+// On a terminal, a line that the next line of any kind takes the place of; else nothing. For progress.
+void axl_log_passing(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 // Seconds on a clock that never goes back.
 double axl_now(void);

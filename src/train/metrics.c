@@ -93,42 +93,21 @@ out:
     return status;
 }
 
-// Whether a person watches. mpirun gives ranks a pseudo-terminal even when its own output goes to a file, so
-// then the parent's output decides.
-static bool on_terminal(void)
-{
-    char link[64];
-    char target[64] = "";
-
-    if (isatty(STDOUT_FILENO) == 0)
-        return false;
-    if (isatty(STDERR_FILENO) != 0)
-        return true;
-    (void)snprintf(link, sizeof link, "/proc/%d/fd/1", (int)getppid());
-    return readlink(link, target, sizeof target - 1) > 0 &&
-           (strncmp(target, "/dev/pts/", 9) == 0 || strncmp(target, "/dev/tty", 8) == 0);
-}
-
 // On a terminal one line that renews itself; in a file plain lines, at the logging steps.
 static void show_progress(const axl_trainer *t, const axl_step_report *r, bool log_line)
 {
     double done = (double)(t->step - t->first_step);
     double left = (axl_now() - t->run_start) / fmax(done, 1.0) * (double)(t->total_steps - t->step);
-    bool terminal = on_terminal();
     char text[256];
 
     (void)snprintf(text, sizeof text,
                    "step %lld/%lld  loss %.4f  norm %.3f  lr %.3g  %.0f tokens/s  left %lld:%02lld",
                    (long long)r->step, (long long)t->total_steps, r->loss, r->grad_norm, r->lr,
                    (double)r->n_tokens / r->seconds, (long long)left / 60, (long long)left % 60);
-    if (terminal && !log_line) {
-        (void)printf("\r\033[K%s", text);
-        (void)fflush(stdout);
-    } else if (log_line) {
-        if (terminal)
-            (void)printf("\r\033[K");
+    if (log_line)
         axl_info("%s", text);
-    }
+    else
+        axl_log_passing("%s", text);
 }
 
 axl_status axl_metrics_step(axl_trainer *t, const axl_step_report *r)
