@@ -10,6 +10,9 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#define PATIENCE_SECONDS 1.0
 
 static const char *const op_names[AXL_COMM_N_OPS] = {
     [AXL_COMM_ALL_GATHER] = "all_gather", [AXL_COMM_REDUCE_SCATTER] = "reduce_scatter",
@@ -223,7 +226,15 @@ axl_status axl_comm_idle(axl_comm *c, int64_t round)
 
     if (c->root->device != NULL)
         AXL_TRY(axl_device_progress(c->root->device));
-    if (round >= c->root->spin_rounds)
+    if (round < c->root->spin_rounds)
+        goto out;
+    if (round == c->root->spin_rounds)
+        c->root->yields = axl_now();
+    // A rank that is waited for so long prepares data or writes a checkpoint; a yielding rank would still take its
+    // share of the cores.
+    if (axl_now() > c->root->yields + PATIENCE_SECONDS)
+        (void)nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
+    else
         (void)sched_yield(); // the rank waited for may need this core
 
 out:

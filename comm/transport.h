@@ -78,6 +78,7 @@ typedef struct axl_comm_root {
     axl_device *device; // whose streams waits move on; borrowed, set by the first queued collective
     bool threads;
     int64_t spin_rounds;   // of a wait before each further one gives the core away
+    _Atomic double yields; // axl_now() when the present wait began to do so
     int64_t message_bytes; // send_recv and all_to_all cut what is longer
     bool fixed_order;      // axl_comm_fix_order
     axl_flight flight;
