@@ -1,6 +1,7 @@
 // The order matters: nothing is printed by any rank but the first, and every rank leaves with the same code.
 #include "launch/data_command.h"
 
+#include "launch/bringup.h"
 #include "src/base/log.h"
 #include "src/base/mem.h"
 
@@ -94,9 +95,10 @@ out:
 axl_status axl_data_command_begin(const axl_command_line *l, bool refresh, axl_data_command *d)
 {
     axl_status status = AXL_OK;
-    const axl_data_setup_options o = {.refresh = refresh};
+    axl_data_setup_options o = {.refresh = refresh};
 
     AXL_TRY(axl_comm_init(NULL, NULL, &d->world));
+    o.n_threads = axl_bringup_threads(d->world) * axl_comm_local_size(d->world);
     axl_log_set_rank(axl_comm_rank(d->world), axl_comm_size(d->world));
     AXL_TRY(axl_comm_agree(d->world, load_config(l, d)));
     AXL_TRY(axl_data_setup_make_with(d->config, d->world, &o, &d->data));

@@ -56,7 +56,8 @@ typedef struct axl_data_options {
     bool drop_untrained;       // drop rows without a target (when packing)
     bool deduplicate;          // dataset_exact_deduplication
     bool skip_bad_rows;        // count malformed rows instead of stopping at the first
-    int n_threads;             // 0: as many as there are processors
+    int n_threads;             // 0: as many as this process has processors
+    int64_t memory_limit;      // bytes that preparing may take, whatever the data; 0: 1 GiB
     const char *prepared_path; // folder of prepared sets; NULL: last_run_prepared
 } axl_data_options;
 

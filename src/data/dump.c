@@ -9,6 +9,8 @@
 #define RED   "\033[31m"
 #define PLAIN "\033[0m"
 
+#define RELEASE 1024 // samples dumped before their memory is let go
+
 static axl_status put_ids(axl_str *out, const char *name, const int32_t *ids, int64_t n)
 {
     axl_status status = AXL_OK;
@@ -66,6 +68,8 @@ axl_status axl_dump_all(const axl_prepared *set, const char *path)
         AXL_TRY(axl_dump_sample(set, i, &line));
         AXL_REQUIRE(fwrite(line.data, 1, line.len, file) == line.len, AXL_E_IO,
                     "%s: cannot be written: %s", path, strerror(errno));
+        if (i % RELEASE == RELEASE - 1)
+            axl_prepared_release(set, i + 1 - RELEASE, i);
     }
     AXL_REQUIRE(fflush(file) == 0, AXL_E_IO, "%s: cannot be written: %s", path, strerror(errno));
 

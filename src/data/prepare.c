@@ -1,25 +1,33 @@
 // The hard part is order: records are read under one lock, encoded by many threads, and merged by ticket.
+//
+// Memory: a byte of a record costs up to EXPANSION bytes on its way (text, parsed row, rendered text, tokens with
+// offsets, labels, samples). So the text of all batches that are read but not merged is kept below a share of the
+// limit, and who reads waits. It cannot wait for ever: those before it in the order of the data are being encoded.
 #include "src/data/prepare.h"
 
 #include "src/base/hash.h"
 #include "src/base/log.h"
 #include "src/base/mem.h"
-#include "src/data/dedup.h"
 #include "src/data/format.h"
+#include "src/data/prepared_write.h"
+#include "src/data/progress.h"
 #include "src/data/sources.h"
 
 #include <inttypes.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define BATCH_ROWS  64
-#define BATCH_BYTES ((size_t)1 << 18)
-#define MAX_THREADS 64
-#define MAX_REPORTS 20 // of malformed records that are skipped
-#define KEY_VERSION 1  // raise when the same input gives other samples
+#define BATCH_ROWS     64
+#define BATCH_BYTES    ((size_t)1 << 18)
+#define MAX_THREADS    256
+#define MAX_REPORTS    20 // of malformed records that are skipped
+#define EXPANSION      24
+#define DEFAULT_MEMORY ((int64_t)1 << 30)
+#define KEY_VERSION    2 // raise when the same input gives other samples
 
 typedef struct job {
     const axl_data_options *options;
@@ -30,10 +38,13 @@ typedef struct job {
     _Atomic int64_t bad; // rows found malformed so far
     pthread_mutex_t merge_lock;
     pthread_cond_t merged_one;
-    int64_t merged;    // batches merged so far
-    axl_samples store; // owned
-    axl_dedup *dedup;  // owned; NULL: not asked for
-    axl_prepare_counts counts;
+    int64_t merged;              // batches merged so far
+    size_t text_limit;           // bytes of the records that may be under way
+    size_t text_bytes;           // that are
+    axl_prepared_writer *writer; // owned
+    axl_prepare_counts *counts;  // [n_specs] of each entry, owned
+    int64_t n_rows;              // merged
+    axl_progress progress;
     axl_status status; // of the first failure
     axl_str message;   // its words, owned
 } job;
@@ -44,6 +55,7 @@ typedef struct batch {
     int64_t line[BATCH_ROWS], file[BATCH_ROWS];
     int n_rows;
     int64_t ticket;
+    int64_t bytes_read; // of all files, behind this batch
 } batch;
 
 typedef struct worker {
@@ -52,9 +64,15 @@ typedef struct worker {
     axl_encoder *encoder; // owned; for entry `entry`
     int32_t entry;
     batch batch;
-    axl_samples one, samples; // of a row; of the batch
-    axl_prepare_counts counts;
+    axl_samples one, samples;   // of a row; of the batch
+    axl_prepare_counts *all;    // [n_specs] of the batch, owned
+    axl_prepare_counts *counts; // in all: of the entry at hand
 } worker;
+
+static int64_t memory_limit(const axl_data_options *o)
+{
+    return o->memory_limit > 0 ? o->memory_limit : DEFAULT_MEMORY;
+}
 
 // Reads records into b, under read_lock. n_rows 0: there are no more.
 static axl_status read_batch(job *j, batch *b)
@@ -69,6 +87,11 @@ static axl_status read_batch(job *j, batch *b)
         AXL_TRY(axl_sources_next(&j->sources, &row, &b->file[b->n_rows], &more));
         if (!more)
             break;
+        AXL_REQUIRE(row.n <= j->text_limit, AXL_E_CONFIG,
+                    "%s:%lld: the record has %zu bytes; with a dataset_memory_limit of %lld MiB it "
+                    "may have %zu: raise it",
+                    j->sources.files[b->file[b->n_rows]].path, (long long)row.line, row.n,
+                    (long long)(memory_limit(j->options) >> 20), j->text_limit);
         b->at[b->n_rows] = b->text.len;
         b->n[b->n_rows] = row.n;
         b->line[b->n_rows++] = row.line;
@@ -77,7 +100,18 @@ static axl_status read_batch(job *j, batch *b)
 
 out:
     b->ticket = j->tickets++;
+    b->bytes_read = axl_sources_at(&j->sources);
     return status;
+}
+
+// Holds the batch back while too much text is under way; still under read_lock, so that nobody reads on.
+static void wait_for_room(job *j, const batch *b)
+{
+    (void)pthread_mutex_lock(&j->merge_lock);
+    while (j->status == AXL_OK && j->text_bytes > 0 && j->text_bytes + b->text.len > j->text_limit)
+        (void)pthread_cond_wait(&j->merged_one, &j->merge_lock);
+    j->text_bytes += b->text.len;
+    (void)pthread_mutex_unlock(&j->merge_lock);
 }
 
 // The tokenizer may know more tokens than the model has rows for.
@@ -113,22 +147,22 @@ static axl_status keep_samples(worker *w, const char *where)
                     "excess_length_strategy to drop or truncate",
                     where, (long long)n, (long long)o->sequence_len);
         if (n < o->min_sample_len || n < 1) {
-            w->counts.too_short++;
+            w->counts->too_short++;
             continue;
         }
         if (excess && o->excess == AXL_EXCESS_DROP) {
-            w->counts.too_long++;
+            w->counts->too_long++;
             continue;
         }
         AXL_TRY(check_ids(w, w->one.ids + begin, n, where));
         AXL_TRY(axl_samples_put(&w->samples, w->one.ids + begin, w->one.labels + begin,
                                 excess ? o->sequence_len : n, true));
         AXL_TRY(axl_samples_end(&w->samples, info->file, info->line));
-        w->counts.truncated += excess;
+        w->counts->truncated += excess;
         if (o->drop_untrained && w->samples.info[w->samples.n - 1].trained == 0) {
             w->samples.n--;
             axl_samples_drop_open(&w->samples);
-            w->counts.untrained++;
+            w->counts->untrained++;
         }
     }
 
@@ -163,6 +197,8 @@ static axl_status encode_row(worker *w, int i)
 
     AXL_TRY(take_encoder(w, file->entry));
     w->encoder->n_lost = 0;
+    w->counts = &w->all[file->entry];
+    w->counts->rows++;
     AXL_TRY(axl_str_printf(&where, "%s:%lld", file->path, (long long)b->line[i]));
     axl_samples_clear(&w->one);
     status = axl_row_parse(file->kind, b->text.data + b->at[i], b->n[i], where.data, &row);
@@ -170,14 +206,14 @@ static axl_status encode_row(worker *w, int i)
         status =
             axl_encoder_row(w->encoder, row, (int32_t)b->file[i], b->line[i], where.data, &w->one);
     if (status == AXL_E_INPUT && w->job->options->skip_bad_rows) {
-        w->counts.bad++;
+        w->counts->bad++;
         if (w->job->bad++ < MAX_REPORTS)
             axl_warn("skipped: %s", axl_error_message());
         status = AXL_OK;
         goto out;
     }
     AXL_TRY(status);
-    w->counts.lost_turns += w->encoder->n_lost;
+    w->counts->lost_turns += w->encoder->n_lost;
     AXL_TRY(keep_samples(w, where.data));
 
 out:
@@ -190,7 +226,6 @@ static axl_status encode_batch(worker *w)
 {
     axl_status status = AXL_OK;
 
-    w->counts.rows = w->batch.n_rows;
     for (int i = 0; i < w->batch.n_rows; i++)
         AXL_TRY(encode_row(w, i));
 
@@ -202,24 +237,11 @@ static axl_status merge_samples(job *j, const worker *w)
 {
     axl_status status = AXL_OK;
 
-    for (int64_t i = 0; i < w->samples.n; i++) {
-        bool fresh = true;
-        AXL_TRY(axl_samples_copy(&j->store, &w->samples, i));
-        if (j->dedup != NULL)
-            AXL_TRY(axl_dedup_last(j->dedup, &j->store, &fresh));
-        if (!fresh) {
-            j->store.n--;
-            axl_samples_drop_open(&j->store);
-            j->counts.duplicates++;
-        }
-    }
-    j->counts.rows += w->counts.rows;
-    j->counts.bad += w->counts.bad;
-    j->counts.too_short += w->counts.too_short;
-    j->counts.too_long += w->counts.too_long;
-    j->counts.truncated += w->counts.truncated;
-    j->counts.untrained += w->counts.untrained;
-    j->counts.lost_turns += w->counts.lost_turns;
+    AXL_TRY(axl_prepared_writer_put(j->writer, &w->samples));
+    for (int e = 0; e < j->sources.n_specs; e++)
+        axl_prepare_counts_add(&j->counts[e], &w->all[e]);
+    j->n_rows += w->batch.n_rows;
+    axl_progress_show(&j->progress, j->n_rows, w->batch.bytes_read);
 
 out:
     return status;
@@ -242,6 +264,7 @@ static bool merge_batch(worker *w, axl_status status)
             (void)axl_str_puts(&j->message, axl_error_message()); // this thread's own
         }
         j->merged++;
+        j->text_bytes -= w->batch.text.len;
         more = j->status == AXL_OK && w->batch.n_rows > 0;
         (void)pthread_cond_broadcast(&j->merged_one);
     }
@@ -249,36 +272,51 @@ static bool merge_batch(worker *w, axl_status status)
     return more;
 }
 
-static void *work(void *arg)
-{
-    worker *w = arg;
-    axl_status status = AXL_OK;
-
-    do {
-        (void)pthread_mutex_lock(&w->job->read_lock);
-        status = read_batch(w->job, &w->batch);
-        (void)pthread_mutex_unlock(&w->job->read_lock);
-        w->counts = (axl_prepare_counts){0};
-        axl_samples_clear(&w->samples);
-        if (status == AXL_OK && w->batch.n_rows > 0)
-            status = encode_batch(w);
-    } while (merge_batch(w, status));
-    return NULL;
-}
-
-static void worker_fini(worker *w)
+static void free_buffers(worker *w)
 {
     axl_encoder_close(w->encoder);
+    w->encoder = NULL;
     axl_str_fini(&w->batch.text);
     axl_samples_fini(&w->one);
     axl_samples_fini(&w->samples);
 }
 
+static void *work(void *arg)
+{
+    worker *w = arg;
+    axl_status status = AXL_OK;
+    bool more = true;
+
+    do {
+        (void)pthread_mutex_lock(&w->job->read_lock);
+        status = read_batch(w->job, &w->batch);
+        wait_for_room(w->job, &w->batch);
+        (void)pthread_mutex_unlock(&w->job->read_lock);
+        memset(w->all, 0, (size_t)w->job->sources.n_specs * sizeof *w->all);
+        axl_samples_clear(&w->samples);
+        if (status == AXL_OK && w->batch.n_rows > 0)
+            status = encode_batch(w);
+        more = merge_batch(w, status);
+        if (w->batch.text.len > 4 * BATCH_BYTES)
+            free_buffers(w); // made for a long record; many threads must not each keep such ones
+    } while (more);
+    return NULL;
+}
+
+static void worker_fini(worker *w)
+{
+    free_buffers(w);
+    free(w->all);
+}
+
 static int n_workers(const axl_data_options *options)
 {
-    long n = options->n_threads > 0 ? options->n_threads : sysconf(_SC_NPROCESSORS_ONLN);
+    cpu_set_t set;
+    int n = options->n_threads;
 
-    return n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : (int)n;
+    if (n <= 0)
+        n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return n > MAX_THREADS ? MAX_THREADS : n;
 }
 
 static axl_status run_workers(job *j)
@@ -288,8 +326,11 @@ static axl_status run_workers(job *j)
     int n = n_workers(j->options), started = 0;
 
     AXL_TRY(axl_calloc((size_t)n, sizeof *workers, "workers", &workers));
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n; i++) {
         workers[i].job = j;
+        AXL_TRY(axl_calloc((size_t)j->sources.n_specs, sizeof *workers[i].all, "workers",
+                           &workers[i].all));
+    }
     for (started = 1; started < n; started++) {
         if (pthread_create(&workers[started].thread, NULL, work, &workers[started]) != 0)
             break; // fewer do as well
@@ -310,12 +351,17 @@ out:
 static void job_fini(job *j)
 {
     axl_sources_fini(&j->sources);
-    axl_samples_fini(&j->store);
-    axl_dedup_destroy(j->dedup);
+    axl_prepared_writer_destroy(j->writer);
+    free(j->counts);
     axl_str_fini(&j->message);
 }
 
-static axl_status job_key(const job *j, uint64_t *key)
+static void show_hashing(void *context, int64_t bytes)
+{
+    axl_progress_show(context, -1, bytes);
+}
+
+static axl_status job_key(job *j, uint64_t *key)
 {
     axl_status status = AXL_OK;
     const axl_data_options *o = j->options;
@@ -338,56 +384,93 @@ static axl_status job_key(const job *j, uint64_t *key)
         int32_t id = axl_tokenizer_special_id(t, special[i]);
         axl_hash_update(&h, &id, sizeof id);
     }
-    AXL_TRY(axl_sources_hash(&j->sources, &h));
+    const axl_tree_hash_options hashing = {
+        .n_threads = n_workers(o), .progress = show_hashing, .context = &j->progress};
+    axl_progress_begin(&j->progress, "hash", axl_sources_bytes(&j->sources));
+    AXL_TRY(axl_sources_hash(&j->sources, &hashing, &h));
+    axl_progress_end(&j->progress, -1, axl_sources_bytes(&j->sources));
     *key = axl_hash_value(&h);
 
 out:
     return status;
 }
 
-static axl_status check_result(const job *j)
+static axl_status check_files(const job *j)
 {
     axl_status status = AXL_OK;
-    const axl_prepare_counts *c = &j->counts;
 
     for (int64_t i = 0; i < j->sources.n_files; i++)
         AXL_REQUIRE(j->sources.files[i].rows > 0 ||
                         axl_row_select_needed(&j->sources.specs[j->sources.files[i].entry]),
                     AXL_E_INPUT, "%s: the data set is empty: no record in it",
                     j->sources.files[i].path);
-    AXL_REQUIRE(
-        j->store.n > 0, AXL_E_INPUT,
-        "%s: no sample is left of %lld rows: %lld malformed, %lld shorter than min_sample_len "
-        "%lld, %lld longer than sequence_len %lld, %lld without a trained token",
-        j->sources.files[0].path, (long long)c->rows, (long long)c->bad, (long long)c->too_short,
-        (long long)j->options->min_sample_len, (long long)c->too_long,
-        (long long)j->options->sequence_len, (long long)c->untrained);
 
 out:
+    return status;
+}
+
+static axl_status check_samples(const job *j, int64_t n)
+{
+    axl_status status = AXL_OK;
+    axl_prepare_counts c = {0};
+
+    for (int e = 0; e < j->sources.n_specs; e++)
+        axl_prepare_counts_add(&c, &j->counts[e]);
+    AXL_REQUIRE(
+        n > 0, AXL_E_INPUT,
+        "%s: no sample is left of %lld rows: %lld malformed, %lld shorter than min_sample_len "
+        "%lld, %lld longer than sequence_len %lld, %lld without a trained token",
+        j->sources.files[0].path, (long long)c.rows, (long long)c.bad, (long long)c.too_short,
+        (long long)j->options->min_sample_len, (long long)c.too_long,
+        (long long)j->options->sequence_len, (long long)c.untrained);
+
+out:
+    return status;
+}
+
+static axl_status finish(job *j)
+{
+    axl_status status = AXL_OK;
+    axl_prepared_file *files = NULL;
+    int64_t n = 0;
+    axl_prepared_origin origin = {.n_files = j->sources.n_files,
+                                  .entries = j->counts,
+                                  .n_entries = j->sources.n_specs,
+                                  .n_threads = n_workers(j->options)};
+
+    AXL_TRY(axl_calloc((size_t)j->sources.n_files, sizeof *files, "files", &files));
+    for (int64_t i = 0; i < j->sources.n_files; i++)
+        files[i] = (axl_prepared_file){j->sources.files[i].path, j->sources.files[i].entry};
+    origin.files = files;
+    AXL_TRY(axl_prepared_writer_finish(j->writer, &origin, &n));
+    AXL_TRY(check_samples(j, n));
+
+out:
+    free(files);
     return status;
 }
 
 static axl_status make(job *j, const char *path, uint64_t key)
 {
     axl_status status = AXL_OK;
-    axl_prepared_file *files = NULL;
+    const axl_data_options *o = j->options;
+    int64_t limit = memory_limit(o);
 
-    if (j->options->deduplicate)
-        AXL_TRY(axl_dedup_create(&j->dedup));
+    j->text_limit = (size_t)(limit / 4 * 3 / EXPANSION);
+    AXL_TRY(axl_calloc((size_t)j->sources.n_specs, sizeof *j->counts, "counts", &j->counts));
+    AXL_TRY(axl_prepared_writer_create(path, key, o->deduplicate, (size_t)limit / 2, &j->writer));
     AXL_TRY(axl_sources_select(&j->sources));
+    axl_progress_begin(&j->progress, "prepare", axl_sources_bytes(&j->sources));
     AXL_TRY(run_workers(j));
-    if (j->counts.bad > 0)
-        axl_warn("%lld of %lld records are malformed and were skipped%s", (long long)j->counts.bad,
-                 (long long)j->counts.rows,
-                 j->counts.bad > MAX_REPORTS ? "; the first ones are listed above" : "");
-    AXL_TRY(check_result(j));
-    AXL_TRY(axl_calloc((size_t)j->sources.n_files, sizeof *files, "files", &files));
-    for (int64_t i = 0; i < j->sources.n_files; i++)
-        files[i] = (axl_prepared_file){j->sources.files[i].path, j->sources.files[i].entry};
-    AXL_TRY(axl_prepared_write(path, key, &j->store, files, j->sources.n_files, &j->counts));
+    if (j->bad > 0)
+        axl_warn("%lld of %lld records are malformed and were skipped%s", (long long)j->bad,
+                 (long long)j->n_rows,
+                 j->bad > MAX_REPORTS ? "; the first ones are listed above" : "");
+    AXL_TRY(check_files(j));
+    AXL_TRY(finish(j));
+    axl_progress_end(&j->progress, j->n_rows, axl_sources_at(&j->sources));
 
 out:
-    free(files);
     return status;
 }
 

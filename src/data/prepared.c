@@ -1,29 +1,21 @@
-// The file: header, infos, ids, labels, entry and name of each source file. The header repeats every size, so that a
-// cut or foreign file is found before anything in it is used.
+// Reading a prepared set. Nothing of the file is believed before its sizes fit; the checksum is made from bytes that are
+// read, not mapped, so that checking a large set takes no memory.
 #include "src/data/prepared.h"
 
 #include "src/base/hash.h"
 #include "src/base/mem.h"
+#include "src/data/prepared_layout.h"
+#include "src/io/tree_hash.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define MAGIC   0x3173646c7861ull // "axlds1"
-#define VERSION 3
-
-typedef struct prepared_header {
-    uint64_t magic, version, key;
-    int64_t n, n_tokens, n_trained, max_length, n_files, names_bytes;
-    axl_prepare_counts counts;
-    uint64_t payload_hash, header_hash; // header_hash: of all before it
-} prepared_header;
-_Static_assert(sizeof(prepared_header) == 19 * sizeof(int64_t), "the header has no holes");
-_Static_assert(sizeof(axl_sample_info) == 32, "the infos have no holes");
+#define VERIFY_THREADS 4
 
 axl_status axl_prepared_path(const axl_data_options *options, uint64_t key, axl_str *out)
 {
@@ -32,146 +24,65 @@ axl_status axl_prepared_path(const axl_data_options *options, uint64_t key, axl_
         options->prepared_path != NULL ? options->prepared_path : "last_run_prepared", key);
 }
 
-typedef struct writer {
-    int fd;
-    const char *path;
-    axl_hash hash;
-} writer;
-
-static axl_status write_bytes(writer *w, const void *bytes, size_t n)
+void axl_prepare_counts_add(axl_prepare_counts *a, const axl_prepare_counts *b)
 {
-    axl_status status = AXL_OK;
-    const char *p = bytes;
-
-    axl_hash_update(&w->hash, bytes, n);
-    while (n > 0) {
-        ssize_t put = write(w->fd, p, n);
-        if (put < 0 && errno == EINTR)
-            continue;
-        AXL_REQUIRE(put > 0, AXL_E_IO, "%s: cannot be written: %s", w->path, strerror(errno));
-        p += put;
-        n -= (size_t)put;
-    }
-
-out:
-    return status;
-}
-
-static axl_status make_folder_of(const char *path)
-{
-    axl_status status = AXL_OK;
-    const char *slash = strrchr(path, '/');
-    axl_str folder = {0};
-
-    if (slash != NULL && slash != path) {
-        AXL_TRY(axl_str_append(&folder, path, (size_t)(slash - path)));
-        AXL_TRY(axl_dir_make(folder.data));
-    }
-
-out:
-    axl_str_fini(&folder);
-    return status;
-}
-
-static void fill_header(prepared_header *h, const axl_samples *s)
-{
-    h->magic = MAGIC;
-    h->version = VERSION;
-    h->n = s->n;
-    h->n_tokens = s->n == 0 ? 0 : s->info[s->n - 1].end;
-    for (int64_t i = 0; i < s->n; i++) {
-        int64_t len = axl_samples_length(s, i);
-        h->n_trained += s->info[i].trained;
-        h->max_length = len > h->max_length ? len : h->max_length;
-    }
-}
-
-static axl_status write_all(writer *w, prepared_header *h, const axl_samples *s,
-                            const axl_str *names)
-{
-    axl_status status = AXL_OK;
-    size_t token_bytes = (size_t)h->n_tokens * sizeof *s->ids;
-
-    AXL_TRY(write_bytes(w, h, sizeof *h));
-    axl_hash_init(&w->hash, h->key); // the payload alone
-    AXL_TRY(write_bytes(w, s->info, (size_t)s->n * sizeof *s->info));
-    AXL_TRY(write_bytes(w, s->ids, token_bytes));
-    AXL_TRY(write_bytes(w, s->labels, token_bytes));
-    AXL_TRY(write_bytes(w, names->data, names->len));
-    h->payload_hash = axl_hash_value(&w->hash);
-    h->header_hash = axl_hash64(h, offsetof(prepared_header, header_hash), 0);
-    AXL_REQUIRE(lseek(w->fd, 0, SEEK_SET) == 0, AXL_E_IO, "%s: %s", w->path, strerror(errno));
-    AXL_TRY(write_bytes(w, h, sizeof *h));
-    AXL_REQUIRE(fsync(w->fd) == 0, AXL_E_IO, "%s: cannot be written: %s", w->path, strerror(errno));
-
-out:
-    return status;
-}
-
-axl_status axl_prepared_write(const char *path, uint64_t key, const axl_samples *samples,
-                              const axl_prepared_file *files, int64_t n_files,
-                              const axl_prepare_counts *counts)
-{
-    axl_status status = AXL_OK;
-    prepared_header h = {.key = key, .n_files = n_files, .counts = *counts};
-    axl_str names = {0}, temporary = {0};
-    writer w = {.fd = -1, .path = path};
-
-    fill_header(&h, samples);
-    for (int64_t i = 0; i < n_files; i++) {
-        AXL_TRY(axl_str_append(&names, &files[i].entry, sizeof files[i].entry));
-        AXL_TRY(axl_str_append(&names, files[i].path, strlen(files[i].path) + 1));
-    }
-    h.names_bytes = (int64_t)names.len;
-    AXL_TRY(make_folder_of(path));
-    AXL_TRY(axl_temporary_name(path, &temporary));
-    axl_hash_init(&w.hash, key);
-    w.fd = open(temporary.data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    AXL_REQUIRE(w.fd >= 0, AXL_E_IO,
-                "%s: cannot be written: %s; set dataset_prepared_path to a "
-                "folder that can",
-                temporary.data, strerror(errno));
-    AXL_TRY(write_all(&w, &h, samples, &names));
-    AXL_REQUIRE(rename(temporary.data, path) == 0, AXL_E_IO, "%s: cannot be written: %s", path,
-                strerror(errno));
-
-out:
-    if (w.fd >= 0)
-        (void)close(w.fd);
-    if (status != AXL_OK && w.fd >= 0)
-        (void)unlink(temporary.data);
-    axl_str_fini(&names);
-    axl_str_fini(&temporary);
-    return status;
+    a->rows += b->rows;
+    a->bad += b->bad;
+    a->too_short += b->too_short;
+    a->too_long += b->too_long;
+    a->truncated += b->truncated;
+    a->untrained += b->untrained;
+    a->duplicates += b->duplicates;
+    a->lost_turns += b->lost_turns;
 }
 
 // The sizes of the header against the file. The products cannot overflow: each count is first checked
 // against the bytes there are.
-static bool sizes_fit(const prepared_header *h, size_t file_bytes)
+static bool sizes_fit(const axl_prepared_header *h, size_t file_bytes)
 {
     int64_t left = (int64_t)(file_bytes - sizeof *h);
 
     if (h->n < 0 || h->n_tokens < 0 || h->names_bytes < 0 || h->n_files < 0 || h->n > left ||
-        h->n_tokens > left || h->names_bytes > left || h->n_files > left)
+        h->n_tokens > left || h->names_bytes > left || h->n_files > left || h->n_entries < 0 ||
+        h->n_entries > left)
         return false;
-    return h->n * (int64_t)sizeof(axl_sample_info) + h->n_tokens * 8 + h->names_bytes == left;
+    return h->n_tokens * 8 + h->n * (int64_t)sizeof(axl_sample_info) +
+               h->n_entries * (int64_t)sizeof(axl_prepare_counts) + h->names_bytes ==
+           left;
 }
 
-static axl_status check_header(const prepared_header *h, const axl_prepared *p, uint64_t key,
+static axl_status check_payload(const axl_prepared_header *h, const char *path)
+{
+    axl_status status = AXL_OK;
+    const axl_tree_hash_options o = {.n_threads = VERIFY_THREADS};
+    uint64_t hash = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    AXL_REQUIRE(fd >= 0, AXL_E_INPUT, "%s: cannot be read: %s", path, strerror(errno));
+    AXL_TRY(axl_tree_hash_fd(fd, (int64_t)sizeof *h, path, &o, &hash));
+    AXL_REQUIRE(hash == h->payload_hash, AXL_E_INPUT,
+                "%s: the prepared data set is damaged (checksum); remove it", path);
+
+out:
+    if (fd >= 0)
+        (void)close(fd);
+    return status;
+}
+
+static axl_status check_header(const axl_prepared_header *h, const axl_prepared *p, uint64_t key,
                                bool verify)
 {
     axl_status status = AXL_OK;
 
-    AXL_REQUIRE(h->magic == MAGIC && h->version == VERSION, AXL_E_INPUT,
+    AXL_REQUIRE(h->magic == AXL_PREPARED_MAGIC && h->version == AXL_PREPARED_VERSION, AXL_E_INPUT,
                 "%s: is not a prepared data set of this program", p->path);
-    AXL_REQUIRE(h->header_hash == axl_hash64(h, offsetof(prepared_header, header_hash), 0) &&
+    AXL_REQUIRE(h->header_hash == axl_hash64(h, offsetof(axl_prepared_header, header_hash), 0) &&
                     sizes_fit(h, p->mapping.size),
                 AXL_E_INPUT, "%s: the prepared data set is damaged; remove it", p->path);
     AXL_REQUIRE(h->key == key, AXL_E_INPUT, "%s: holds other data than its name says; remove it",
                 p->path);
-    AXL_REQUIRE(!verify || axl_hash64(p->mapping.data + sizeof *h, p->mapping.size - sizeof *h,
-                                      key) == h->payload_hash,
-                AXL_E_INPUT, "%s: the prepared data set is damaged (checksum); remove it", p->path);
+    if (verify)
+        AXL_TRY(check_payload(h, p->path));
 
 out:
     return status;
@@ -201,7 +112,7 @@ axl_status axl_prepared_open(const char *path, uint64_t key, bool verify, axl_pr
 {
     axl_status status = AXL_OK;
     axl_prepared *p = NULL;
-    prepared_header h;
+    axl_prepared_header h;
 
     AXL_TRY(axl_calloc(1, sizeof *p, "prepared data set", &p));
     AXL_TRY(axl_strdup(path, &p->path));
@@ -215,13 +126,16 @@ axl_status axl_prepared_open(const char *path, uint64_t key, bool verify, axl_pr
     p->n_trained = h.n_trained;
     p->max_length = h.max_length;
     p->n_files = h.n_files;
-    p->counts = h.counts;
+    p->n_entries = h.n_entries;
     p->key = key;
-    // the mapping is page aligned and the parts before the ids are multiples of 8 bytes
-    p->info = (const void *)(p->mapping.data + sizeof h);
-    p->ids = (const void *)(p->info + p->n);
+    // the mapping is page aligned and every part before the names is a multiple of 8 bytes
+    p->ids = (const void *)(p->mapping.data + sizeof h);
     p->labels = p->ids + p->n_tokens;
-    AXL_TRY(read_names(p, (const char *)(p->labels + p->n_tokens), (size_t)h.names_bytes));
+    p->info = (const void *)(p->labels + p->n_tokens);
+    p->entries = (const void *)(p->info + p->n);
+    AXL_TRY(read_names(p, (const char *)(p->entries + p->n_entries), (size_t)h.names_bytes));
+    for (int64_t e = 0; e < p->n_entries; e++)
+        axl_prepare_counts_add(&p->counts, &p->entries[e]);
     *out = p;
     p = NULL;
 
@@ -238,6 +152,18 @@ void axl_prepared_close(axl_prepared *p)
     free(p->files);
     free(p->path);
     free(p);
+}
+
+void axl_prepared_release(const axl_prepared *p, int64_t from, int64_t to)
+{
+    if (from >= to)
+        return;
+    int64_t at = axl_prepared_begin(p, from), end = p->info[to - 1].end;
+    size_t bytes = (size_t)(end - at) * sizeof *p->ids;
+
+    axl_mapping_release(&p->mapping, p->ids + at, bytes);
+    axl_mapping_release(&p->mapping, p->labels + at, bytes);
+    axl_mapping_release(&p->mapping, p->info + from, (size_t)(to - from) * sizeof *p->info);
 }
 
 // Lengths in buckets that double; each bar is a share of the samples.

@@ -22,6 +22,9 @@ typedef struct axl_prepare_counts {
     int64_t lost_turns; // turns that should be trained, but whose tokens were not found in the text
 } axl_prepare_counts;
 
+// a += b
+void axl_prepare_counts_add(axl_prepare_counts *a, const axl_prepare_counts *b);
+
 typedef struct axl_prepared_file {
     const char *path; // as the entry names it; borrowed
     int32_t entry;    // index of the entry of the YAML
@@ -34,7 +37,9 @@ typedef struct axl_prepared {
     const int32_t *ids, *labels;    // [n_tokens] labels as in the data, not shifted
     axl_prepared_file *files;       // [n_files], owned
     int64_t n_files;
-    axl_prepare_counts counts;
+    const axl_prepare_counts *entries; // [n_entries] of each entry of the YAML
+    int64_t n_entries;
+    axl_prepare_counts counts; // of all of them
     uint64_t key;
     char *path;          // owned
     axl_mapping mapping; // owned; everything above points into it
@@ -43,15 +48,14 @@ typedef struct axl_prepared {
 // <prepared_path or last_run_prepared>/<key in hex>.axl
 axl_status axl_prepared_path(const axl_data_options *options, uint64_t key, axl_str *out);
 
-// Writes the samples; the folder is made when missing. AXL_E_IO.
-axl_status axl_prepared_write(const char *path, uint64_t key, const axl_samples *samples,
-                              const axl_prepared_file *files, int64_t n_files,
-                              const axl_prepare_counts *counts);
-
 // Maps the file. AXL_E_INPUT when it is missing, has another key, is cut short or (verify) its checksum is
 // wrong. One rank verifies; the others may save the time.
 axl_status axl_prepared_open(const char *path, uint64_t key, bool verify, axl_prepared **out);
 void axl_prepared_close(axl_prepared *p); // NULL-safe
+
+// Lets the memory of samples [from, to) go; they are read again from the file when they are asked for. For those
+// who walk over the whole set.
+void axl_prepared_release(const axl_prepared *p, int64_t from, int64_t to);
 
 // Appends some lines for the user: rows, what was dropped and why, tokens, lengths.
 axl_status axl_prepared_summary(const axl_prepared *p, axl_str *out);

@@ -195,6 +195,11 @@ out:
 
 // ---- records
 
+double axl_rows_share(const axl_rows *r)
+{
+    return r->reader != NULL ? axl_reader_share(r->reader) : 0.0;
+}
+
 axl_status axl_row_parse(axl_rows_kind kind, const char *text, size_t n, const char *where,
                          axl_json **out)
 {

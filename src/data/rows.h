@@ -34,6 +34,9 @@ void axl_rows_close(axl_rows *r); // NULL-safe
 // The next record; *more is false at the end. AXL_E_INPUT "file:line: why".
 axl_status axl_rows_next(axl_rows *r, axl_row_text *out, bool *more);
 
+// How much of the file has been handed out, from 0 to 1; for progress.
+double axl_rows_share(const axl_rows *r);
+
 // Parses a record into an object without null members, owned by the caller.
 //   where   "file:line", for messages. AXL_E_INPUT when it is not an object, or not UTF-8.
 axl_status axl_row_parse(axl_rows_kind kind, const char *text, size_t n, const char *where,

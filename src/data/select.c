@@ -2,7 +2,6 @@
 // the end) or a percentage.
 #include "src/data/select.h"
 
-#include "src/base/mem.h"
 #include "src/base/philox.h"
 
 #include <math.h>
@@ -10,12 +9,6 @@
 #include <string.h>
 
 #define SHARD_STREAM 0x5348415244ull // of AXL_RANDOM_SHUFFLE: "SHARD", far from the epochs
-
-void axl_row_select_fini(axl_row_select *s)
-{
-    free(s->keep);
-    *s = (axl_row_select){0};
-}
 
 bool axl_row_select_needed(const axl_dataset_spec *spec)
 {
@@ -68,45 +61,49 @@ out:
     return status;
 }
 
-// Keeps one of `shards` contiguous parts of a permutation of the n rows from `from` on.
-static axl_status keep_shard(const axl_dataset_spec *spec, int64_t from, int64_t n,
-                             axl_row_select *s)
+// One of `shards` contiguous parts of a permutation of the slice.
+static axl_status choose_shard(const axl_dataset_spec *spec, axl_row_select *s)
 {
     axl_status status = AXL_OK;
-    int64_t *order = NULL;
-    int64_t part = n / spec->shards, more = n % spec->shards, i = spec->shards_idx;
+    int64_t n = s->to - s->from, i = spec->shards_idx;
+    int64_t part = n / spec->shards, more = n % spec->shards;
 
     AXL_REQUIRE(i >= 0 && i < spec->shards, AXL_E_CONFIG,
                 "%s: shards_idx %lld is not one of the %lld shards, counted from 0", spec->place,
                 (long long)i, (long long)spec->shards);
-    int64_t begin = part * i + (i < more ? i : more), end = begin + part + (i < more);
-    AXL_TRY(axl_calloc((size_t)n, sizeof *order, "shards", &order));
-    axl_random_permutation(spec->shard_seed, AXL_RANDOM_SHUFFLE, SHARD_STREAM, order, n);
-    for (int64_t k = begin; k < end; k++)
-        s->keep[from + order[k]] = 1;
+    s->shard = true;
+    s->first = part * i + (i < more ? i : more);
+    s->last = s->first + part + (i < more);
+    s->seed = spec->shard_seed;
 
 out:
-    free(order);
     return status;
 }
 
 axl_status axl_row_select_make(const axl_dataset_spec *spec, int64_t n, axl_row_select *out)
 {
     axl_status status = AXL_OK;
-    axl_row_select s = {.n = n};
-    int64_t from = 0, to = n;
+    axl_row_select s = {0};
 
-    AXL_TRY(axl_calloc((size_t)n, 1, "row selection", &s.keep));
     if (n > 0)
-        AXL_TRY(read_slice(spec, n, &from, &to));
+        AXL_TRY(read_slice(spec, n, &s.from, &s.to));
     if (spec->shards > 1)
-        AXL_TRY(keep_shard(spec, from, to - from, &s));
-    else if (n > 0)
-        memset(s.keep + from, 1, (size_t)(to - from));
+        AXL_TRY(choose_shard(spec, &s));
     *out = s;
-    s = (axl_row_select){0};
 
 out:
-    axl_row_select_fini(&s);
     return status;
+}
+
+bool axl_row_select_takes(const axl_row_select *s, int64_t i)
+{
+    if (s->all)
+        return true;
+    if (i < s->from || i >= s->to)
+        return false;
+    if (!s->shard)
+        return true;
+    int64_t place =
+        axl_random_place(s->seed, AXL_RANDOM_SHUFFLE, SHARD_STREAM, i - s->from, s->to - s->from);
+    return place >= s->first && place < s->last;
 }

@@ -28,6 +28,7 @@ axl_status axl_sources_init(axl_sources *s, const axl_dataset_spec *specs, int n
             f->path = s->lists[e].path[i];
             f->entry = e;
             AXL_TRY(axl_rows_kind_of(f->path, specs[e].ds_type, &f->kind));
+            AXL_TRY(axl_file_bytes(f->path, &f->bytes));
         }
     }
 
@@ -39,8 +40,6 @@ void axl_sources_fini(axl_sources *s)
 {
     for (int e = 0; s->lists != NULL && e < s->n_specs; e++)
         axl_file_list_fini(&s->lists[e]);
-    for (int e = 0; s->selects != NULL && e < s->n_specs; e++)
-        axl_row_select_fini(&s->selects[e]);
     free(s->lists);
     free(s->selects);
     free(s->files);
@@ -85,10 +84,26 @@ static void hash_spec(axl_hash *h, const axl_dataset_spec *s)
     }
 }
 
-axl_status axl_sources_hash(const axl_sources *s, axl_hash *h)
+// Bytes of one file become bytes of all.
+typedef struct hash_progress {
+    const axl_tree_hash_options *options;
+    int64_t before;
+} hash_progress;
+
+static void tell_progress(void *context, int64_t n_bytes)
+{
+    const hash_progress *p = context;
+
+    if (p->options->progress != NULL)
+        p->options->progress(p->options->context, p->before + n_bytes);
+}
+
+axl_status axl_sources_hash(const axl_sources *s, const axl_tree_hash_options *options, axl_hash *h)
 {
     axl_status status = AXL_OK;
-    axl_mapping map = {0};
+    hash_progress progress = {.options = options};
+    const axl_tree_hash_options own = {
+        .n_threads = options->n_threads, .progress = tell_progress, .context = &progress};
 
     for (int64_t i = 0; i < s->n_files; i++) {
         const axl_source_file *f = &s->files[i];
@@ -96,15 +111,36 @@ axl_status axl_sources_hash(const axl_sources *s, axl_hash *h)
         hash_spec(h, &s->specs[f->entry]);
         hash_text(h, f->path);
         hash_text(h, axl_rows_kind_name(f->kind));
-        AXL_TRY(axl_file_map(f->path, &map));
-        hash_int(h, (int64_t)map.size);
-        axl_hash_update(h, map.data, map.size);
-        axl_file_unmap(&map);
-        map = (axl_mapping){0};
+        uint64_t contents = 0;
+        int64_t bytes = 0;
+        AXL_TRY(axl_tree_hash_file(f->path, &own, &bytes, &contents));
+        hash_int(h, bytes);
+        axl_hash_update(h, &contents, sizeof contents);
+        progress.before += bytes;
     }
 
 out:
     return status;
+}
+
+int64_t axl_sources_bytes(const axl_sources *s)
+{
+    int64_t bytes = 0;
+
+    for (int64_t i = 0; i < s->n_files; i++)
+        bytes += s->files[i].bytes;
+    return bytes;
+}
+
+int64_t axl_sources_at(const axl_sources *s)
+{
+    double bytes = 0.0;
+
+    for (int64_t i = 0; i < s->file && i < s->n_files; i++)
+        bytes += (double)s->files[i].bytes;
+    if (s->rows != NULL)
+        bytes += (double)s->files[s->file].bytes * axl_rows_share(s->rows);
+    return (int64_t)bytes;
 }
 
 // Moves on to the next row of any file, taken or not.
@@ -143,7 +179,7 @@ axl_status axl_sources_next(axl_sources *s, axl_row_text *row, int64_t *file, bo
         if (!*more)
             break;
         const axl_row_select *select = &s->selects[s->files[*file].entry];
-        taken = select->all || (s->row <= select->n && select->keep[s->row - 1] != 0);
+        taken = select->all || axl_row_select_takes(select, s->row - 1);
         s->files[*file].rows += taken;
     } while (!taken);
 

@@ -6,12 +6,14 @@
 #include "src/data/files.h"
 #include "src/data/rows.h"
 #include "src/data/select.h"
+#include "src/io/tree_hash.h"
 
 typedef struct axl_source_file {
     const char *path; // borrowed from the list of its entry
     int32_t entry;    // index of the entry
     axl_rows_kind kind;
-    int64_t rows; // taken so far
+    int64_t rows;  // taken so far
+    int64_t bytes; // of the file, as it lies on the disk
 } axl_source_file;
 
 typedef struct axl_sources {
@@ -31,8 +33,14 @@ typedef struct axl_sources {
 axl_status axl_sources_init(axl_sources *s, const axl_dataset_spec *specs, int n_specs);
 void axl_sources_fini(axl_sources *s);
 
-// Adds all that decides the records: contents and names of the files, keys of the entries.
-axl_status axl_sources_hash(const axl_sources *s, axl_hash *h);
+// Adds all that decides the records: contents and names of the files, keys of the entries. The progress of options
+// is told the bytes of all files together.
+axl_status axl_sources_hash(const axl_sources *s, const axl_tree_hash_options *options,
+                            axl_hash *h);
+
+// Bytes of all files, and those of them that have been read.
+int64_t axl_sources_bytes(const axl_sources *s);
+int64_t axl_sources_at(const axl_sources *s);
 
 // Decides which rows are taken; reads the files of entries that take a part, to count them. Call it once
 // before the first axl_sources_next.

@@ -8,6 +8,7 @@
 #include "src/io/json.h"
 #include "src/train/chat_setup.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -148,6 +149,19 @@ static int64_t vocab_size_of(const char *model_dir)
     return n > 0 ? n : 0;
 }
 
+// The key decides; else what the launcher gave all ranks of the host, on the processors this rank may use.
+static int threads_of(const axl_config *c, int given)
+{
+    cpu_set_t set;
+    int own = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+
+    if (c->set.dataset_num_proc)
+        return (int)c->dataset_num_proc;
+    if (c->set.dataset_processes)
+        return (int)c->dataset_processes;
+    return given > 0 && given < own ? given : own;
+}
+
 static axl_data_options options_of(const axl_config *c, const char *model_dir, bool eval)
 {
     return (axl_data_options){.sequence_len = sequence_len_of(c, eval),
@@ -158,6 +172,7 @@ static axl_data_options options_of(const axl_config *c, const char *model_dir, b
                               .drop_untrained = eval ? eval_packing(c) : c->sample_packing,
                               .deduplicate = c->dataset_exact_deduplication,
                               .skip_bad_rows = strcmp(c->bad_records, "skip") == 0,
+                              .memory_limit = c->dataset_memory_limit << 20,
                               .prepared_path = c->dataset_prepared_path};
 }
 
@@ -239,15 +254,16 @@ out:
 // ---- the sets
 
 static axl_status prepare_list(const axl_config *c, const axl_dataset_list *list, bool eval,
-                               bool refresh, axl_data_setup *d)
+                               const axl_data_setup_options *options, axl_data_setup *d)
 {
     axl_status status = AXL_OK;
     spec_list specs = {0};
     axl_data_options o = options_of(c, d->model_dir, eval);
 
+    o.n_threads = threads_of(c, options->n_threads);
     AXL_TRY(spec_list_make(c, list, d->tokenizer, &specs));
-    AXL_TRY(axl_prepare(specs.specs, specs.n, &o, d->tokenizer, refresh, eval ? NULL : &d->made,
-                        eval ? &d->test_set : &d->set));
+    AXL_TRY(axl_prepare(specs.specs, specs.n, &o, d->tokenizer, options->refresh,
+                        eval ? NULL : &d->made, eval ? &d->test_set : &d->set));
 
 out:
     spec_list_fini(&specs);
@@ -280,9 +296,9 @@ static axl_status prepare_all(const axl_config *c, const axl_data_setup_options 
     axl_status status = AXL_OK;
 
     if (!o->eval_only || c->test_datasets.n == 0)
-        AXL_TRY(prepare_list(c, &c->datasets, false, o->refresh, d));
+        AXL_TRY(prepare_list(c, &c->datasets, false, o, d));
     if (c->test_datasets.n > 0)
-        AXL_TRY(prepare_list(c, &c->test_datasets, true, o->refresh, d));
+        AXL_TRY(prepare_list(c, &c->test_datasets, true, o, d));
 
 out:
     return status;

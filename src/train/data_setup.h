@@ -26,6 +26,7 @@ typedef struct axl_data_setup {
 typedef struct axl_data_setup_options {
     bool refresh;   // make the prepared sets again
     bool eval_only; // no training set is needed when test_datasets is given
+    int n_threads; // of all ranks of a host: they may prepare while the others wait; 0: its processors
 } axl_data_setup_options;
 
 // Opens the model directory and its tokenizer, prepares or opens the sets, splits them. options may be NULL.

@@ -224,7 +224,11 @@ static axl_status build(axl_trainer *t, bool train)
         (const int[AXL_N_AXES]){mesh->dp_replicate, mesh->dp_shard, mesh->ep, mesh->cp, mesh->tp},
         &t->mesh));
     axl_comm_fix_order(world, c->world_invariant);
-    AXL_TRY(axl_data_setup_make(c, world, &t->data));
+    AXL_TRY(
+        axl_data_setup_make_with(c, world,
+                                 &(axl_data_setup_options){.n_threads = t->env.device->n_threads *
+                                                                        axl_comm_local_size(world)},
+                                 &t->data));
     if (train)
         AXL_TRY(axl_comm_agree(world, axl_data_setup_loader(&t->data, c, t->mesh, &t->loader)));
     AXL_TRY(

@@ -1,7 +1,12 @@
 // RUN: np=1
 // Prepared sets: what is kept, when a set on the disk is used again, and every kind of bad input.
 #include "src/data/dump.h"
+#include "src/data/prepared_write.h"
 #include "tests/src/data/data_check.h"
+
+#include <dirent.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 
 typedef struct setup {
     axl_dataset_spec spec;
@@ -124,7 +129,7 @@ static void every_ingredient_changes_the_key(void **state)
     axl_tokenizer *t = NULL, *other = NULL;
     setup s, base;
     int n = 0;
-    uint64_t keys[16] = {0};
+    uint64_t keys[32] = {0};
 
     CHECK_OK(axl_tokenizer_load(AXL_TEST_DATA "/data/tokenizer", &t));
     CHECK_OK(axl_tokenizer_load(AXL_TEST_DATA "/tokenizers/tiny-bpe-gpt2", &other));
@@ -145,6 +150,17 @@ static void every_ingredient_changes_the_key(void **state)
     s = base, s.options.train_on_inputs = true, keys[n++] = key_of(&s, t);
     s = base, s.options.drop_untrained = true, keys[n++] = key_of(&s, t);
     s = base, s.options.deduplicate = true, keys[n++] = key_of(&s, t);
+    s = base, s.options.skip_bad_rows = true, keys[n++] = key_of(&s, t);
+    s = base, s.options.vocab_size = 5, keys[n++] = key_of(&s, t);
+    s = base, s.spec.ds_type = "json", keys[n++] = key_of(&s, t);
+    s = base, s.spec.split = "train[:5]", keys[n++] = key_of(&s, t);
+    s = base, s.spec.shards = 2, keys[n++] = key_of(&s, t);
+    s.spec.shards_idx = 1, keys[n++] = key_of(&s, t);
+    s.spec.shard_seed = 9, keys[n++] = key_of(&s, t);
+    s = base, s.spec.conversation = "llama3", keys[n++] = key_of(&s, t);
+    // what cannot change the contents does not change the key
+    s = base, s.options.n_threads = 1, s.options.memory_limit = 1 << 28;
+    assert_int_equal(key_of(&s, t), keys[0]);
     CHECK_OK(axl_tokenizer_set_special(t, "eos_token", "<s>"));
     keys[n++] = key_of(&base, t);
     folder_write(f, "key.jsonl", "{\"text\": \"two\"}\n");
@@ -328,6 +344,199 @@ static void parts_of_an_entry_are_taken_by_slice_and_shard(void **state)
     axl_prepared_close(p);
 }
 
+static void shards_part_the_slice(void **state)
+{
+    const folder *f = *state;
+    enum { N = 97 };
+    int32_t lengths[N];
+    int taken[N + 1] = {0};
+    bool in_order = true;
+    setup s;
+
+    for (int i = 0; i < N; i++)
+        lengths[i] = 2;
+    folder_write_rows(f, "parts.jsonl", lengths, N);
+    setup_init(&s, f, "parts.jsonl");
+    s.spec.split = "train[10:]";
+    s.spec.shards = 4;
+    for (s.spec.shards_idx = 0; s.spec.shards_idx < 4; s.spec.shards_idx++) {
+        axl_prepared *p = prepare(&s, NULL, NULL);
+        assert_in_range(p->n, 21, 22);
+        for (int64_t i = 0; i < p->n; i++)
+            taken[p->info[i].line]++;
+        in_order = in_order && p->info[p->n - 1].line - p->info[0].line < p->n;
+        axl_prepared_close(p);
+    }
+    for (int line = 1; line <= N; line++)
+        assert_int_equal(taken[line], line > 10);
+    assert_false(in_order); // they are drawn, not cut
+}
+
+// Rows of 41 tokens that all differ; every tenth row stands twice.
+static void write_many(const folder *f, const char *name, int n)
+{
+    char path[256];
+    FILE *file = fopen(folder_file(f, name, path), "w");
+
+    assert_non_null(file);
+    for (int i = 0; i < n; i++) {
+        int value = i % 10 == 9 ? i - 1 : i;
+        for (int column = 0; column < 2; column++) {
+            (void)fputs(column == 0 ? "{\"input_ids\": [" : "\"labels\": [", file);
+            for (int t = 0; t < 40; t++)
+                (void)fprintf(file, "%d, ", value * 7 % 50000 + t);
+            (void)fprintf(file, column == 0 ? "%d], " : "%d]}\n", value);
+        }
+    }
+    assert_int_equal(fclose(file), 0);
+}
+
+// The peak memory in KiB of a process that prepares the rows, checks the file and walks over it.
+static long peak_of(const setup *s, int64_t n)
+{
+    struct rusage usage;
+    int code = 0;
+    pid_t child = fork();
+
+    if (child == 0) {
+        axl_prepared *p = NULL;
+        int64_t tokens = 0;
+        bool good = axl_prepare(&s->spec, 1, &s->options, NULL, false, NULL, &p) == AXL_OK;
+        axl_prepared_close(p);
+        p = NULL;
+        good = good && axl_prepare(&s->spec, 1, &s->options, NULL, false, NULL, &p) == AXL_OK;
+        good = good && p->n == n && p->counts.duplicates == n / 9;
+        good = good && axl_dump_all(p, "/dev/null") == AXL_OK;
+        for (int64_t i = 0; good && i < p->n; i++) {
+            tokens += axl_prepared_length(p, i);
+            if (i % 1000 == 999)
+                axl_prepared_release(p, i - 999, i);
+        }
+        good = good && tokens == p->n_tokens;
+        axl_prepared_close(p);
+        _exit(good ? 0 : 1);
+    }
+    assert_int_equal(wait4(child, &code, 0, &usage), child);
+    assert_int_equal(code, 0);
+    return usage.ru_maxrss;
+}
+
+static void memory_does_not_grow_with_the_data(void **state)
+{
+    const folder *f = *state;
+    enum { N = 5000 };
+    setup s;
+
+    write_many(f, "few.jsonl", N);
+    write_many(f, "many.jsonl", 10 * N); // 25 MB of text, 16 MB prepared
+    setup_init(&s, f, "few.jsonl");
+    s.options.sequence_len = 100;
+    s.options.deduplicate = true;
+    s.options.memory_limit = 1 << 20;
+    long few = peak_of(&s, N / 10 * 9);
+    setup_init(&s, f, "many.jsonl");
+    s.options.sequence_len = 100;
+    s.options.deduplicate = true;
+    s.options.memory_limit = 1 << 20;
+    long many = peak_of(&s, N * 9);
+    print_message("peak %ld KiB, with ten times the data %ld KiB\n", few, many);
+    assert_true(many < few + 1024);
+}
+
+static void a_record_beyond_the_limit_is_refused(void **state)
+{
+    const folder *f = *state;
+    const int32_t lengths[] = {2, 300000};
+    axl_prepared *p = NULL;
+    setup s;
+
+    folder_write_rows(f, "huge.jsonl", lengths, 2);
+    setup_init(&s, f, "huge.jsonl");
+    s.options.memory_limit = 1 << 20;
+    s.options.skip_bad_rows = true; // the contents must not depend on the memory
+    CHECK_FAILS(axl_prepare(&s.spec, 1, &s.options, NULL, false, NULL, &p), AXL_E_CONFIG,
+                "huge.jsonl:2: the record has");
+    s.options.memory_limit = 0;
+    axl_prepared_close(prepare(&s, NULL, NULL));
+}
+
+static int count_temporaries(const setup *s)
+{
+    DIR *dir = opendir(s->prepared);
+    int n = 0;
+
+    assert_non_null(dir);
+    for (const struct dirent *e; (e = readdir(dir)) != NULL;)
+        n += strstr(e->d_name, ".tmp") != NULL;
+    (void)closedir(dir);
+    return n;
+}
+
+static void a_crash_leaves_no_set_and_its_rest_is_removed(void **state)
+{
+    const folder *f = *state;
+    const int32_t lengths[] = {4, 5, 6};
+    uint64_t key = 0;
+    axl_str path = {0};
+    setup s;
+    int code;
+
+    folder_write_rows(f, "crash.jsonl", lengths, 3);
+    setup_init(&s, f, "crash.jsonl");
+    CHECK_OK(axl_prepare_key(&s.spec, 1, &s.options, NULL, &key));
+    CHECK_OK(axl_prepared_path(&s.options, key, &path));
+    pid_t child = fork();
+    if (child == 0) {
+        axl_prepared_writer *w = NULL;
+        axl_samples samples = {0};
+        const int32_t ids[] = {1, 2, 3};
+        bool good = axl_prepared_writer_create(path.data, key, false, 1 << 20, &w) == AXL_OK &&
+                    axl_samples_put(&samples, ids, NULL, 3, true) == AXL_OK &&
+                    axl_samples_end(&samples, 0, 1) == AXL_OK &&
+                    axl_prepared_writer_put(w, &samples) == AXL_OK;
+        _exit(good ? 7 : 1);
+    }
+    assert_int_equal(waitpid(child, &code, 0), child);
+    assert_int_equal(WEXITSTATUS(code), 7);
+    assert_false(axl_path_exists(path.data));
+    assert_int_equal(count_temporaries(&s), 1);
+    axl_prepared *p = prepare(&s, NULL, NULL);
+    assert_int_equal(p->n, 3);
+    assert_int_equal(count_temporaries(&s), 0);
+    axl_prepared_close(p);
+    axl_str_fini(&path);
+}
+
+static void two_processes_may_prepare_the_same_set(void **state)
+{
+    const folder *f = *state;
+    pid_t child[3];
+    int code;
+    setup s;
+
+    write_many(f, "both.jsonl", 2000);
+    setup_init(&s, f, "both.jsonl");
+    s.options.deduplicate = true;
+    for (int i = 0; i < 3; i++) {
+        child[i] = fork();
+        if (child[i] != 0)
+            continue;
+        axl_prepared *p = NULL;
+        bool good =
+            axl_prepare(&s.spec, 1, &s.options, NULL, true, NULL, &p) == AXL_OK && p->n == 1800;
+        axl_prepared_close(p);
+        _exit(good ? 0 : 1);
+    }
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(waitpid(child[i], &code, 0), child[i]);
+        assert_int_equal(code, 0);
+    }
+    bool made = true;
+    axl_prepared_close(prepare(&s, NULL, &made));
+    assert_false(made); // whole, with a right checksum
+    assert_int_equal(count_temporaries(&s), 0);
+}
+
 static void text_lines_are_completions(void **state)
 {
     const folder *f = *state;
@@ -392,6 +601,11 @@ int main(void)
         cmocka_unit_test(bad_rows_may_be_skipped),
         cmocka_unit_test(json_arrays_folders_and_patterns_are_read),
         cmocka_unit_test(parts_of_an_entry_are_taken_by_slice_and_shard),
+        cmocka_unit_test(shards_part_the_slice),
+        cmocka_unit_test(memory_does_not_grow_with_the_data),
+        cmocka_unit_test(a_record_beyond_the_limit_is_refused),
+        cmocka_unit_test(a_crash_leaves_no_set_and_its_rest_is_removed),
+        cmocka_unit_test(two_processes_may_prepare_the_same_set),
         cmocka_unit_test(text_lines_are_completions),
         cmocka_unit_test(a_sample_is_written_in_three_ways),
     };
