@@ -57,9 +57,6 @@ void axl_prepared_close(axl_prepared *p); // NULL-safe
 // who walk over the whole set.
 void axl_prepared_release(const axl_prepared *p, int64_t from, int64_t to);
 
-// Appends some lines for the user: rows, what was dropped and why, tokens, lengths.
-axl_status axl_prepared_summary(const axl_prepared *p, axl_str *out);
-
 static inline int64_t axl_prepared_begin(const axl_prepared *p, int64_t i)
 {
     return i == 0 ? 0 : p->info[i - 1].end;

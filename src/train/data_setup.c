@@ -3,6 +3,7 @@
 
 #include "src/base/log.h"
 #include "src/base/mem.h"
+#include "src/data/summary.h"
 #include "src/io/file.h"
 #include "src/io/gguf_import.h"
 #include "src/io/json.h"
@@ -429,7 +430,7 @@ static axl_status report_set(const char *name, const axl_prepared *set)
     axl_str text = {0};
     char *rest = NULL;
 
-    AXL_TRY(axl_prepared_summary(set, &text));
+    AXL_TRY(axl_summary_text(set, &text));
     axl_info("%s: %s", name, set->path);
     for (char *line = strtok_r(text.data, "\n", &rest); line != NULL;
          line = strtok_r(NULL, "\n", &rest))
