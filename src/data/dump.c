@@ -9,6 +9,8 @@
 #define RED   "\033[31m"
 #define PLAIN "\033[0m"
 
+#define LINE_END "\xe2\x86\xb5" // an arrow, down and to the left
+
 #define RELEASE 1024 // samples dumped before their memory is let go
 
 static axl_status put_ids(axl_str *out, const char *name, const int32_t *ids, int64_t n)
@@ -86,6 +88,29 @@ static axl_status put_token(const axl_tokenizer *t, int32_t id, axl_str *out)
     return t == NULL ? AXL_OK : axl_tokenizer_decode(t, &id, 1, false, out);
 }
 
+// A run of tokens that are all trained, or all masked, in one colour and decoded as one, so that characters of several
+// tokens are whole. A line end is made visible: whether it is trained matters.
+static axl_status put_coloured(const axl_tokenizer *tokenizer, const int32_t *ids, int64_t n,
+                               bool trained, axl_str *out)
+{
+    axl_status status = AXL_OK;
+    axl_str text = {0};
+
+    AXL_TRY(axl_tokenizer_decode(tokenizer, ids, (size_t)n, false, &text));
+    AXL_TRY(axl_str_puts(out, trained ? GREEN : RED));
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] == '\n') // the colour ends with the line: pagers colour line by line
+            AXL_TRY(axl_str_printf(out, "%s%s\n%s", LINE_END, PLAIN, trained ? GREEN : RED));
+        else
+            AXL_TRY(axl_str_putc(out, text.data[i]));
+    }
+    AXL_TRY(axl_str_puts(out, PLAIN));
+
+out:
+    axl_str_fini(&text);
+    return status;
+}
+
 axl_status axl_debug_sample(const axl_prepared *set, int64_t sample, const axl_tokenizer *tokenizer,
                             bool colour, axl_str *out)
 {
@@ -95,15 +120,18 @@ axl_status axl_debug_sample(const axl_prepared *set, int64_t sample, const axl_t
 
     AXL_TRY(axl_str_printf(out, "%s:%lld: %lld tokens, %d trained\n", set->files[info->file].path,
                            (long long)info->line, (long long)n, info->trained));
-    for (int64_t t = at; t < at + n; t++) {
+    colour = colour && tokenizer != NULL;
+    for (int64_t t = at, next; t < at + n; t = next) {
         bool trained = set->labels[t] != AXL_IGNORE;
-        if (colour)
-            AXL_TRY(axl_str_puts(out, trained ? GREEN : RED));
+        next = t + 1;
+        while (colour && next < at + n && (set->labels[next] != AXL_IGNORE) == trained)
+            next++;
+        if (colour) {
+            AXL_TRY(put_coloured(tokenizer, set->ids + t, next - t, trained, out));
+            continue;
+        }
         AXL_TRY(put_token(tokenizer, set->ids[t], out));
-        if (colour)
-            AXL_TRY(axl_str_puts(out, PLAIN));
-        if (!colour || tokenizer == NULL)
-            AXL_TRY(axl_str_printf(out, "(%d, %d) ", set->labels[t], set->ids[t]));
+        AXL_TRY(axl_str_printf(out, "(%d, %d) ", set->labels[t], set->ids[t]));
     }
     AXL_TRY(axl_str_puts(out, "\n"));
 

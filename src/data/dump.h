@@ -11,8 +11,8 @@ axl_status axl_dump_sample(const axl_prepared *set, int64_t sample, axl_str *out
 // Writes a line a sample, in the order of the data; path "-" is standard output. AXL_E_IO.
 axl_status axl_dump_all(const axl_prepared *set, const char *path);
 
-// Appends the sample as text, trained tokens in green, masked ones in red (colour), or as text(label, id) as
-// Axolotl prints it. tokenizer NULL: ids only.
+// Appends the sample as text, trained tokens in green, masked ones in red (colour; line ends are made visible), or as
+// text(label, id) as Axolotl prints it. tokenizer NULL: ids only.
 axl_status axl_debug_sample(const axl_prepared *set, int64_t sample, const axl_tokenizer *tokenizer,
                             bool colour, axl_str *out);
 

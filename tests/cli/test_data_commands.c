@@ -107,6 +107,27 @@ static void preprocess_writes_a_line_a_sample(void **state)
     axl_str_fini(&lines);
 }
 
+static void preprocess_prints_one_object(void **state)
+{
+    (void)state;
+    char config[256], name[] = "preprocess", flag[] = "--json", debug[] = "--debug";
+    char *argv[] = {name, in_folder("run.yaml", config), flag, debug};
+    axl_str out = {0};
+    axl_json *json = NULL;
+
+    assert_int_equal(run(axl_cmd_preprocess, 3, argv, &out), 0);
+    CHECK_OK(axl_json_parse(out.data, out.len, "preprocess", &json));
+    const axl_json *set = axl_json_get(json, "datasets");
+    assert_int_equal(axl_json_int(axl_json_get(set, "rows"), -1), 2);
+    assert_int_equal(axl_json_int(axl_json_get(set, "samples"), -1), 2);
+    assert_int_equal(axl_json_count(axl_json_get(set, "entries")), 1);
+    assert_int_equal(axl_json_int(axl_json_get(json, "steps"), -1), 1);
+    assert_true(axl_json_is(axl_json_get(json, "test_datasets"), AXL_JSON_NULL));
+    axl_json_free(json);
+    assert_int_equal(run(axl_cmd_preprocess, 4, argv, &out), 2);
+    axl_str_fini(&out);
+}
+
 static void explain_shows_one_sample(void **state)
 {
     (void)state;
@@ -151,6 +172,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(preprocess_writes_a_line_a_sample),
+        cmocka_unit_test(preprocess_prints_one_object),
         cmocka_unit_test(explain_shows_one_sample),
         cmocka_unit_test(mistakes_have_exit_code_2),
     };

@@ -587,6 +587,59 @@ static void a_sample_is_written_in_three_ways(void **state)
     axl_prepared_close(p);
 }
 
+static void colours_are_those_of_the_labels(void **state)
+{
+    const folder *f = *state;
+    axl_tokenizer *t = NULL;
+    axl_token_buffer ids = {0};
+    axl_str text = {0}, out = {0};
+    static const char words[] = "No\ntree.";
+    setup s;
+
+    CHECK_OK(axl_tokenizer_load(AXL_TEST_DATA "/data/tokenizer", &t));
+    CHECK_OK(axl_tokenizer_encode(t, words, sizeof words - 1, false, &ids));
+    assert_true(ids.n > 3);
+    for (int column = 0; column < 2; column++) { // the first two tokens are masked
+        CHECK_OK(axl_str_puts(&text, column == 0 ? "{\"input_ids\": [" : "], \"labels\": ["));
+        for (size_t i = 0; i < ids.n; i++)
+            CHECK_OK(axl_str_printf(&text, "%s%d", i > 0 ? ", " : "",
+                                    column == 1 && i < 2 ? -100 : ids.ids[i]));
+    }
+    CHECK_OK(axl_str_puts(&text, "]}\n"));
+    folder_write(f, "colour.jsonl", text.data);
+    setup_init(&s, f, "colour.jsonl");
+    axl_prepared *p = prepare(&s, t, NULL);
+    CHECK_OK(axl_debug_sample(p, 0, t, true, &out));
+    axl_str_clear(&text);
+    CHECK_OK(axl_tokenizer_decode(t, ids.ids, 2, false, &text));
+    assert_non_null(strstr(out.data, "\033[31m"));
+    assert_non_null(strstr(out.data, "\xe2\x86\xb5\033[0m\n"));
+    // without the colours, the arrows and the head it is the text again, and the red part is the masked one
+    char *red = strstr(out.data, "\033[31m"), *green = strstr(red, "\033[32m");
+    assert_non_null(green);
+    axl_str plain = {0};
+    size_t masked = 0;
+    for (char *c = red; *c != '\0'; c++) {
+        masked = c == green ? plain.len : masked;
+        if (*c == '\033')
+            c = strchr(c, 'm');
+        else if (*c == '\xe2')
+            c += 2;
+        else
+            CHECK_OK(axl_str_putc(&plain, *c));
+    }
+    assert_int_equal(masked, text.len);
+    assert_memory_equal(plain.data, text.data, masked);
+    assert_int_equal(plain.len, sizeof words); // and the line end behind the sample
+    assert_memory_equal(plain.data, words, sizeof words - 1);
+    axl_str_fini(&plain);
+    axl_str_fini(&text);
+    axl_str_fini(&out);
+    axl_token_buffer_fini(&ids);
+    axl_prepared_close(p);
+    axl_tokenizer_destroy(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -608,6 +661,7 @@ int main(void)
         cmocka_unit_test(two_processes_may_prepare_the_same_set),
         cmocka_unit_test(text_lines_are_completions),
         cmocka_unit_test(a_sample_is_written_in_three_ways),
+        cmocka_unit_test(colours_are_those_of_the_labels),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }
