@@ -42,16 +42,15 @@ void axl_progress_show(axl_progress *p, int64_t n_rows, int64_t bytes)
     double now = axl_now(), seconds = now - p->begin;
     char text[256];
 
-    if (now < p->next_pass && now < p->next_line)
+    if (now < p->next_pass)
         return;
-    compose(p, seconds, n_rows, bytes, text);
     p->next_pass = now + PASS_SECONDS;
-    if (now >= p->next_line && !axl_log_on_terminal()) {
-        axl_info("%s", text);
-        p->next_line = now + (seconds < MOST_SECONDS ? seconds : MOST_SECONDS);
-    } else {
-        axl_log_passing("%s", text);
-    }
+    compose(p, seconds, n_rows, bytes, text);
+    axl_log_passing("%s", text);
+    if (now < p->next_line || axl_log_on_terminal())
+        return;
+    axl_info("%s", text);
+    p->next_line = now + (seconds < MOST_SECONDS ? seconds : MOST_SECONDS);
 }
 
 void axl_progress_end(const axl_progress *p, int64_t n_rows, int64_t bytes)
