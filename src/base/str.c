@@ -166,16 +166,16 @@ size_t axl_utf8_next(const char *p, size_t n, uint32_t *code_point)
 size_t axl_utf8_invalid_at(const char *p, size_t n)
 {
     uint32_t c;
+    uint64_t word;
 
     for (size_t i = 0; i < n;) {
-        uint64_t eight;
-        if (n - i >= 8) { // most text is ASCII: eight bytes at a look
-            memcpy(&eight, p + i, 8);
-            if ((eight & 0x8080808080808080u) == 0) {
-                i += 8;
-                continue;
-            }
+        for (; n - i >= sizeof word; i += sizeof word) { // ASCII, eight at a time
+            memcpy(&word, p + i, sizeof word);
+            if ((word & 0x8080808080808080ull) != 0)
+                break;
         }
+        if (i == n)
+            break;
         size_t k = axl_utf8_next(p + i, n - i, &c);
         if (k == 0)
             return i;

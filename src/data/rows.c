@@ -200,6 +200,18 @@ double axl_rows_share(const axl_rows *r)
     return r->reader != NULL ? axl_reader_share(r->reader) : 0.0;
 }
 
+static axl_status check_utf8(const char *text, size_t n, const char *where)
+{
+    axl_status status = AXL_OK;
+    size_t bad = axl_utf8_invalid_at(text, n);
+
+    AXL_REQUIRE(bad == n, AXL_E_INPUT,
+                "%s: byte %zu of the record is not UTF-8; save the file as UTF-8", where, bad + 1);
+
+out:
+    return status;
+}
+
 axl_status axl_row_parse(axl_rows_kind kind, const char *text, size_t n, const char *where,
                          axl_json **out)
 {
@@ -208,17 +220,18 @@ axl_status axl_row_parse(axl_rows_kind kind, const char *text, size_t n, const c
 
     AXL_REQUIRE(n == 0 || text[0] != AXL_ROW_FAULT || !kind->made, AXL_E_INPUT, "%s: %.*s", where,
                 (int)axl_utf8_invalid_at(text + 1, n - 1 < 256 ? n - 1 : 256), text + 1);
-    size_t bad = axl_utf8_invalid_at(text, n);
-    AXL_REQUIRE(bad == n || !kind->made, AXL_E_INPUT,
+    AXL_REQUIRE(!kind->made || axl_utf8_invalid_at(text, n) == n, AXL_E_INPUT,
                 "%s: the record is not UTF-8; save the file as UTF-8", where);
-    AXL_REQUIRE(bad == n, AXL_E_INPUT,
-                "%s: byte %zu of the record is not UTF-8; save the file as UTF-8", where, bad + 1);
     if (kind->plain) {
+        AXL_TRY(check_utf8(text, n, where));
         row = axl_json_new_object();
         AXL_REQUIRE(row != NULL, AXL_E_MEMORY, "no memory for a row");
         AXL_TRY(axl_json_set(row, "text", axl_json_new_string(text, n)));
     } else {
-        AXL_TRY(axl_json_parse(text, n, where, &row));
+        status = axl_json_parse(text, n, where, &row);
+        if (status == AXL_E_INPUT) // it refuses bytes that are no UTF-8 too, but in other words
+            AXL_TRY(check_utf8(text, n, where));
+        AXL_TRY(status);
         AXL_REQUIRE(axl_json_is(row, AXL_JSON_OBJECT), AXL_E_INPUT,
                     "%s: the record is %s; each must be an object {\"column\": value, ...}", where,
                     axl_json_kind_name(axl_json_type(row)));

@@ -4,6 +4,7 @@
 
 #include "src/base/mem.h"
 #include "src/io/file.h"
+#include "src/io/json_fast.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -25,7 +26,12 @@ out:
 
 axl_status axl_json_parse(const char *text, size_t n, const char *name, axl_json **out)
 {
-    return parse(text, n, 0, name, out);
+    axl_json *v = axl_utf8_invalid_at(text, n) == n ? axl_json_parse_fast(text, n) : NULL;
+
+    if (v == NULL)
+        return parse(text, n, 0, name, out);
+    *out = v;
+    return AXL_OK;
 }
 
 axl_status axl_json_parse_strict(const char *text, size_t n, const char *name, axl_json **out)

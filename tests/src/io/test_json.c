@@ -39,6 +39,67 @@ static void bare_infinity_is_read_as_text(void **state)
     CHECK_OK(axl_path_remove("json_test.tmp"));
 }
 
+// The quick way and jansson's own (which the strict one takes) must agree on values, and on what is refused.
+static void both_ways_of_parsing_agree(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "{}",
+        " [ ] ",
+        "{\"a\": 1, \"b\": [true, false, null, -5, 0, 123456789012345678]}",
+        "{\"\": \"\", \"\xc3\xa9\": \"\xe2\x82\xac and \xf0\x9f\x98\x80\"}",
+        "\"twelve bytes, then \\\"quotes\\\" and \\\\ \\/ \\b\\f\\n\\r\\t\"",
+        "\"\\u0041\\u00e9\\u20ac\\ud83d\\ude00 \\uFFFF\"",
+        "\"\\u0000 inside\"",
+        "{\"k\\n\": 1}",
+        "[1.5, -2e3, 1E400, 12345678901234567890, -0, 0.0]",
+        "[01]",
+        "[-]",
+        "[1,]",
+        "[,1]",
+        "[1 2]",
+        "{\"a\"}",
+        "{\"a\" 1}",
+        "{\"a\": }",
+        "{\"a\": 1,}",
+        "{\"a\": 1",
+        "{a: 1}",
+        "[1",
+        "[truex]",
+        "tru",
+        "\"open",
+        "\"tab\there\"",
+        "\"line\nend in a long enough string\"",
+        "\"\\x\"",
+        "\"\\u12g4\"",
+        "\"\\ud800 alone\"",
+        "\"\\ud83dx\"",
+        "\"\\ude00\"",
+        "\"\xff\"",
+        "\"\xc3(\"",
+        "{} x",
+        "",
+        "  "};
+
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        axl_json *quick = NULL, *strict = NULL;
+        axl_str a = {0}, b = {0};
+        axl_status status = axl_json_parse(texts[i], strlen(texts[i]), "text", &quick);
+        assert_int_equal(status,
+                         axl_json_parse_strict(texts[i], strlen(texts[i]), "text", &strict));
+        if (status == AXL_OK) {
+            CHECK_OK(axl_json_dump(quick, 0, &a));
+            CHECK_OK(axl_json_dump(strict, 0, &b));
+            assert_string_equal(a.data, b.data);
+            assert_int_equal(axl_json_string_length(quick), axl_json_string_length(strict));
+        }
+        axl_json_free(quick);
+        axl_json_free(strict);
+        axl_str_fini(&a);
+        axl_str_fini(&b);
+    }
+}
+
 static void members_keep_their_order(void **state)
 {
     (void)state;
@@ -55,10 +116,9 @@ static void members_keep_their_order(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(errors_name_line_and_column),
-        cmocka_unit_test(deep_nesting_is_refused),
-        cmocka_unit_test(bare_infinity_is_read_as_text),
-        cmocka_unit_test(members_keep_their_order),
+        cmocka_unit_test(errors_name_line_and_column),   cmocka_unit_test(deep_nesting_is_refused),
+        cmocka_unit_test(bare_infinity_is_read_as_text), cmocka_unit_test(members_keep_their_order),
+        cmocka_unit_test(both_ways_of_parsing_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
