@@ -4,6 +4,7 @@
 
 #include "src/base/log.h"
 #include "src/data/dump.h"
+#include "src/data/plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,20 +28,21 @@ static axl_status explain(const axl_data_command *d, const char *row, bool json)
     char *end = NULL;
     long long sample = strtoll(row, &end, 10);
     axl_plan_options options = axl_data_setup_plan(d->config, false);
-    axl_plan *plan = NULL;
+    axl_feed *plan = NULL;
+    axl_sample_place place;
     axl_str text = {0};
 
     if (axl_comm_rank(d->world) != 0)
         goto out;
     AXL_REQUIRE(end != row && *end == '\0', AXL_E_CONFIG, "--row %s is not a number", row);
     AXL_TRY(axl_plan_create(&d->data.train, &options, &plan));
-    axl_sample_place place = axl_plan_find(plan, sample);
+    AXL_TRY(axl_feed_find(plan, sample, &place));
     AXL_TRY(axl_explain_sample(d->data.set, sample, d->data.tokenizer, &place, json, &text));
     AXL_REQUIRE(fwrite(text.data, 1, text.len, stdout) == text.len && fflush(stdout) == 0, AXL_E_IO,
                 "cannot write to the terminal");
 
 out:
-    axl_plan_destroy(plan);
+    axl_feed_destroy(plan);
     axl_str_fini(&text);
     return status;
 }

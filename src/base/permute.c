@@ -27,14 +27,13 @@ axl_permuter axl_permuter_make(uint64_t seed, axl_random_use use, uint64_t strea
     return p;
 }
 
-// The finalizer of MurmurHash3: every bit of x reaches every bit of the result.
+// Every bit of x reaches the low 32 bits of the result, which is more than a part has.
 static uint64_t mix(uint64_t x)
 {
-    x ^= x >> 33;
     x *= 0xff51afd7ed558ccdull;
-    x ^= x >> 33;
+    x ^= x >> 32;
     x *= 0xc4ceb9fe1a85ec53ull;
-    return x ^ x >> 33;
+    return x >> 32;
 }
 
 int64_t axl_permute(const axl_permuter *p, int64_t i)

@@ -139,18 +139,30 @@ out:
     return status;
 }
 
-axl_sample_place axl_plan_find(axl_plan *plan, int64_t sample)
+axl_status axl_feed_find(axl_feed *feed, int64_t sample, axl_sample_place *out)
 {
-    axl_plan_epoch(plan, 0);
-    for (int64_t b = 0; b < plan->bins.n_bins; b++) {
+    axl_status status = AXL_OK;
+    const axl_prepared *set = NULL;
+    axl_bin bin;
+    bool more = true;
+
+    *out = (axl_sample_place){-1, -1, -1};
+    AXL_TRY(axl_feed_go(feed, &(axl_data_place){0}));
+    while (out->bin < 0) {
         int64_t offset = 0;
-        for (int64_t i = plan->bins.start[b]; i < plan->bins.start[b + 1]; i++) {
-            if (plan->bins.items[i] == sample)
-                return (axl_sample_place){b, i - plan->bins.start[b], offset};
-            offset += axl_prepared_length(plan->list->set, plan->bins.items[i]);
+        AXL_TRY(axl_feed_next(feed, &bin, &more));
+        if (!more || (set != NULL && bin.set != set))
+            break;
+        set = bin.set;
+        for (int64_t i = 0; i < bin.n; i++) {
+            if (bin.items[i] == sample)
+                *out = (axl_sample_place){feed->place.n_done - 1, i, offset};
+            offset += axl_prepared_length(set, bin.items[i]);
         }
     }
-    return (axl_sample_place){-1, -1, -1};
+
+out:
+    return status;
 }
 
 typedef struct token_row {

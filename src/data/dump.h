@@ -2,7 +2,7 @@
 #ifndef AXL_DATA_DUMP_H
 #define AXL_DATA_DUMP_H
 
-#include "src/data/plan.h"
+#include "src/data/feed.h"
 #include "src/text/tokenizer.h"
 
 // Appends one line: {"input_ids": [...], "labels": [...], "length": n, "source": "file:line"}.
@@ -16,14 +16,15 @@ axl_status axl_dump_all(const axl_prepared *set, const char *path);
 axl_status axl_debug_sample(const axl_prepared *set, int64_t sample, const axl_tokenizer *tokenizer,
                             bool colour, axl_str *out);
 
-// Where a sample stands in the first epoch; bin -1: it is not trained on.
+// Where a sample stands in the first epoch (of a stream: among the first records read); bin -1: it is not trained on.
 typedef struct axl_sample_place {
     int64_t bin;      // in the global order
     int64_t document; // in the bin
     int64_t offset;   // of its first token in the bin
 } axl_sample_place;
 
-axl_sample_place axl_plan_find(axl_plan *plan, int64_t sample);
+// Looks for it from the start; the feed's place is behind it then. Fails as axl_feed_next does.
+axl_status axl_feed_find(axl_feed *feed, int64_t sample, axl_sample_place *out);
 
 // Appends the sample token by token: id, text, label, weight, position, document, bin. json: an object with a
 // list of tokens; else a table. The label is that of the token itself: 1 step later than the loader's.

@@ -1,5 +1,6 @@
-// One producer thread, one consumer, a ring of slots. The plan belongs to the producer while it runs; the
-// consumer reads only slots, so whatever it needs about a step travels in the slot of the first micro-step.
+// One producer thread, one consumer, a ring of slots. The feed belongs to the producer while it runs; the
+// consumer reads only slots, so whatever it needs about a step travels in the slot of the first micro-step: also
+// the failure of the feed, in a slot of its own, behind which nothing comes.
 #include "src/data/loader.h"
 
 #include "src/base/mem.h"
@@ -29,11 +30,25 @@ typedef struct slot {
     int64_t micro;        // micro-step in its step
     axl_step_info step;
     axl_loader_state after; // place behind the step
+    axl_status status;      // of the feed; the rest is empty when it failed
 } slot;
+
+// The bins of the step that is being put into slots.
+typedef struct step_bins {
+    struct {
+        const axl_prepared *set;
+        int64_t end; // in items
+    } * bins;        // [bins_wanted], owned
+    int64_t *items;  // [n_items] samples of the bins' sets, owned
+    size_t capacity;
+    int64_t n_bins, n_items;
+} step_bins;
 
 struct axl_loader {
     axl_loader_options options;
-    axl_plan *plan; // owned
+    axl_feed *feed; // owned
+    step_bins step; // producer
+    char *failure;  // owned; words of a failed slot
     slot slots[N_SLOTS];
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -41,10 +56,11 @@ struct axl_loader {
     bool running, stop;
     int64_t produced, taken,
         released;           // slots so far; the one taken last is released by the next call
-    axl_loader_state next;  // producer: place of the next step
     axl_loader_state state; // consumer: place behind the last whole step
     int64_t steps_left;     // at `state`
-    int64_t micro_left;     // batches of the present step not yet taken
+    int64_t *epoch_bins;    // [n_epochs] bins of each epoch, -1: not yet counted; owned
+    int64_t n_epochs;
+    int64_t micro_left; // batches of the present step not yet taken
 };
 
 static int64_t min64(int64_t a, int64_t b)
@@ -63,9 +79,9 @@ static int64_t ceil_div(int64_t a, int64_t b)
 }
 
 // Bins of a whole step over all ranks.
-static int64_t step_bins(const axl_loader *l)
+static int64_t bins_wanted(const axl_loader *l)
 {
-    return l->options.gradient_accumulation_steps * l->options.dp_size * l->plan->bins_per_micro;
+    return l->options.gradient_accumulation_steps * l->options.dp_size * l->feed->bins_per_micro;
 }
 
 static bool is_split(const axl_loader_options *o)
@@ -125,26 +141,49 @@ static void slot_fini(slot *s)
     free(s->layout_memory);
 }
 
-// Appends one document to the slot.
-static void put_document(slot *s, const axl_prepared *set, int64_t sample)
+// Appends tokens as one document to the slot, or to the document before (joined: a bin is one document).
+static void put_tokens(slot *s, const axl_prepared *set, int64_t begin, int64_t length, bool joined)
 {
-    axl_batch *b = &s->batch;
+    const axl_batch *b = &s->batch;
     arrays *w = &s->whole;
-    int64_t begin = axl_prepared_begin(set, sample);
-    int32_t n = (int32_t)axl_prepared_length(set, sample), at = b->n_tokens;
+    int32_t n = (int32_t)length, at = b->n_tokens, first = joined ? s->cu[b->n_seqs] : at;
 
     memcpy(w->ids + at, set->ids + begin, (size_t)n * sizeof *w->ids);
     // shifted here, once: the target of t is the label of t + 1, and the last token has none
     memcpy(w->labels + at, set->labels + begin + 1, (size_t)(n - 1) * sizeof *w->labels);
     w->labels[at + n - 1] = AXL_IGNORE;
     for (int32_t t = 0; t < n; t++) {
-        w->positions[at + t] = t;
+        w->positions[at + t] = at + t - first;
         w->weight[at + t] = w->labels[at + t] != AXL_IGNORE ? 1.0f : 0.0f;
     }
+    s->batch.n_tokens += n;
+}
+
+static void end_document(slot *s, int64_t sample)
+{
+    axl_batch *b = &s->batch;
+    int32_t n = b->n_tokens - s->cu[b->n_seqs];
+
     s->sample[b->n_seqs++] = sample;
-    b->n_tokens += n;
     s->cu[b->n_seqs] = b->n_tokens;
     b->max_seqlen = n > b->max_seqlen ? n : b->max_seqlen;
+}
+
+// Appends one sample to the slot.
+static void put_document(slot *s, const axl_prepared *set, int64_t sample)
+{
+    put_tokens(s, set, axl_prepared_begin(set, sample), axl_prepared_length(set, sample), false);
+    end_document(s, sample);
+}
+
+// Appends the samples of a bin as one document, in which each sees those before it.
+static void put_joined(slot *s, const axl_prepared *set, const int64_t *items, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        put_tokens(s, set, axl_prepared_begin(set, items[i]), axl_prepared_length(set, items[i]),
+                   true);
+    if (n > 0)
+        end_document(s, items[0]);
 }
 
 static void point_batch(axl_batch *b, const arrays *a)
@@ -179,49 +218,86 @@ static void split_slot(slot *s, int rank)
     point_batch(b, &s->part);
 }
 
-// Fills the slot with bins [from, to) of the plan's epoch.
+// Fills the slot with bins [from, to) of the step.
 static void fill_slot(const axl_loader *l, slot *s, int64_t from, int64_t to)
 {
-    const axl_bins *bins = &l->plan->bins;
+    const step_bins *step = &l->step;
 
     s->batch = (axl_batch){.cu_seqlens = s->cu, .seq_sample = s->sample};
     point_batch(&s->batch, &s->whole);
     s->cu[0] = 0;
-    for (int64_t i = from < to ? bins->start[from] : 0; from < to && i < bins->start[to]; i++)
-        put_document(s, l->plan->list->set, bins->items[i]);
+    for (int64_t b = from; b < to; b++) {
+        const axl_prepared *set = step->bins[b].set;
+        int64_t i = b > 0 ? step->bins[b - 1].end : 0;
+        if (l->feed->joined)
+            put_joined(s, set, step->items + i, step->bins[b].end - i);
+        for (; !l->feed->joined && i < step->bins[b].end; i++)
+            put_document(s, set, step->items[i]);
+    }
     if (is_split(&l->options))
         split_slot(s, l->options.cp_rank);
 }
 
-// Moves *at past an epoch that is over, and says how many bins the step that begins there takes.
-static int64_t place_step(const axl_loader *l, axl_loader_state *at)
+static axl_status append_bin(step_bins *step, const axl_bin *bin)
 {
-    int64_t want = step_bins(l);
+    axl_status status = AXL_OK;
 
-    axl_plan_epoch(l->plan, at->epoch);
-    int64_t left = l->plan->bins.n_bins - at->bin;
-    if (left <= 0 || (l->options.drop_last && left < want && at->bin > 0)) {
-        at->epoch++;
-        at->bin = 0;
-        axl_plan_epoch(l->plan, at->epoch);
-        left = l->plan->bins.n_bins;
-    }
-    return min64(left, want);
+    AXL_TRY(axl_grow(&step->items, &step->capacity, (size_t)(step->n_items + bin->n),
+                     sizeof *step->items, "samples of a step"));
+    memcpy(step->items + step->n_items, bin->items, (size_t)bin->n * sizeof *bin->items);
+    step->n_items += bin->n;
+    step->bins[step->n_bins].set = bin->set;
+    step->bins[step->n_bins++].end = step->n_items;
+
+out:
+    return status;
 }
 
-static axl_step_info describe_step(const axl_loader *l, const axl_loader_state *at, int64_t n_bins)
+// Takes the bins of the next step from the feed; *epoch is that of the first.
+static axl_status collect_step(axl_loader *l, int64_t *epoch)
 {
-    const axl_bins *bins = &l->plan->bins;
-    const axl_prepared *set = l->plan->list->set;
-    int64_t n_batches = ceil_div(n_bins, l->plan->bins_per_micro), trained = 0;
-    axl_step_info info = {.epoch = at->epoch, .n_micro = ceil_div(n_batches, l->options.dp_size)};
+    axl_status status = AXL_OK;
+    const int64_t want = bins_wanted(l);
+    step_bins *step = &l->step;
+    axl_bin bin;
 
-    for (int64_t i = bins->start[at->bin]; i < bins->start[at->bin + n_bins]; i++) {
-        trained += set->info[bins->items[i]].trained;
-        info.n_tokens += axl_prepared_length(set, bins->items[i]);
+    axl_feed_release(l->feed);
+    for (bool done = false; !done;) {
+        const bool first = l->feed->place.n_done == 0;
+        bool more = true;
+        *epoch = l->feed->place.epoch;
+        step->n_bins = step->n_items = 0;
+        while (step->n_bins < want) {
+            AXL_TRY(axl_feed_next(l->feed, &bin, &more));
+            if (!more)
+                break;
+            AXL_TRY(append_bin(step, &bin));
+        }
+        // an incomplete last step may be left out, unless it is the only one of its epoch
+        done = step->n_bins == want || (step->n_bins > 0 && (first || !l->options.drop_last));
+        if (!done)
+            AXL_TRY(axl_feed_go(l->feed, &(axl_data_place){.epoch = l->feed->place.epoch + 1}));
+    }
+
+out:
+    return status;
+}
+
+static axl_step_info describe_step(const axl_loader *l, int64_t epoch)
+{
+    const step_bins *step = &l->step;
+    int64_t n_batches = ceil_div(step->n_bins, l->feed->bins_per_micro), trained = 0, i = 0;
+    axl_step_info info = {.epoch = epoch, .n_micro = ceil_div(n_batches, l->options.dp_size)};
+
+    for (int64_t b = 0; b < step->n_bins; b++) {
+        const axl_prepared *set = step->bins[b].set;
+        for (; i < step->bins[b].end; i++) {
+            trained += set->info[step->items[i]].trained;
+            info.n_tokens += axl_prepared_length(set, step->items[i]);
+        }
     }
     info.weight = (double)trained;
-    info.epoch_end = (double)at->epoch + (double)(at->bin + n_bins) / (double)l->plan->bins.n_bins;
+    info.epoch_end = (double)l->feed->place.epoch + l->feed->progress;
     return info;
 }
 
@@ -247,27 +323,45 @@ static void publish(axl_loader *l)
     (void)pthread_mutex_unlock(&l->lock);
 }
 
+// Hands the failure of this thread to the consumer.
+static void publish_failure(axl_loader *l, axl_status failed)
+{
+    slot *s = wait_free(l);
+
+    if (s == NULL)
+        return;
+    free(l->failure);
+    if (axl_strdup(axl_error_message(), &l->failure) != AXL_OK)
+        l->failure = NULL;
+    s->status = failed;
+    s->micro = 0;
+    publish(l);
+}
+
 static void *produce(void *arg)
 {
     axl_loader *l = arg;
-    int64_t per = l->plan->bins_per_micro;
+    int64_t per = l->feed->bins_per_micro, epoch = 0;
 
     while (true) {
-        int64_t n_bins = place_step(l, &l->next), end = l->next.bin + n_bins;
-        axl_step_info info = describe_step(l, &l->next, n_bins);
+        axl_status status = collect_step(l, &epoch);
+        if (status != AXL_OK) {
+            publish_failure(l, status);
+            return NULL;
+        }
+        axl_step_info info = describe_step(l, epoch);
         for (int64_t a = 0; a < info.n_micro; a++) {
             slot *s = wait_free(l);
             if (s == NULL)
                 return NULL;
-            int64_t from = l->next.bin + (a * l->options.dp_size + l->options.dp_rank) * per;
-            fill_slot(l, s, from, min64(from + per, end));
+            int64_t from = (a * l->options.dp_size + l->options.dp_rank) * per;
+            fill_slot(l, s, min64(from, l->step.n_bins), min64(from + per, l->step.n_bins));
+            s->status = AXL_OK;
             s->micro = a;
             s->step = info;
-            s->after = l->next;
-            s->after.bin = end;
+            s->after = (axl_loader_state){l->feed->place, l->feed->hash};
             publish(l);
         }
-        l->next.bin = end;
     }
 }
 
@@ -278,7 +372,6 @@ static axl_status start(axl_loader *l)
 
     l->stop = false;
     l->produced = l->taken = l->released = l->micro_left = 0;
-    l->next = l->state;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before); // signals belong to the main thread
     int failed = pthread_create(&l->thread, NULL, produce, l);
@@ -302,35 +395,87 @@ static void stop(axl_loader *l)
     l->running = false;
 }
 
-static int64_t steps_of_epoch(axl_loader *l, int64_t epoch, int64_t from_bin)
+// Bins of an epoch, counted when they are first asked for.
+static axl_status count_bins(axl_loader *l, int64_t epoch, int64_t *n)
 {
-    int64_t want = step_bins(l);
+    axl_status status = AXL_OK;
+    int64_t *known = &l->epoch_bins[l->feed->same_epochs ? 0 : epoch];
 
-    axl_plan_epoch(l->plan, epoch);
-    int64_t left = l->plan->bins.n_bins - min64(from_bin, l->plan->bins.n_bins);
-    if (!l->options.drop_last)
-        return ceil_div(left, want);
-    return left / want > 0 || from_bin > 0 ? left / want : 1;
+    if (*known < 0)
+        AXL_TRY(axl_feed_count(l->feed, epoch, known));
+    *n = *known;
+
+out:
+    return status;
 }
 
-static int64_t count_steps(axl_loader *l)
+static axl_status steps_of_epoch(axl_loader *l, int64_t epoch, int64_t n_done, int64_t *n)
 {
-    int64_t whole = (int64_t)floor(l->options.num_epochs), steps = 0;
-    double part = l->options.num_epochs - (double)whole;
-    int64_t bin = l->state.bin;
+    axl_status status = AXL_OK;
+    int64_t want = bins_wanted(l), n_bins = 0;
 
-    for (int64_t e = l->state.epoch; e < whole; e++, bin = 0)
-        steps += steps_of_epoch(l, e, bin);
-    if (part > 0.0 && l->state.epoch <= whole) {
-        int64_t all = (int64_t)ceil(part * (double)steps_of_epoch(l, whole, 0));
-        int64_t done = l->state.epoch == whole ? ceil_div(bin, step_bins(l)) : 0;
+    AXL_TRY(count_bins(l, epoch, &n_bins));
+    int64_t left = max64(n_bins - n_done, 0);
+    if (!l->options.drop_last)
+        *n = ceil_div(left, want);
+    else
+        *n = left / want > 0 || n_done > 0 ? left / want : 1;
+
+out:
+    return status;
+}
+
+static axl_status count_steps(axl_loader *l)
+{
+    axl_status status = AXL_OK;
+    int64_t whole = (int64_t)floor(l->options.num_epochs), steps = 0, n = 0;
+    double part = l->options.num_epochs - (double)whole;
+    const axl_data_place *at = &l->state.place;
+    int64_t n_done = at->n_done;
+
+    if (!axl_feed_ends(l->feed)) {
+        l->steps_left = AXL_ENDLESS;
+        goto out;
+    }
+    for (int64_t e = at->epoch; e < whole; e++, n_done = 0) {
+        AXL_TRY(steps_of_epoch(l, e, n_done, &n));
+        steps += n;
+    }
+    if (part > 0.0 && at->epoch <= whole) {
+        AXL_TRY(steps_of_epoch(l, whole, 0, &n));
+        int64_t all = (int64_t)ceil(part * (double)n);
+        int64_t done = at->epoch == whole ? ceil_div(n_done, bins_wanted(l)) : 0;
         steps += all > done ? all - done : 0;
     }
-    return steps;
+    l->steps_left = steps;
+
+out:
+    return status;
 }
 
-axl_status axl_loader_create(const axl_sample_list *list, const axl_loader_options *options,
-                             axl_loader **out)
+static axl_status take_memory(axl_loader *l)
+{
+    axl_status status = AXL_OK;
+    const axl_loader_options *o = &l->options;
+
+    AXL_REQUIRE(o->num_epochs >= 0.0 && o->num_epochs < 1e6, AXL_E_CONFIG,
+                "num_epochs %g must be from 0 to 1000000", o->num_epochs);
+    l->n_epochs = (int64_t)ceil(o->num_epochs) + 1;
+    AXL_TRY(
+        axl_calloc((size_t)l->n_epochs, sizeof *l->epoch_bins, "bins of epochs", &l->epoch_bins));
+    for (int64_t e = 0; e < l->n_epochs; e++)
+        l->epoch_bins[e] = -1;
+    AXL_TRY(
+        axl_calloc((size_t)bins_wanted(l), sizeof *l->step.bins, "bins of a step", &l->step.bins));
+    for (int i = 0; i < N_SLOTS; i++)
+        AXL_TRY(slot_init(&l->slots[i], o, l->feed->max_tokens, l->feed->max_seqs));
+
+out:
+    return status;
+}
+
+axl_status axl_loader_create_from(axl_feed *feed, const axl_loader_options *options,
+                                  axl_loader **out)
 {
     axl_status status = AXL_OK;
     axl_loader *l = NULL;
@@ -342,15 +487,29 @@ axl_status axl_loader_create(const axl_sample_list *list, const axl_loader_optio
     l->options = *options;
     l->lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     l->changed = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
-    AXL_TRY(axl_plan_create(list, &options->plan, &l->plan));
-    for (int i = 0; i < N_SLOTS; i++)
-        AXL_TRY(slot_init(&l->slots[i], options, l->plan->max_tokens, l->plan->max_seqs));
+    l->feed = feed;
+    feed = NULL;
+    AXL_TRY(take_memory(l));
     AXL_TRY(axl_loader_rewind(l));
     *out = l;
     l = NULL;
 
 out:
+    axl_feed_destroy(feed);
     axl_loader_destroy(l);
+    return status;
+}
+
+axl_status axl_loader_create(const axl_sample_list *list, const axl_loader_options *options,
+                             axl_loader **out)
+{
+    axl_status status = AXL_OK;
+    axl_feed *plan = NULL;
+
+    AXL_TRY(axl_plan_create(list, &options->plan, &plan));
+    AXL_TRY(axl_loader_create_from(plan, options, out));
+
+out:
     return status;
 }
 
@@ -361,7 +520,11 @@ void axl_loader_destroy(axl_loader *l)
     stop(l);
     for (int i = 0; i < N_SLOTS; i++)
         slot_fini(&l->slots[i]);
-    axl_plan_destroy(l->plan);
+    axl_feed_destroy(l->feed);
+    free(l->step.bins);
+    free(l->step.items);
+    free(l->epoch_bins);
+    free(l->failure);
     free(l);
 }
 
@@ -372,18 +535,18 @@ int64_t axl_loader_steps_left(const axl_loader *l)
 
 int64_t axl_loader_max_tokens(const axl_loader *l)
 {
-    return is_split(&l->options) ? axl_cp_most_rows(l->plan->max_tokens, l->options.cp_size)
-                                 : l->plan->max_tokens;
+    return is_split(&l->options) ? axl_cp_most_rows(l->feed->max_tokens, l->options.cp_size)
+                                 : l->feed->max_tokens;
 }
 
 int64_t axl_loader_whole_tokens(const axl_loader *l)
 {
-    return l->plan->max_tokens;
+    return l->feed->max_tokens;
 }
 
 int64_t axl_loader_max_seqs(const axl_loader *l)
 {
-    return l->plan->max_seqs;
+    return l->feed->max_seqs;
 }
 
 // Gives the slot taken last back and waits for the next; it stays the loader's.
@@ -407,6 +570,8 @@ axl_status axl_loader_begin_step(axl_loader *l, axl_step_info *info)
     AXL_REQUIRE(l->micro_left == 0, AXL_E_BUG, "%lld batches of the step were not taken",
                 (long long)l->micro_left);
     const slot *s = wait_next(l);
+    AXL_REQUIRE(s->status == AXL_OK, s->status, "%s",
+                l->failure != NULL ? l->failure : "no memory for the data");
     AXL_ASSERT(s->micro == 0);
     l->micro_left = s->step.n_micro;
     *info = s->step;
@@ -425,7 +590,7 @@ axl_status axl_loader_next(axl_loader *l, const axl_batch **out)
     l->micro_left--;
     if (l->micro_left == 0) {
         l->state = s->after;
-        l->steps_left -= l->steps_left > 0;
+        l->steps_left -= l->steps_left > 0 && l->steps_left != AXL_ENDLESS;
     }
     *out = &s->batch;
 
@@ -443,16 +608,14 @@ axl_status axl_loader_set_state(axl_loader *l, const axl_loader_state *state)
     axl_status status = AXL_OK;
 
     AXL_REQUIRE(
-        state->plan_hash == l->plan->hash, AXL_E_INPUT,
+        state->plan_hash == l->feed->hash, AXL_E_INPUT,
         "the checkpoint was made with other data, another order or another packing; restore "
         "the data and the keys datasets, val_set_size, seed, sequence_len and sample_packing, "
         "or start without resuming");
-    AXL_REQUIRE(state->epoch >= 0 && state->bin >= 0 && state->bin <= l->plan->list->n, AXL_E_INPUT,
-                "the checkpoint holds no valid place in the data: epoch %lld, bin %lld",
-                (long long)state->epoch, (long long)state->bin);
-    stop(l); // the plan is the thread's while it runs
+    stop(l); // the feed is the thread's while it runs
+    AXL_TRY(axl_feed_go(l->feed, &state->place));
     l->state = *state;
-    l->steps_left = count_steps(l);
+    AXL_TRY(count_steps(l));
     AXL_TRY(start(l));
 
 out:
@@ -461,5 +624,5 @@ out:
 
 axl_status axl_loader_rewind(axl_loader *l)
 {
-    return axl_loader_set_state(l, &(axl_loader_state){.plan_hash = l->plan->hash});
+    return axl_loader_set_state(l, &(axl_loader_state){.plan_hash = l->feed->hash});
 }

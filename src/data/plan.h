@@ -1,8 +1,13 @@
-// The global order of one epoch: samples permuted, then put into bins. It is the same on every rank and at
-// every rank count, because it is made from the seed, the epoch and the data alone.
+// The bins of a prepared set: samples permuted anew each epoch, then put into bins. They are the same on every rank
+// and at every rank count, because they are made from the seed, the epoch and the data alone.
+//
+// Bins never cross groups of group_size samples, so one group is packed at a time and nothing is kept of the others:
+// memory is that of a group. Without packing, and when packing sequentially, a bin is found from the place of its
+// first sample, and there are no groups at all.
 #ifndef AXL_DATA_PLAN_H
 #define AXL_DATA_PLAN_H
 
+#include "src/data/feed.h"
 #include "src/data/pack.h"
 #include "src/data/split.h"
 
@@ -12,32 +17,19 @@ typedef struct axl_plan_options {
     bool packing;
     bool
         real_batches; // packing: micro_batch_size bins of sequence_len instead of one bin of the product
-    bool sequential;    // sample_packing_sequentially
+    axl_pack_kind kind; // sample_packing_algorithm, sample_packing_sequentially
     int64_t group_size; // sample_packing_group_size
     int64_t bin_size;   // sample_packing_bin_size
     uint64_t seed;
     bool shuffle; // a new permutation each epoch; false: the order of the list
 } axl_plan_options;
 
-typedef struct axl_plan {
-    const axl_sample_list *list; // borrowed
-    axl_plan_options options;
-    int64_t bins_per_micro; // bins of a micro-batch
-    int64_t max_tokens;     // of a micro-batch
-    int64_t max_seqs;       // of a micro-batch
-    uint64_t hash;      // of all that decides the bins; not of micro_batch_size where it does not
-    int64_t epoch;      // the one that bins holds; -1: none yet
-    axl_bins bins;      // borrowed from the packer
-    axl_packer *packer; // owned
-    int32_t *lengths;   // [set->n], owned
-    int64_t *order;     // [list->n], owned
-} axl_plan;
+// The capacity of a bin, and how many make a micro-batch.
+int64_t axl_plan_capacity(const axl_plan_options *o);
+int64_t axl_plan_bins_per_micro(const axl_plan_options *o);
 
+// The feed of a list, which is borrowed. Reads every sample's info once.
 axl_status axl_plan_create(const axl_sample_list *list, const axl_plan_options *options,
-                           axl_plan **out);
-void axl_plan_destroy(axl_plan *p); // NULL-safe
-
-// Makes the bins of an epoch (from 0). Allocates nothing.
-void axl_plan_epoch(axl_plan *p, int64_t epoch);
+                           axl_feed **out);
 
 #endif

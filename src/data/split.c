@@ -1,8 +1,8 @@
-// A permutation and a cut.
+// Permutations and cuts, none of them stored. The hard part is shuffle_each: a place of the merged set lies in an
+// entry, which is found by its first sample, and is permuted among the places of that entry.
 #include "src/data/split.h"
 
 #include "src/base/mem.h"
-#include "src/base/philox.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -14,22 +14,13 @@
 
 void axl_sample_list_fini(axl_sample_list *list)
 {
-    free(list->index);
+    free(list->entry);
     *list = (axl_sample_list){0};
 }
 
-axl_status axl_sample_list_all(const axl_prepared *set, axl_sample_list *out)
+axl_sample_list axl_sample_list_all(const axl_prepared *set)
 {
-    axl_status status = AXL_OK;
-    axl_sample_list list = {.set = set, .n = set->n};
-
-    AXL_TRY(axl_calloc((size_t)list.n, sizeof *list.index, "sample order", &list.index));
-    for (int64_t i = 0; i < list.n; i++)
-        list.index[i] = i;
-    *out = list;
-
-out:
-    return status;
+    return (axl_sample_list){.set = set, .n = set->n};
 }
 
 static axl_status count_validation(int64_t n, double size, int64_t *out)
@@ -50,36 +41,33 @@ out:
     return status;
 }
 
-// Permutes the samples of each entry among their own places; they stand one entry after another.
-static void shuffle_each(const axl_prepared *set, uint64_t seed, int64_t *index)
+static int32_t entry_of(const axl_prepared *set, int64_t sample)
 {
-    int64_t from = 0;
-
-    while (from < set->n) {
-        int32_t entry = set->files[set->info[from].file].entry;
-        int64_t to = from;
-        while (to < set->n && set->files[set->info[to].file].entry == entry)
-            to++;
-        axl_random_permutation(seed, AXL_RANDOM_SHUFFLE, EACH_STREAM << 24 | (uint64_t)entry,
-                               index + from, to - from);
-        for (int64_t i = from; i < to; i++)
-            index[i] += from;
-        from = to;
-    }
+    return set->files[set->info[sample].file].entry;
 }
 
-// The permutation of the whole, applied to what is there.
-static axl_status shuffle_all(uint64_t seed, axl_sample_list *all)
+// The samples of an entry stand together and entries follow one another, so a search by halves finds the borders.
+static axl_status find_entries(const axl_prepared *set, axl_sample_list *list)
 {
     axl_status status = AXL_OK;
-    int64_t *order = NULL, *before = all->index;
+    size_t capacity = 0;
+    int64_t from = 0;
 
-    AXL_TRY(axl_calloc((size_t)all->n, sizeof *order, "sample order", &order));
-    axl_random_permutation(seed, AXL_RANDOM_SHUFFLE, MERGE_STREAM, order, all->n);
-    for (int64_t i = 0; i < all->n; i++)
-        order[i] = before[order[i]];
-    all->index = order;
-    free(before);
+    for (int64_t e = 0; from < set->n; e++) {
+        int64_t low = from, high = set->n; // low: of this entry; high: behind it
+        while (high - low > 1) {
+            int64_t middle = low + (high - low) / 2;
+            if (entry_of(set, middle) == entry_of(set, from))
+                low = middle;
+            else
+                high = middle;
+        }
+        AXL_TRY(axl_grow(&list->entry, &capacity, (size_t)e + 2, sizeof *list->entry, "entries"));
+        list->entry[e] = from;
+        list->entry[e + 1] = high;
+        list->n_entries = e + 1;
+        from = high;
+    }
 
 out:
     return status;
@@ -96,11 +84,34 @@ static axl_status keep_shard(const axl_split_options *o, axl_sample_list *all)
     AXL_REQUIRE(n <= all->n, AXL_E_CONFIG, "dataset_shard_num %lld is more than the %lld samples",
                 (long long)n, (long long)all->n);
     int64_t part = all->n / n, more = all->n % n;
-    int64_t begin = part * i + (i < more ? i : more);
+    all->first = part * i + (i < more ? i : more);
     all->n = part + (i < more);
-    memmove(all->index, all->index + begin, (size_t)all->n * sizeof *all->index);
 
 out:
+    return status;
+}
+
+static axl_status list_make(const axl_prepared *set, const axl_split_options *o,
+                            axl_sample_list *out)
+{
+    axl_status status = AXL_OK;
+    axl_sample_list all = {.set = set,
+                           .n = set->n,
+                           .seed = o->seed,
+                           .shuffle = o->shuffle,
+                           .shuffle_each = o->shuffle_each};
+
+    if (o->shuffle_each)
+        AXL_TRY(find_entries(set, &all));
+    if (o->shuffle && set->n > 0)
+        all.whole = axl_permuter_make(o->seed, AXL_RANDOM_SHUFFLE, MERGE_STREAM, set->n);
+    if (o->n_shards > 1)
+        AXL_TRY(keep_shard(o, &all));
+    *out = all;
+    all = (axl_sample_list){0};
+
+out:
+    axl_sample_list_fini(&all);
     return status;
 }
 
@@ -108,21 +119,16 @@ axl_status axl_split_make(const axl_prepared *set, const axl_split_options *opti
                           axl_sample_list *train, axl_sample_list *val)
 {
     axl_status status = AXL_OK;
-    axl_sample_list all = {0}, tail = {.set = set};
+    axl_sample_list all = {0}, tail = {0};
+    int64_t n_val = 0;
 
-    AXL_TRY(axl_sample_list_all(set, &all));
-    if (options->shuffle_each)
-        shuffle_each(set, options->seed, all.index);
-    if (options->shuffle)
-        AXL_TRY(shuffle_all(options->seed, &all));
-    if (options->n_shards > 1)
-        AXL_TRY(keep_shard(options, &all));
-    AXL_TRY(count_validation(all.n, options->val_set_size, &tail.n));
-    AXL_ASSERT(val != NULL || tail.n == 0);
-    AXL_TRY(axl_calloc((size_t)tail.n, sizeof *tail.index, "sample order", &tail.index));
-    all.n -= tail.n;
-    if (tail.n > 0)
-        memcpy(tail.index, all.index + all.n, (size_t)tail.n * sizeof *tail.index);
+    AXL_TRY(list_make(set, options, &all));
+    AXL_TRY(list_make(set, options, &tail));
+    AXL_TRY(count_validation(all.n, options->val_set_size, &n_val));
+    AXL_ASSERT(val != NULL || n_val == 0);
+    all.n -= n_val;
+    tail.first += all.n;
+    tail.n = n_val;
     *train = all;
     all = (axl_sample_list){0};
     if (val != NULL) {
@@ -134,4 +140,41 @@ out:
     axl_sample_list_fini(&all);
     axl_sample_list_fini(&tail);
     return status;
+}
+
+static int64_t at_entry(const axl_sample_list *l, int64_t place)
+{
+    int64_t low = 0, high = l->n_entries;
+
+    while (high - low > 1) {
+        int64_t middle = low + (high - low) / 2;
+        if (l->entry[middle] <= place)
+            low = middle;
+        else
+            high = middle;
+    }
+    const int64_t first = l->entry[low];
+    const axl_permuter p = axl_permuter_make(l->seed, AXL_RANDOM_SHUFFLE,
+                                             EACH_STREAM << 24 | (uint64_t)entry_of(l->set, first),
+                                             l->entry[low + 1] - first);
+    return first + axl_permute(&p, place - first);
+}
+
+int64_t axl_sample_list_at(const axl_sample_list *list, int64_t i)
+{
+    int64_t place = list->first + i;
+
+    AXL_ASSERT(i >= 0 && i < list->n);
+    if (list->shuffle)
+        place = axl_permute(&list->whole, place);
+    return list->shuffle_each ? at_entry(list, place) : place;
+}
+
+void axl_sample_list_hash(const axl_sample_list *list, axl_hash *h)
+{
+    const bool random = list->shuffle || list->shuffle_each;
+    const int64_t parts[] = {list->n, list->first, list->shuffle, list->shuffle_each,
+                             random ? (int64_t)list->seed : 0};
+
+    axl_hash_update(h, parts, sizeof parts);
 }

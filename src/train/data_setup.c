@@ -177,13 +177,21 @@ static axl_data_options options_of(const axl_config *c, const char *model_dir, b
                               .prepared_path = c->dataset_prepared_path};
 }
 
+static axl_pack_kind pack_kind_of(const axl_config *c)
+{
+    if (c->sample_packing_sequentially)
+        return AXL_PACK_SEQUENTIAL;
+    return strcmp(c->sample_packing_algorithm, "best_fit") == 0 ? AXL_PACK_BEST_FIT
+                                                                : AXL_PACK_FIRST_FIT;
+}
+
 axl_plan_options axl_data_setup_plan(const axl_config *c, bool eval)
 {
     return (axl_plan_options){.sequence_len = sequence_len_of(c, eval),
                               .micro_batch_size = eval ? c->eval_batch_size : c->micro_batch_size,
                               .packing = eval ? eval_packing(c) : c->sample_packing,
                               .real_batches = c->multipack_real_batches,
-                              .sequential = c->sample_packing_sequentially,
+                              .kind = pack_kind_of(c),
                               .group_size = c->sample_packing_group_size,
                               .bin_size = c->sample_packing_bin_size,
                               .seed = (uint64_t)c->seed,
@@ -319,7 +327,7 @@ static axl_status split_all(const axl_config *c, axl_data_setup *d)
         AXL_TRY(axl_split_make(d->set, &o, &d->train, &d->eval));
     if (d->test_set != NULL) {
         axl_sample_list_fini(&d->eval);
-        AXL_TRY(axl_sample_list_all(d->test_set, &d->eval));
+        d->eval = axl_sample_list_all(d->test_set);
     }
 
 out:

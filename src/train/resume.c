@@ -62,6 +62,29 @@ static const char *dtype_word(axl_dtype dtype)
     return dtype == AXL_BF16 ? "bfloat16" : dtype == AXL_F16 ? "float16" : "float32";
 }
 
+// The place in the data, key by key.
+static const struct {
+    const char *name;
+    size_t offset;
+} place_keys[] = {
+    {"data_epoch", offsetof(axl_data_place, epoch)},
+    {"data_group", offsetof(axl_data_place, group)},
+    {"data_bin", offsetof(axl_data_place, bin)},
+    {"data_bins_done", offsetof(axl_data_place, n_done)},
+    {"data_file", offsetof(axl_data_place, file)},
+    {"data_row", offsetof(axl_data_place, row)},
+    {"data_entry_row", offsetof(axl_data_place, entry_row)},
+    {"data_offset", offsetof(axl_data_place, offset)},
+    {"data_line", offsetof(axl_data_place, line)},
+};
+#define N_PLACE_KEYS (sizeof place_keys / sizeof *place_keys)
+_Static_assert(sizeof(axl_data_place) == N_PLACE_KEYS * sizeof(int64_t), "each field has its key");
+
+static int64_t *place_field(axl_data_place *place, size_t key)
+{
+    return (int64_t *)(void *)((char *)place + place_keys[key].offset);
+}
+
 static axl_status make_meta(const axl_trainer *t, axl_str *out)
 {
     axl_status status = AXL_OK;
@@ -79,12 +102,13 @@ static axl_status make_meta(const axl_trainer *t, axl_str *out)
     else
         AXL_TRY(axl_str_puts(out, "null"));
     // the plan hash has 64 bits, more than a JSON number keeps everywhere
-    AXL_TRY(axl_str_printf(out,
-                           ",\n  \"data_epoch\": %lld,\n  \"data_bin\": %lld,\n"
-                           "  \"data_plan\": \"%016llx\",\n  \"dtype\": \"%s\"\n}\n",
-                           (long long)place.epoch, (long long)place.bin,
+    AXL_TRY(axl_str_printf(out, ",\n  \"data_plan\": \"%016llx\",\n  \"dtype\": \"%s\"",
                            (unsigned long long)place.plan_hash,
                            dtype_word(t->model->arch.file_dtype)));
+    for (size_t i = 0; i < N_PLACE_KEYS; i++)
+        AXL_TRY(axl_str_printf(out, ",\n  \"%s\": %lld", place_keys[i].name,
+                               (long long)*place_field(&place.place, i)));
+    AXL_TRY(axl_str_puts(out, "\n}\n"));
 out:
     return status;
 }
@@ -168,8 +192,8 @@ static axl_status restore_meta(axl_trainer *t, axl_ckpt *k)
                 axl_ckpt_path(k));
     t->total_tokens = axl_json_int(axl_json_get(meta, "num_input_tokens_seen"), 0);
     t->best_eval = axl_json_real(axl_json_get(meta, "best_metric"), INFINITY);
-    place.epoch = axl_json_int(axl_json_get(meta, "data_epoch"), 0);
-    place.bin = axl_json_int(axl_json_get(meta, "data_bin"), 0);
+    for (size_t i = 0; i < N_PLACE_KEYS; i++)
+        *place_field(&place.place, i) = axl_json_int(axl_json_get(meta, place_keys[i].name), 0);
     place.plan_hash = strtoull(axl_json_string(axl_json_get(meta, "data_plan"), "0"), NULL, 16);
     int64_t seed = axl_json_int(axl_json_get(meta, "seed"), t->env.config->seed);
     AXL_REQUIRE(seed == t->env.config->seed, AXL_E_CONFIG,

@@ -32,7 +32,7 @@ static int fixture_make(void **state)
                                       .min_sample_len = 2,
                                       .prepared_path = folder_file(x->dir, "p", prepared)};
     CHECK_OK(axl_prepare(&spec, 1, &options, NULL, false, NULL, &x->set));
-    CHECK_OK(axl_sample_list_all(x->set, &x->all));
+    x->all = axl_sample_list_all(x->set);
     *state = x;
     return 0;
 }
@@ -205,7 +205,7 @@ static void a_place_in_other_data_is_refused(void **state)
     o.plan.micro_batch_size = 5;
     CHECK_OK(axl_loader_create(&x->all, &o, &l));
     CHECK_OK(axl_loader_set_state(l, &at));
-    at.bin = N + 1;
+    at.place.bin = N + 1;
     CHECK_FAILS(axl_loader_set_state(l, &at), AXL_E_INPUT, "bin");
     axl_loader_destroy(l);
 }
@@ -296,9 +296,9 @@ static void evaluation_reads_the_list_in_order_and_again(void **state)
     const axl_batch *b = NULL;
     axl_step_info info;
     axl_loader *l = NULL;
-    axl_sample_list few = {
-        .set = x->set, .index = x->all.index, .n = 1}; // less than a bin, two ranks
+    axl_sample_list few = x->all;
 
+    few.n = 1; // less than a bin, two ranks
     o.plan.shuffle = false;
     o.num_epochs = 1.0;
     CHECK_OK(axl_loader_create(&few, &o, &l));
@@ -340,14 +340,15 @@ static void validation_is_the_tail_of_the_shuffled_data(void **state)
     assert_int_equal(val.n, 11); // ceil(0.05 * 211)
     assert_int_equal(train.n, N - 11);
     for (int64_t i = 0; i < N; i++)
-        seen[i < train.n ? train.index[i] : val.index[i - train.n]]++;
+        seen[i < train.n ? axl_sample_list_at(&train, i) : axl_sample_list_at(&val, i - train.n)]++;
     for (int i = 0; i < N; i++)
         assert_int_equal(seen[i], 1);
     axl_sample_list_fini(&val);
     o.val_set_size = 30;
     CHECK_OK(axl_split_make(x->set, &o, &again, &val));
     assert_int_equal(val.n, 30);
-    assert_memory_equal(train.index, again.index, (size_t)again.n * sizeof *again.index);
+    for (int64_t i = 0; i < again.n; i++)
+        assert_int_equal(axl_sample_list_at(&train, i), axl_sample_list_at(&again, i));
     axl_sample_list_fini(&again);
     axl_sample_list_fini(&val);
     axl_sample_list_fini(&train);
@@ -368,8 +369,8 @@ static void shards_and_shuffles_keep_each_sample_once(void **state)
         CHECK_OK(axl_split_make(x->set, &o, &part, NULL));
         assert_true(part.n == N / 4 || part.n == N / 4 + 1);
         for (int64_t i = 0; i < part.n; i++)
-            seen[part.index[i]]++;
-        moved += part.index[0] != 0;
+            seen[axl_sample_list_at(&part, i)]++;
+        moved += axl_sample_list_at(&part, 0) != 0;
         axl_sample_list_fini(&part);
     }
     for (int i = 0; i < N; i++)
