@@ -3,8 +3,8 @@
 #include "launch/data_command.h"
 
 #include "src/base/log.h"
+#include "src/data/data_stream.h"
 #include "src/data/dump.h"
-#include "src/data/plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +17,8 @@ static const char usage[] =
     "weight in the loss, text, and the document and bin it is packed into in the first epoch.\n"
     "\n"
     "  --row N   the sample, counted from 0 in the order of the data, as preprocess --dump writes "
-    "them\n"
+    "them;\n"
+    "            of a stream: among the first records read, those of one buffer\n"
     "  --json    print an object with a list of tokens\n"
     "\n"
     "example: axl-dist explain run.yaml --row 0\n";
@@ -27,22 +28,24 @@ static axl_status explain(const axl_data_command *d, const char *row, bool json)
     axl_status status = AXL_OK;
     char *end = NULL;
     long long sample = strtoll(row, &end, 10);
-    axl_plan_options options = axl_data_setup_plan(d->config, false);
-    axl_feed *plan = NULL;
+    const axl_prepared *set = d->data.set;
+    axl_feed *feed = NULL;
     axl_sample_place place;
     axl_str text = {0};
 
     if (axl_comm_rank(d->world) != 0)
         goto out;
     AXL_REQUIRE(end != row && *end == '\0', AXL_E_CONFIG, "--row %s is not a number", row);
-    AXL_TRY(axl_plan_create(&d->data.train, &options, &plan));
-    AXL_TRY(axl_feed_find(plan, sample, &place));
-    AXL_TRY(axl_explain_sample(d->data.set, sample, d->data.tokenizer, &place, json, &text));
+    AXL_TRY(axl_data_setup_feed(&d->data, d->config, &feed));
+    AXL_TRY(axl_feed_find(feed, sample, &place));
+    if (d->data.stream != NULL)
+        AXL_TRY(axl_data_stream_first(feed, &set));
+    AXL_TRY(axl_explain_sample(set, sample, d->data.tokenizer, &place, json, &text));
     AXL_REQUIRE(fwrite(text.data, 1, text.len, stdout) == text.len && fflush(stdout) == 0, AXL_E_IO,
                 "cannot write to the terminal");
 
 out:
-    axl_feed_destroy(plan);
+    axl_feed_destroy(feed);
     axl_str_fini(&text);
     return status;
 }

@@ -3,6 +3,7 @@
 #include "launch/data_command.h"
 
 #include "src/base/log.h"
+#include "src/data/data_stream.h"
 #include "src/data/dump.h"
 #include "src/data/summary.h"
 
@@ -17,7 +18,9 @@ static const char usage[] =
     "\n"
     "Reads the data sets of the configuration, tokenizes and masks them, and writes the prepared "
     "sets\n"
-    "that training maps. Prints what was kept, what was dropped and why.\n"
+    "that training maps. Prints what was kept, what was dropped and why. A stream is not prepared: "
+    "of\n"
+    "its first records --debug and --dump show the samples.\n"
     "\n"
     "  --debug       print some samples: trained tokens green, masked ones red; without a "
     "terminal\n"
@@ -135,12 +138,41 @@ out:
     return status;
 }
 
+// Nothing is prepared of a stream; what can be shown is how its first records are tokenized.
+static axl_status output_stream(const axl_data_command *d, bool debug, const char *dump)
+{
+    axl_status status = AXL_OK;
+    axl_feed *feed = NULL;
+    axl_data_setup first = {.tokenizer = d->data.tokenizer};
+    const axl_prepared *set = NULL;
+
+    AXL_TRY(axl_data_setup_report(&d->data));
+    if (!debug && dump == NULL)
+        goto out;
+    AXL_TRY(axl_data_setup_feed(&d->data, d->config, &feed));
+    AXL_TRY(axl_data_stream_first(feed, &set));
+    axl_prepared view = *set;
+    first.set = &view;
+    if (debug)
+        AXL_TRY(print_samples(&first));
+    if (dump != NULL)
+        AXL_TRY(axl_dump_all(&view, dump));
+
+out:
+    axl_feed_destroy(feed);
+    return status;
+}
+
 static axl_status output(const axl_data_command *d, const output_options *o)
 {
     axl_status status = AXL_OK;
 
     if (axl_comm_rank(d->world) != 0)
         goto out;
+    if (d->data.stream != NULL) {
+        AXL_TRY(output_stream(d, o->debug, o->dump));
+        goto out;
+    }
     AXL_TRY(o->json ? print_json(d) : print_summary(d));
     if (o->debug)
         AXL_TRY(print_samples(&d->data));

@@ -38,6 +38,7 @@ typedef struct axl_dataset_spec {
     const char *type;           // "alpaca:chat"; NULL: already tokenized, or user_format
     const axl_user_format *user_format; // NULL unless `type` is a map
     const char *field;                  // completion: the column; NULL: text
+    int64_t skip;                       // first records that a stream leaves out
     const char *conversation;           // alpaca_chat: the style; NULL: chat
     const char *place;                  // "run.yaml:12": where the entry stands, for messages
     const char *chat_key; // text of all that decides the chat template and its masks; NULL: none

@@ -129,7 +129,42 @@ void axl_rows_close(axl_rows *r)
 
 axl_status axl_rows_next(axl_rows *r, axl_row_text *out, bool *more)
 {
-    return r->kind->next(r, out, more);
+    axl_status status = AXL_OK;
+
+    AXL_TRY(r->kind->next(r, out, more));
+    r->n_rows += *more;
+
+out:
+    return status;
+}
+
+void axl_rows_tell(const axl_rows *r, axl_rows_place *out)
+{
+    *out = (axl_rows_place){.row = r->n_rows, .line = r->line};
+    if (r->reader != NULL)
+        out->offset = axl_reader_tell(r->reader);
+}
+
+axl_status axl_rows_go(axl_rows *r, const axl_rows_place *place)
+{
+    axl_status status = AXL_OK;
+    axl_row_text row;
+    bool more = true;
+
+    if (r->kind->lines && place->offset > 0) {
+        AXL_TRY(axl_reader_seek(r->reader, place->offset));
+        r->line = place->line;
+        r->n_rows = place->row;
+        goto out;
+    }
+    while (r->n_rows < place->row && more)
+        AXL_TRY(axl_rows_next(r, &row, &more));
+    AXL_REQUIRE(more, AXL_E_INPUT,
+                "%s: the file is shorter than it was: %lld records, %lld had been read", r->path,
+                (long long)r->n_rows, (long long)place->row);
+
+out:
+    return status;
 }
 
 // ---- for the kinds

@@ -37,6 +37,17 @@ axl_status axl_rows_next(axl_rows *r, axl_row_text *out, bool *more);
 // How much of the file has been handed out, from 0 to 1; for progress.
 double axl_rows_share(const axl_rows *r);
 
+// A place in a file, and going there in a file just opened: with lines as records by its offset, else by reading
+// the records before it. AXL_E_INPUT when the file ends before.
+typedef struct axl_rows_place {
+    int64_t row;    // records before it
+    int64_t offset; // bytes of the text before it; 0 where the kind has no text
+    int64_t line;   // from 1; 0 at the start
+} axl_rows_place;
+
+void axl_rows_tell(const axl_rows *r, axl_rows_place *out);
+axl_status axl_rows_go(axl_rows *r, const axl_rows_place *place);
+
 // Parses a record into an object without null members, owned by the caller.
 //   where   "file:line", for messages. AXL_E_INPUT when it is not an object, or not UTF-8.
 axl_status axl_row_parse(axl_rows_kind kind, const char *text, size_t n, const char *where,

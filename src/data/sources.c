@@ -209,3 +209,33 @@ out:
     axl_sources_fini(&counting);
     return status;
 }
+
+void axl_sources_tell(const axl_sources *s, axl_sources_place *out)
+{
+    *out = (axl_sources_place){.file = s->file, .entry_row = s->row};
+    if (s->rows != NULL)
+        axl_rows_tell(s->rows, &out->in_file);
+}
+
+axl_status axl_sources_go(axl_sources *s, const axl_sources_place *place)
+{
+    axl_status status = AXL_OK;
+
+    AXL_REQUIRE(place->file >= 0 && place->file <= s->n_files && place->in_file.row >= 0 &&
+                    place->in_file.offset >= 0,
+                AXL_E_INPUT, "there is no file %lld in the data, which has %lld",
+                (long long)place->file, (long long)s->n_files);
+    axl_rows_close(s->rows);
+    s->rows = NULL;
+    s->file = place->file;
+    s->row = place->entry_row;
+    if (place->in_file.row == 0)
+        goto out;
+    AXL_REQUIRE(place->file < s->n_files, AXL_E_INPUT, "there is no record behind the last file");
+    const axl_source_file *f = &s->files[place->file];
+    AXL_TRY(axl_rows_open(f->path, f->kind, &s->rows));
+    AXL_TRY(axl_rows_go(s->rows, &place->in_file));
+
+out:
+    return status;
+}

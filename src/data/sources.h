@@ -50,4 +50,15 @@ axl_status axl_sources_select(axl_sources *s);
 // call. Not for two threads at once.
 axl_status axl_sources_next(axl_sources *s, axl_row_text *row, int64_t *file, bool *more);
 
+// Where the next record stands: the file, the records of its entry before it, the place in it. {0}: the start.
+typedef struct axl_sources_place {
+    int64_t file, entry_row;
+    axl_rows_place in_file;
+} axl_sources_place;
+
+void axl_sources_tell(const axl_sources *s, axl_sources_place *out);
+
+// Goes to a place, of which the file must be there. AXL_E_INPUT.
+axl_status axl_sources_go(axl_sources *s, const axl_sources_place *place);
+
 #endif

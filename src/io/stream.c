@@ -27,6 +27,7 @@ struct axl_reader {
     bool begun;     // the first bytes of text have been looked at
     axl_str text;   // decoded bytes
     size_t at;      // start of what is not yet taken
+    int64_t before; // bytes of the text that are no longer in `text`
     size_t scanned; // no newline in text[at .. scanned)
     int64_t size;   // of the file, bytes
 };
@@ -156,6 +157,7 @@ static void drop_used(axl_reader *r)
     memmove(r->text.data, r->text.data + r->at, r->text.len - r->at);
     r->text.len -= r->at;
     r->scanned -= r->at;
+    r->before += (int64_t)r->at;
     r->at = 0;
 }
 
@@ -220,4 +222,56 @@ double axl_reader_share(const axl_reader *r)
     int64_t at = (int64_t)lseek(r->fd, 0, SEEK_CUR) - (int64_t)(r->in_n - r->in_at);
 
     return r->size > 0 && at < r->size ? (double)at / (double)r->size : 1.0;
+}
+
+int64_t axl_reader_tell(const axl_reader *r)
+{
+    return r->before + (int64_t)r->at;
+}
+
+// A compressed file is decoded up to there.
+static axl_status skip_to(axl_reader *r, int64_t place)
+{
+    axl_status status = AXL_OK;
+    bool more = true;
+    size_t n = 0;
+
+    while (axl_reader_tell(r) < place && more) {
+        (void)axl_reader_window(r, &n);
+        if (n == 0) {
+            AXL_TRY(axl_reader_extend(r, &more));
+            continue;
+        }
+        int64_t left = place - axl_reader_tell(r);
+        axl_reader_take(r, (int64_t)n < left ? n : (size_t)left);
+    }
+    AXL_REQUIRE(axl_reader_tell(r) == place, AXL_E_INPUT,
+                "%s: the file is shorter than it was: %lld bytes, %lld had been read", r->path,
+                (long long)axl_reader_tell(r), (long long)place);
+
+out:
+    return status;
+}
+
+axl_status axl_reader_seek(axl_reader *r, int64_t place)
+{
+    axl_status status = AXL_OK;
+    struct stat info;
+
+    if (r->decoder != NULL || place < axl_reader_tell(r) || place == 0) {
+        AXL_TRY(skip_to(r, place));
+        goto out;
+    }
+    AXL_REQUIRE(fstat(r->fd, &info) == 0 && info.st_size >= place &&
+                    lseek(r->fd, place, SEEK_SET) == place,
+                AXL_E_INPUT, "%s: the file is shorter than it was: %lld bytes had been read",
+                r->path, (long long)place);
+    axl_str_clear(&r->text);
+    r->at = r->scanned = r->in_at = r->in_n = 0;
+    r->before = place;
+    r->file_over = false;
+    r->begun = true;
+
+out:
+    return status;
 }

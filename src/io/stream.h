@@ -9,6 +9,7 @@
 #include "src/base/str.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct axl_reader axl_reader;
 
@@ -32,5 +33,10 @@ void axl_reader_take(axl_reader *r, size_t n);
 
 // How much of the file has been read, from 0 to 1; for progress.
 double axl_reader_share(const axl_reader *r);
+
+// The place of the next byte in the text, decoded; and going to a place further on, which a plain file does without
+// reading what lies between. AXL_E_INPUT when the file ends before.
+int64_t axl_reader_tell(const axl_reader *r);
+axl_status axl_reader_seek(axl_reader *r, int64_t place);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "src/base/log.h"
 #include "src/base/mem.h"
+#include "src/data/data_stream.h"
 #include "src/data/summary.h"
 #include "src/io/file.h"
 #include "src/io/gguf_import.h"
@@ -81,6 +82,7 @@ static axl_status make_spec(const axl_config *c, const axl_dataset_list *list,
         s->user_format = &l->formats[i];
     }
     s->field = d->field;
+    s->skip = d->skip;
     s->conversation = d->conversation;
     if (s->type != NULL && strcmp(s->type, "chat_template") == 0 && tokenizer != NULL) {
         AXL_TRY_CTX(axl_chat_setup_init(&l->chats[i], c, d, tokenizer), "%s", s->place);
@@ -110,6 +112,19 @@ static axl_status spec_list_make(const axl_config *c, const axl_dataset_list *li
 out:
     spec_list_fini(&l);
     return status;
+}
+
+// Entries of pretraining_dataset are named in their own way.
+static void make_pretraining(const axl_config *c, const axl_dataset_list *list, spec_list *l)
+{
+    for (int i = 0; i < l->n; i++) {
+        axl_dataset_spec *s = &l->specs[i];
+        const axl_dataset_config *d = &list->items[i];
+        if (!d->set.field)
+            s->field = d->text_column;
+        if (s->user_format == NULL && (s->type == NULL || strcmp(s->type, "pretrain") == 0))
+            s->type = c->sample_packing ? "pretrain" : "pretrain:rows";
+    }
 }
 
 static axl_excess excess_of(const char *word)
@@ -198,6 +213,11 @@ axl_plan_options axl_data_setup_plan(const axl_config *c, bool eval)
                               .shuffle = !eval && !c->curriculum_sampling};
 }
 
+bool axl_data_setup_streams(const axl_config *c)
+{
+    return c->streaming || c->pretraining_dataset.n > 0;
+}
+
 // ---- model directory and tokenizer
 
 static axl_status find_model(const axl_config *c, bool first, char **out)
@@ -279,6 +299,40 @@ out:
     return status;
 }
 
+// What a stream reads, for as long as it is read.
+typedef struct axl_stream_setup {
+    spec_list specs;
+    axl_data_options options;
+} axl_stream_setup;
+
+static void stream_setup_destroy(axl_stream_setup *s)
+{
+    if (s == NULL)
+        return;
+    spec_list_fini(&s->specs);
+    free(s);
+}
+
+static axl_status make_stream(const axl_config *c, axl_data_setup *d)
+{
+    axl_status status = AXL_OK;
+    axl_stream_setup *s = NULL;
+    const bool corpus = c->pretraining_dataset.n > 0;
+    const axl_dataset_list *list = corpus ? &c->pretraining_dataset : &c->datasets;
+
+    AXL_TRY(axl_calloc(1, sizeof *s, "stream", &s));
+    AXL_TRY(spec_list_make(c, list, d->tokenizer, &s->specs));
+    if (corpus)
+        make_pretraining(c, list, &s->specs);
+    s->options = options_of(c, d->model_dir, false);
+    d->stream = s;
+    s = NULL;
+
+out:
+    stream_setup_destroy(s);
+    return status;
+}
+
 // The others map what rank 0 made.
 static axl_status open_key(const axl_config *c, uint64_t key, axl_prepared **out)
 {
@@ -304,7 +358,7 @@ static axl_status prepare_all(const axl_config *c, const axl_data_setup_options 
 {
     axl_status status = AXL_OK;
 
-    if (!o->eval_only || c->test_datasets.n == 0)
+    if (!axl_data_setup_streams(c) && (!o->eval_only || c->test_datasets.n == 0))
         AXL_TRY(prepare_list(c, &c->datasets, false, o, d));
     if (c->test_datasets.n > 0)
         AXL_TRY(prepare_list(c, &c->test_datasets, true, o, d));
@@ -360,6 +414,8 @@ axl_status axl_data_setup_make_with(const axl_config *c, axl_comm *world,
         if (status == AXL_OK)
             status = open_key(c, keys[1], &d.test_set);
     }
+    if (status == AXL_OK && axl_data_setup_streams(c))
+        status = make_stream(c, &d);
     if (status == AXL_OK)
         status = split_all(c, &d);
     AXL_TRY(axl_comm_agree(world, status));
@@ -380,6 +436,7 @@ void axl_data_setup_fini(axl_data_setup *d)
 {
     axl_sample_list_fini(&d->train);
     axl_sample_list_fini(&d->eval);
+    stream_setup_destroy(d->stream);
     axl_prepared_close(d->set);
     axl_prepared_close(d->test_set);
     axl_tokenizer_destroy(d->tokenizer);
@@ -400,11 +457,28 @@ axl_ring_schedule axl_data_setup_ring(const axl_config *c)
     return (axl_ring_schedule)s;
 }
 
+axl_status axl_data_setup_feed(const axl_data_setup *d, const axl_config *c, axl_feed **out)
+{
+    const axl_plan_options plan = axl_data_setup_plan(c, false);
+    axl_data_stream_options o = {.plan = plan, .buffer_rows = c->streaming_multipack_buffer_size};
+
+    if (d->stream == NULL)
+        return axl_plan_create(&d->train, &plan, out);
+    o.plan.shuffle = plan.shuffle && c->shuffle_merged_datasets;
+    if (c->pretraining_dataset.n > 0) { // instructions are always isolated, a row each
+        o.joined = !c->pretrain_multipack_attn;
+        o.concatenate = c->pretraining_sample_concatenation;
+    }
+    return axl_data_stream_create(d->stream->specs.specs, d->stream->specs.n, &d->stream->options,
+                                  d->tokenizer, &o, out);
+}
+
 axl_status axl_data_setup_loader(const axl_data_setup *d, const axl_config *c, const axl_mesh *mesh,
                                  axl_loader **out)
 {
-    axl_loader_options o = {.plan = axl_data_setup_plan(c, false),
-                            .dp_rank = axl_mesh_batch_rank(mesh),
+    axl_status status = AXL_OK;
+    axl_feed *feed = NULL;
+    axl_loader_options o = {.dp_rank = axl_mesh_batch_rank(mesh),
                             .dp_size = axl_mesh_n_batches(mesh),
                             .cp_rank = mesh->coord[AXL_CP],
                             .cp_size = mesh->size[AXL_CP],
@@ -413,7 +487,11 @@ axl_status axl_data_setup_loader(const axl_data_setup *d, const axl_config *c, c
                             .num_epochs = c->num_epochs,
                             .drop_last = c->dataloader_drop_last};
 
-    return axl_loader_create(&d->train, &o, out);
+    AXL_TRY(axl_data_setup_feed(d, c, &feed));
+    AXL_TRY(axl_loader_create_from(feed, &o, out));
+
+out:
+    return status;
 }
 
 axl_status axl_data_setup_eval_loader(const axl_data_setup *d, const axl_config *c,
@@ -457,8 +535,13 @@ axl_status axl_data_setup_report(const axl_data_setup *d)
         AXL_TRY(report_set("datasets", d->set));
     if (d->test_set != NULL)
         AXL_TRY(report_set("test_datasets", d->test_set));
-    axl_info("%lld samples to train, %lld to evaluate", (long long)d->train.n,
-             (long long)d->eval.n);
+    if (d->stream != NULL)
+        axl_info("the training data are streamed: they are read and tokenized while the run "
+                 "trains, nothing is prepared; %lld samples to evaluate",
+                 (long long)d->eval.n);
+    else
+        axl_info("%lld samples to train, %lld to evaluate", (long long)d->train.n,
+                 (long long)d->eval.n);
 
 out:
     return status;

@@ -21,6 +21,8 @@ typedef struct axl_data_setup {
     axl_sample_list train;    // owned
     axl_sample_list eval; // owned; of test_set, or the validation part of set; n 0: no evaluation
     bool made;            // rank 0: set was made now, not found
+    struct axl_stream_setup
+        *stream; // owned; training data that are streamed; then set is NULL and train empty
 } axl_data_setup;
 
 typedef struct axl_data_setup_options {
@@ -36,11 +38,17 @@ axl_status axl_data_setup_make_with(const axl_config *c, axl_comm *world,
                                     const axl_data_setup_options *options, axl_data_setup *out);
 void axl_data_setup_fini(axl_data_setup *d); // NULL-safe on its members
 
+// Whether the training data are streamed: streaming, or pretraining_dataset.
+bool axl_data_setup_streams(const axl_config *c);
+
 // How the bins of training (or evaluation) are formed.
 axl_plan_options axl_data_setup_plan(const axl_config *c, bool eval);
 
 // The schedule of ring attention that ring_attn_func names.
 axl_ring_schedule axl_data_setup_ring(const axl_config *c);
+
+// The bins of training, of the prepared set or the stream; d must outlive the feed. Local.
+axl_status axl_data_setup_feed(const axl_data_setup *d, const axl_config *c, axl_feed **out);
 
 // The loader of this rank of the mesh, which may be imagined. Local.
 axl_status axl_data_setup_loader(const axl_data_setup *d, const axl_config *c, const axl_mesh *mesh,

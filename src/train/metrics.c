@@ -211,8 +211,8 @@ axl_status axl_metrics_traffic(const axl_trainer *t)
     const int64_t n_micro = t->env.config->gradient_accumulation_steps;
     const int64_t n_batches =
         t->steps_per_epoch * n_micro * axl_mesh_n_batches(t->mesh); // the last step may have fewer
-    const int64_t mean = n_batches > 0 ? tokens / n_batches : 0;
     const int64_t most = axl_loader_whole_tokens(t->loader);
+    const int64_t mean = d->stream != NULL ? most : n_batches > 0 ? tokens / n_batches : 0;
     const int64_t n_tokens = mean < 1 ? 1 : mean < most ? mean : most;
     const int64_t docs = n_tokens * d->train.n / (tokens > 0 ? tokens : 1);
     AXL_TRY(axl_traffic_outlook(&t->work, &t->sharder.options, n_micro, n_tokens,

@@ -109,8 +109,11 @@ static axl_status set_schedule(axl_trainer *t)
                 c->optimizer);
     AXL_REQUIRE(axl_schedule_find(c->lr_scheduler, &t->schedule), AXL_E_CONFIG,
                 "lr_scheduler %s is not known to the trainer", c->lr_scheduler);
-    t->steps_per_epoch = (int64_t)ceil((double)axl_loader_steps_left(t->loader) / c->num_epochs);
     t->total_steps = axl_loader_steps_left(t->loader);
+    if (t->total_steps == AXL_ENDLESS)
+        t->steps_per_epoch = c->max_steps; // of a stream the run is the only measure
+    else
+        t->steps_per_epoch = (int64_t)ceil((double)t->total_steps / c->num_epochs);
     if (c->set.max_steps)
         t->total_steps = c->max_steps;
     t->schedule.total = t->total_steps;

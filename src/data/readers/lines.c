@@ -26,6 +26,7 @@ out:
 static const char *const jsonl[] = {".jsonl", ".ndjson", NULL};
 static const char *const txt[] = {".txt", NULL};
 
-const struct axl_row_kind axl_rows_kind_jsonl = {.name = "json", .suffixes = jsonl, .next = next};
+const struct axl_row_kind axl_rows_kind_jsonl = {
+    .name = "json", .suffixes = jsonl, .lines = true, .next = next};
 const struct axl_row_kind axl_rows_kind_text = {
-    .name = "text", .suffixes = txt, .plain = true, .next = next};
+    .name = "text", .suffixes = txt, .plain = true, .lines = true, .next = next};

@@ -16,6 +16,7 @@ struct axl_rows {
     axl_reader *reader; // owned; NULL for a kind that opens the file itself
     int64_t line;       // of the next byte, from 1; or the next record, for files without lines
     axl_str text;       // scratch for the record handed out
+    int64_t n_rows;     // records handed out
     void *state;        // owned by the kind
 };
 
@@ -23,6 +24,7 @@ struct axl_row_kind {
     const char *name;                // as in ds_type
     const char *const *suffixes;     // of file names, ".csv", NULL at the end
     bool plain;                      // a record is the text of the column `text`, not JSON
+    bool lines;                      // each record is a line, and nothing else is remembered
     bool made;                       // its JSON is made by the kind, or a fault
     bool binary;                     // the kind opens the file itself; it is not packed
     axl_status (*open)(axl_rows *r); // may be NULL; on failure close is called
