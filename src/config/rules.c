@@ -146,6 +146,11 @@ static bool is_streaming(const axl_config *c)
     return c->streaming || c->set.pretraining_dataset;
 }
 
+static bool skips_prepared(context *x, const axl_dataset_config *ds)
+{
+    return ds->skip > 0 && !is_streaming(x->c);
+}
+
 static bool names_magistral(const char *name)
 {
     return name != NULL && strcasestr(name, "magistral") != NULL;

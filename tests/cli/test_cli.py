@@ -412,6 +412,88 @@ class Resume(Case):
         self.train("full", self.SAVES + "auto_resume_from_checkpoints: true\n")
 
 
+class Streaming(Case):
+    """A corpus that is read while the run trains: the same losses on any rank count, and after a stop or a kill."""
+
+    SAVES = "save_strategy: steps\nsave_steps: 3\n"
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.corpus = os.path.join(cls.top, "corpus")
+        os.makedirs(cls.corpus)
+        words = "the model reads a stream of text and goes on where it was when the run ends".split()
+        for part in range(2):
+            rows = [" ".join(words[(7 * i + k * k + part) % len(words)] for k in range(3 + i * 11 % 90))
+                    for i in range(40)]
+            name = os.path.join(cls.corpus, f"part{part}.jsonl")
+            write(name, "".join(json.dumps({"body": r}) + "\n" for r in rows).encode())
+
+    def stream(self, more="", steps=9, buffer=13):
+        return (f"pretraining_dataset:\n  - path: {self.corpus}\n    text_column: body\n    skip: 2\n"
+                f"datasets:\nstreaming: true\nstreaming_multipack_buffer_size: {buffer}\nmax_steps: {steps}\n" + more)
+
+    def test_any_rank_count_and_any_stop(self):
+        self.train("straight", self.stream(self.SAVES))
+        steps = tiny.read_metrics(self.out("straight"))
+        self.assertEqual(sorted(steps), list(range(1, 10)))
+        self.assertLess(steps[9], steps[1])
+        for np in (2, 3):
+            self.train(f"np{np}", self.stream(f"gradient_accumulation_steps: {12 // np}\n"), np=np)
+            self.assert_same_losses("straight", f"np{np}", 1e-5)
+        for step in (3, 6):
+            where = os.path.join(self.out("straight"), f"checkpoint-{step}")
+            self.train(f"from{step}", self.stream(f"resume_from_checkpoint: {where}\n"))
+            self.train(f"two{step}", self.stream(f"resume_from_checkpoint: {where}\n"
+                                                 "gradient_accumulation_steps: 6\n"), np=2)
+            self.assert_same_weights("straight", f"from{step}", 0.0)
+            self.assert_same_weights("straight", f"two{step}", 1e-4)
+        done = self.train("other", self.stream(f"resume_from_checkpoint: {where}\n", buffer=14), expect=2)
+        self.assertIn("the checkpoint was made with other data", done.stderr)
+
+    def test_a_killed_run_goes_on(self):
+        text = self.stream("save_strategy: steps\nsave_steps: 1\nauto_resume_from_checkpoints: true\n", steps=40)
+        self.train("calm", text)
+        path = self.config("killed", text)
+        for delay in (0.15, 0.31):
+            run = subprocess.Popen([PROGRAM, path], env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(delay)
+            run.kill()
+            run.wait()
+        self.train("killed", text)
+        self.assert_same_losses("calm", "killed", 0.0)
+        self.assert_same_weights("calm", "killed", 0.0)
+
+    def test_rows_of_other_kinds(self):
+        for name, more in (("plain", "sample_packing: false\nmicro_batch_size: 4\n"),
+                           ("rows", "sample_packing: false\npretraining_sample_concatenation: true\n"),
+                           ("joined", "pretrain_multipack_attn: false\n"),
+                           ("best", "sample_packing_algorithm: best_fit\n")):
+            self.train(name, self.stream(more))
+            steps = tiny.read_metrics(self.out(name))
+            self.assertLess(steps[9], steps[1], name)
+
+    def test_any_data_set_may_be_streamed(self):
+        self.train("sft", "streaming: true\nstreaming_multipack_buffer_size: 10\nval_set_size: 0\n"
+                          f"test_datasets:\n  - path: {self.data}\neval_steps: 3\n")
+        self.assertEqual(sorted(tiny.read_metrics(self.out("sft"), "eval_loss")), [0, 3, 6])
+        self.assertEqual(sorted(tiny.read_metrics(self.out("sft"))), [1, 2, 3, 4, 5, 6])
+
+    def test_commands(self):
+        path = self.config("look", self.stream())
+        done = self.run_program("preprocess", path)
+        self.assertIn("nothing is prepared", done.stdout + done.stderr)
+        dump = self.run_program("preprocess", path, "--dump", "-").stdout.strip().split("\n")
+        self.assertGreaterEqual(len(dump), 13)
+        row = json.loads(self.run_program("explain", path, "--row", "3", "--json").stdout)
+        self.assertEqual([t["id"] for t in row["tokens"]], json.loads(dump[3])["input_ids"])
+        self.assertGreaterEqual(row["bin"], 0)
+        done = self.run_program("explain", path, "--row", "100000", expect=2)
+        self.assertIn("row 100000", done.stderr)
+        done = self.train("endless", self.stream("val_set_size: 0.1\n"), expect=2)
+        self.assertIn("nothing can be held out of a stream", done.stderr)
+
+
 class Text(Case):
     """Data with a tokenizer: evaluation, generation, validation parts."""
 

@@ -97,6 +97,11 @@ static const line lines[] = {
     SAYS(51, "include_tokens_per_second: true\npretraining_dataset: [{path: x}]\n", "not together"),
     SAYS(52, "streaming: true\n", "a stream has no end"),
     SAYS(53, "streaming: true\nval_set_size: 0.1\n", "nothing can be held out"),
+    SAYS(0, "max_steps: 3\npretraining_dataset: {path: x}\n", "is trained on"),
+    SAYS(0, "test_datasets: [{path: x, skip: 3}]\n", "skip is for streams"),
+    SAYS(0, "streaming: true\nmax_steps: 3\nrl: dpo\n", "preference data are prepared"),
+    SAYS(0, "sample_packing_sequentially: true\nsample_packing_algorithm: best_fit\n",
+         "keeps the order"),
     SAYS(54, "group_by_length: true\npretraining_dataset: [{path: x}]\n", "cannot be sorted"),
     SAYS_ALONE(
         56, MODEL BATCH "streaming: true\nsample_packing: true\ndatasets: [{path: a}, {path: b}]\n",

@@ -5,6 +5,8 @@
 #include "src/data/loader.h"
 #include "tests/src/data/data_check.h"
 
+#include <malloc.h>
+
 enum { N = 211, LEN = 48 };
 
 typedef struct fixture {
@@ -378,6 +380,201 @@ static void shards_and_shuffles_keep_each_sample_once(void **state)
     assert_true(moved > 0);
 }
 
+// ---- groups
+
+// A set of n samples of random lengths that exist only as infos.
+static axl_sample_info *imagine_set(int64_t n, axl_prepared *set)
+{
+    static axl_prepared_file file = {"x", 0};
+    axl_sample_info *info = calloc((size_t)n, sizeof *info);
+    int64_t end = 0;
+
+    *set = (axl_prepared){.n = n, .info = info, .files = &file, .n_files = 1};
+    for (int64_t i = 0; i < n; i++) {
+        int64_t len = 2 + (int64_t)(axl_random_uniform(6, AXL_RANDOM_TEST, (uint64_t)i) * 60);
+        end += len;
+        info[i].end = end;
+        set->max_length = len > set->max_length ? len : set->max_length;
+    }
+    set->n_tokens = end;
+    return info;
+}
+
+static void steps_cross_groups_and_a_resumed_run_finds_its_group(void **state)
+{
+    const fixture *x = *state;
+    static int64_t want[4 * N], head[4 * N], tail[4 * N];
+    axl_loader_state at;
+
+    for (int kind = 0; kind < 3; kind++) {
+        axl_loader_options o = options_of(0, 1, 4, true), two = options_of(0, 2, 2, true);
+        axl_loader *l = NULL;
+        o.plan.kind = two.plan.kind = (axl_pack_kind)kind;
+        o.plan.group_size = two.plan.group_size = 10; // some 3 bins a group, 4 a step
+        CHECK_OK(axl_loader_create(&x->all, &o, &l));
+        int64_t n_steps = axl_loader_steps_left(l);
+        axl_loader_destroy(l);
+        int64_t n = gather(&x->all, o, NULL, n_steps, want, NULL);
+        assert_int_equal(n, 2 * N + n_steps); // exactly two epochs
+        for (int64_t stop = 1; stop < n_steps; stop += 3) {
+            int64_t a = gather(&x->all, o, NULL, stop, head, &at);
+            CHECK_OK(axl_loader_create(&x->all, &o, &l));
+            CHECK_OK(axl_loader_set_state(l, &at));
+            assert_int_equal(axl_loader_steps_left(l), n_steps - stop);
+            axl_loader_destroy(l);
+            int64_t b = gather(&x->all, two, &at, n_steps - stop, tail, NULL);
+            assert_int_equal(a + b, n);
+            assert_memory_equal(want + a, tail, (size_t)b * sizeof *tail);
+        }
+    }
+}
+
+static void sequential_bins_are_those_of_the_packer(void **state)
+{
+    const fixture *x = *state;
+    axl_loader_options o = options_of(0, 1, 1, true);
+    const axl_pack_options pack = {2 * LEN, 1, AXL_PACK_SEQUENTIAL};
+    static int32_t lengths[N];
+    axl_packer *packer = NULL;
+    axl_feed *plan = NULL;
+    axl_bin bin;
+    bool more = true;
+    int64_t n_bins = 0;
+
+    o.plan.kind = AXL_PACK_SEQUENTIAL;
+    o.plan.shuffle = false;
+    o.plan.group_size = 7; // without meaning
+    for (int64_t i = 0; i < N; i++)
+        lengths[i] = (int32_t)axl_prepared_length(x->set, i);
+    CHECK_OK(axl_packer_create(N, &pack, &packer));
+    axl_bins want = axl_packer_run(packer, lengths, N);
+    CHECK_OK(axl_plan_create(&x->all, &o.plan, &plan));
+    CHECK_OK(axl_feed_count(plan, 0, &n_bins));
+    assert_int_equal(n_bins, want.n_bins);
+    for (int64_t b = 0; b < n_bins; b++) {
+        CHECK_OK(axl_feed_next(plan, &bin, &more));
+        assert_true(more);
+        assert_int_equal(bin.n, want.start[b + 1] - want.start[b]);
+        assert_memory_equal(bin.items, want.items + want.start[b],
+                            (size_t)bin.n * sizeof *bin.items);
+    }
+    CHECK_OK(axl_feed_next(plan, &bin, &more));
+    assert_false(more);
+    axl_feed_destroy(plan);
+    axl_packer_destroy(packer);
+}
+
+// Best fit makes the bins of long samples first; training must not see them first.
+static void best_bins_come_in_no_order_of_length(void **state)
+{
+    (void)state;
+    enum { MANY = 30000 };
+    axl_prepared set;
+    axl_sample_info *info = imagine_set(MANY, &set);
+    const axl_sample_list list = axl_sample_list_all(&set);
+    const axl_plan_options o = {.sequence_len = 64,
+                                .micro_batch_size = 2,
+                                .packing = true,
+                                .kind = AXL_PACK_BEST_FIT,
+                                .group_size = 10000,
+                                .bin_size = 200,
+                                .seed = 1,
+                                .shuffle = true};
+    axl_feed *plan = NULL;
+    axl_bin bin;
+    bool more = true;
+    int64_t n_bins = 0;
+    double count[2] = {0.0}, longest[2] = {0.0};
+
+    CHECK_OK(axl_plan_create(&list, &o, &plan));
+    CHECK_OK(axl_feed_count(plan, 0, &n_bins));
+    assert_true((double)set.n_tokens > 0.99 * 128.0 * (double)n_bins);
+    for (int64_t b = 0; b < n_bins; b++) {
+        int64_t half = 6 * b / n_bins % 2; // of each of the three groups
+        int64_t most = 0;
+        CHECK_OK(axl_feed_next(plan, &bin, &more));
+        for (int64_t i = 0; i < bin.n; i++) {
+            int64_t len = axl_prepared_length(&set, bin.items[i]);
+            most = len > most ? len : most;
+        }
+        count[half] += (double)bin.n;
+        longest[half] += (double)most;
+    }
+    // in the order they are made the halves differ by half; by chance, by less than 2 %
+    CHECK_CLOSE(count, count + 1, 1, 0.0, 0.05);
+    CHECK_CLOSE(longest, longest + 1, 1, 0.0, 0.05);
+    axl_feed_destroy(plan);
+    free(info);
+}
+
+static void memory_is_that_of_a_group(void **state)
+{
+    (void)state;
+    enum { MANY = 400000 };
+    axl_prepared set;
+    axl_sample_info *info = imagine_set(MANY, &set);
+    const axl_split_options so = {
+        .seed = 1, .shuffle = true, .shuffle_each = true, .val_set_size = 0.1};
+    axl_sample_list train, val;
+
+    for (int packing = 0; packing < 2; packing++) {
+        const size_t before = mallinfo2().uordblks;
+        const axl_plan_options o = {.sequence_len = 64,
+                                    .micro_batch_size = 2,
+                                    .packing = packing,
+                                    .group_size = 1000,
+                                    .bin_size = 200,
+                                    .seed = 1,
+                                    .shuffle = true};
+        axl_feed *plan = NULL;
+        int64_t n_bins = 0;
+        CHECK_OK(axl_split_make(&set, &so, &train, &val));
+        CHECK_OK(axl_plan_create(&train, &o, &plan));
+        CHECK_OK(axl_feed_count(plan, 0, &n_bins));
+        assert_true(n_bins > 0 && n_bins <= train.n);
+        const size_t used = mallinfo2().uordblks - before;
+        assert_true(used < (packing ? 200000 : 2000));
+        axl_feed_destroy(plan);
+        axl_sample_list_fini(&train);
+        axl_sample_list_fini(&val);
+    }
+    free(info);
+}
+
+// ---- small sets
+
+static void evaluation_of_less_than_a_sample_a_rank_sees_each_once(void **state)
+{
+    const fixture *x = *state;
+    static int64_t got[64];
+
+    for (int n_samples = 1; n_samples <= 5; n_samples++) {
+        for (int packing = 0; packing < 2; packing++) {
+            for (int kind = 0; kind < 3; kind++) {
+                axl_loader_options o = options_of(0, 4, 1, packing);
+                axl_sample_list few = x->all;
+                axl_loader *l = NULL;
+                int seen[5] = {0};
+                few.n = n_samples;
+                o.plan.shuffle = false;
+                o.plan.kind = (axl_pack_kind)kind;
+                o.num_epochs = 1.0;
+                o.drop_last = packing; // the only step is never left out
+                CHECK_OK(axl_loader_create(&few, &o, &l));
+                int64_t n_steps = axl_loader_steps_left(l);
+                axl_loader_destroy(l);
+                assert_int_equal(n_steps, 1);
+                int64_t n = gather(&few, o, NULL, n_steps, got, NULL);
+                assert_int_equal(n, n_samples + 1);
+                for (int64_t i = 0; i < n_samples; i++)
+                    seen[got[i]]++;
+                for (int i = 0; i < n_samples; i++)
+                    assert_int_equal(seen[i], 1);
+            }
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -391,6 +588,11 @@ int main(void)
         cmocka_unit_test(rows_of_a_micro_batch_may_be_bins_of_their_own),
         cmocka_unit_test(shards_and_shuffles_keep_each_sample_once),
         cmocka_unit_test(validation_is_the_tail_of_the_shuffled_data),
+        cmocka_unit_test(steps_cross_groups_and_a_resumed_run_finds_its_group),
+        cmocka_unit_test(sequential_bins_are_those_of_the_packer),
+        cmocka_unit_test(best_bins_come_in_no_order_of_length),
+        cmocka_unit_test(memory_is_that_of_a_group),
+        cmocka_unit_test(evaluation_of_less_than_a_sample_a_rank_sees_each_once),
     };
     return cmocka_run_group_tests(tests, fixture_make, fixture_remove);
 }
