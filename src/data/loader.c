@@ -25,6 +25,7 @@ typedef struct slot {
     arrays part;          // this rank's tokens of it; not there when it holds all
     int32_t *cu;          // owned
     int64_t *sample;      // owned
+    int32_t *role;        // owned; seq_role
     axl_cp_layout layout; // of part
     void *layout_memory;  // owned
     int64_t micro;        // micro-step in its step
@@ -120,6 +121,7 @@ static axl_status slot_init(slot *s, const axl_loader_options *o, int64_t max_to
     AXL_TRY(arrays_init(&s->whole, max_tokens));
     AXL_TRY(axl_calloc(n + 1, sizeof *s->cu, "batch", &s->cu));
     AXL_TRY(axl_calloc(n, sizeof *s->sample, "batch", &s->sample));
+    AXL_TRY(axl_calloc(n, sizeof *s->role, "batch", &s->role));
     if (!is_split(o))
         goto out;
     AXL_TRY(arrays_init(&s->part, axl_cp_most_rows(max_tokens, o->cp_size)));
@@ -138,20 +140,24 @@ static void slot_fini(slot *s)
     arrays_fini(&s->part);
     free(s->cu);
     free(s->sample);
+    free(s->role);
     free(s->layout_memory);
 }
 
-// Appends tokens as one document to the slot, or to the document before (joined: a bin is one document).
-static void put_tokens(slot *s, const axl_prepared *set, int64_t begin, int64_t length, bool joined)
+// Appends tokens of the set to the open document of the slot; their positions go on from what is there.
+static void put_tokens(slot *s, const axl_prepared *set, int64_t begin, int64_t length,
+                       axl_seq_role role)
 {
     const axl_batch *b = &s->batch;
     arrays *w = &s->whole;
-    int32_t n = (int32_t)length, at = b->n_tokens, first = joined ? s->cu[b->n_seqs] : at;
+    int32_t n = (int32_t)length, at = b->n_tokens, first = s->cu[b->n_seqs];
+    int32_t shift = role != AXL_SEQ_STEPS;
 
     memcpy(w->ids + at, set->ids + begin, (size_t)n * sizeof *w->ids);
     // shifted here, once: the target of t is the label of t + 1, and the last token has none
-    memcpy(w->labels + at, set->labels + begin + 1, (size_t)(n - 1) * sizeof *w->labels);
-    w->labels[at + n - 1] = AXL_IGNORE;
+    memcpy(w->labels + at, set->labels + begin + shift, (size_t)(n - shift) * sizeof *w->labels);
+    if (shift)
+        w->labels[at + n - 1] = AXL_IGNORE;
     for (int32_t t = 0; t < n; t++) {
         w->positions[at + t] = at + t - first;
         w->weight[at + t] = w->labels[at + t] != AXL_IGNORE ? 1.0f : 0.0f;
@@ -159,21 +165,39 @@ static void put_tokens(slot *s, const axl_prepared *set, int64_t begin, int64_t 
     s->batch.n_tokens += n;
 }
 
-static void end_document(slot *s, int64_t sample)
+static void end_document(slot *s, int64_t sample, axl_seq_role role)
 {
     axl_batch *b = &s->batch;
     int32_t n = b->n_tokens - s->cu[b->n_seqs];
 
+    s->role[b->n_seqs] = (int32_t)role;
     s->sample[b->n_seqs++] = sample;
     s->cu[b->n_seqs] = b->n_tokens;
     b->max_seqlen = n > b->max_seqlen ? n : b->max_seqlen;
 }
 
-// Appends one sample to the slot.
-static void put_document(slot *s, const axl_prepared *set, int64_t sample)
+// Appends the one or two documents of a sample.
+static void put_sample(slot *s, const axl_prepared *set, int64_t sample)
 {
-    put_tokens(s, set, axl_prepared_begin(set, sample), axl_prepared_length(set, sample), false);
-    end_document(s, sample);
+    static const axl_seq_role roles[] = {[AXL_SAMPLE_PLAIN] = AXL_SEQ_PLAIN,
+                                         [AXL_SAMPLE_PAIR] = AXL_SEQ_CHOSEN,
+                                         [AXL_SAMPLE_RANKED] = AXL_SEQ_CHOSEN,
+                                         [AXL_SAMPLE_DESIRABLE] = AXL_SEQ_DESIRABLE,
+                                         [AXL_SAMPLE_UNDESIRABLE] = AXL_SEQ_UNDESIRABLE,
+                                         [AXL_SAMPLE_STEPS] = AXL_SEQ_STEPS};
+    const axl_sample_info *info = &set->info[sample];
+    const axl_seq_role role = roles[info->role];
+    int64_t begin = axl_prepared_begin(set, sample), n = axl_prepared_length(set, sample);
+    int64_t first = info->second > 0 ? info->second : n;
+
+    put_tokens(s, set, begin, first, role);
+    end_document(s, sample, role);
+    if (first < n) {
+        put_tokens(s, set, begin + first, n - first, AXL_SEQ_REJECTED);
+        end_document(s, sample, AXL_SEQ_REJECTED);
+    }
+    if (info->role != AXL_SAMPLE_PLAIN)
+        s->batch.seq_role = s->role;
 }
 
 // Appends the samples of a bin as one document, in which each sees those before it.
@@ -181,9 +205,9 @@ static void put_joined(slot *s, const axl_prepared *set, const int64_t *items, i
 {
     for (int64_t i = 0; i < n; i++)
         put_tokens(s, set, axl_prepared_begin(set, items[i]), axl_prepared_length(set, items[i]),
-                   true);
+                   AXL_SEQ_PLAIN);
     if (n > 0)
-        end_document(s, items[0]);
+        end_document(s, items[0], AXL_SEQ_PLAIN);
 }
 
 static void point_batch(axl_batch *b, const arrays *a)
@@ -232,7 +256,7 @@ static void fill_slot(const axl_loader *l, slot *s, int64_t from, int64_t to)
         if (l->feed->joined)
             put_joined(s, set, step->items + i, step->bins[b].end - i);
         for (; !l->feed->joined && i < step->bins[b].end; i++)
-            put_document(s, set, step->items[i]);
+            put_sample(s, set, step->items[i]);
     }
     if (is_split(&l->options))
         split_slot(s, l->options.cp_rank);

@@ -140,13 +140,14 @@ static axl_status keep_samples(worker *w, const char *where)
     for (int64_t i = 0; i < w->one.n; i++) {
         int64_t begin = axl_samples_begin(&w->one, i), n = axl_samples_length(&w->one, i);
         const axl_sample_info *info = &w->one.info[i];
-        bool excess = n > o->sequence_len;
+        // the length rules of two documents were applied where their texts are known
+        bool plain = info->role == AXL_SAMPLE_PLAIN, excess = plain && n > o->sequence_len;
 
         AXL_REQUIRE(!excess || o->excess != AXL_EXCESS_RAISE, AXL_E_INPUT,
                     "%s: the sample has %lld tokens, sequence_len is %lld; raise it, or set "
                     "excess_length_strategy to drop or truncate",
                     where, (long long)n, (long long)o->sequence_len);
-        if (n < o->min_sample_len || n < 1) {
+        if ((plain && n < o->min_sample_len) || n < 1) {
             w->counts->too_short++;
             continue;
         }
@@ -157,9 +158,10 @@ static axl_status keep_samples(worker *w, const char *where)
         AXL_TRY(check_ids(w, w->one.ids + begin, n, where));
         AXL_TRY(axl_samples_put(&w->samples, w->one.ids + begin, w->one.labels + begin,
                                 excess ? o->sequence_len : n, true));
-        AXL_TRY(axl_samples_end(&w->samples, info->file, info->line));
+        AXL_TRY(axl_samples_end_as(&w->samples, (axl_sample_role)info->role, info->second,
+                                   info->file, info->line));
         w->counts->truncated += excess;
-        if (o->drop_untrained && w->samples.info[w->samples.n - 1].trained == 0) {
+        if (o->drop_untrained && plain && w->samples.info[w->samples.n - 1].trained == 0) {
             w->samples.n--;
             axl_samples_drop_open(&w->samples);
             w->counts->untrained++;

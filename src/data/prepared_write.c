@@ -105,7 +105,8 @@ axl_status axl_prepared_writer_put(axl_prepared_writer *w, const axl_samples *s)
         if (w->dedup != NULL) {
             int64_t at = axl_samples_begin(s, i);
             bytes = (size_t)(info.end - at) * sizeof *s->ids;
-            uint64_t hash = axl_hash64(s->ids + at, bytes, (uint64_t)info.second);
+            uint64_t hash =
+                axl_hash64(s->ids + at, bytes, (uint64_t)info.second << 8 | (uint64_t)info.role);
             AXL_TRY(axl_dedup_put(w->dedup, axl_hash64(s->labels + at, bytes, hash)));
         }
         info.end += w->n_tokens;

@@ -73,9 +73,10 @@ axl_status axl_samples_end_as(axl_samples *s, axl_sample_role role, int64_t seco
                             .second = (int32_t)second,
                             .role = (int32_t)role};
 
-    // the first label of a document is nobody's target
-    for (int64_t t = begin + 1; t < s->n_tokens; t++)
-        info.trained += s->labels[t] != AXL_IGNORE && t != begin + second;
+    // the first label of a document is nobody's target, unless it is a class of the token itself
+    bool shifted = role != AXL_SAMPLE_STEPS;
+    for (int64_t t = begin + shifted; t < s->n_tokens; t++)
+        info.trained += s->labels[t] != AXL_IGNORE && (!shifted || t != begin + second);
     AXL_TRY(axl_grow(&s->info, &s->info_capacity, (size_t)s->n + 1, sizeof info, "samples"));
     s->info[s->n++] = info;
 

@@ -15,9 +15,11 @@
 // What a sample is to the method that trains on it.
 typedef enum axl_sample_role {
     AXL_SAMPLE_PLAIN,
-    AXL_SAMPLE_PAIR,       // two documents: the chosen one, then the rejected one
-    AXL_SAMPLE_DESIRABLE,  // kto: label true
-    AXL_SAMPLE_UNDESIRABLE // kto: label false
+    AXL_SAMPLE_PAIR,        // two documents: the chosen one, then the rejected one
+    AXL_SAMPLE_DESIRABLE,   // kto: label true
+    AXL_SAMPLE_UNDESIRABLE, // kto: label false
+    AXL_SAMPLE_RANKED,      // two documents as of a pair, scored whole: none of their labels is set
+    AXL_SAMPLE_STEPS        // labels are classes (0, 1) of the tokens they stand at; never shifted
 } axl_sample_role;
 
 // A sample is what is dropped, shuffled and packed as one: a document, or the two of a pair.
