@@ -20,6 +20,16 @@ typedef struct axl_user_format {
     const char *format;            // "{instruction} {input} "
     const char *no_input_format;   // "{instruction} "
     const char *system_format;     // "{system}"
+    // preference data; field_system as above
+    const char *field_prompt;      // prompt
+    const char *field_chosen;      // chosen
+    const char *field_rejected;    // rejected
+    const char *field_completion;  // completion
+    const char *field_label;       // label
+    const char *prompt_format;     // "{prompt}"; {system} too
+    const char *chosen_format;     // "{chosen}"
+    const char *rejected_format;   // "{rejected}"
+    const char *completion_format; // "{completion}"
 } axl_user_format;
 
 typedef struct axl_dataset_spec {
@@ -41,8 +51,26 @@ typedef struct axl_dataset_spec {
     int64_t skip;                       // first records that a stream leaves out
     const char *conversation;           // alpaca_chat: the style; NULL: chat
     const char *place;                  // "run.yaml:12": where the entry stands, for messages
-    const char *chat_key; // text of all that decides the chat template and its masks; NULL: none
-    const struct axl_chat_encoder *chat; // type chat_template: its encoder (src/text/chat.h)
+    const char
+        *chat_key; // text of all that decides the chat template and its masks, and of the keys
+                   // below; NULL: none
+    const struct axl_chat_encoder
+        *chat; // types with a chat template: its encoder (src/text/chat.h)
+    const struct axl_chat_options *chat_options; // with chat: as the entry gives them
+
+    const char *rl;                // dpo, kto, ...: which types there are; NULL: those of sft
+    const char *field_messages;    // NULL: messages
+    const char *field_training;    // messages: key of a turn; NULL: train, weight
+    const char *field_chosen;      // NULL: chosen
+    const char *field_rejected;    // NULL: rejected
+    const char *chat_template;     // messages: chatml, llama3; NULL: chatml
+    const char *step_separator;    // stepwise_supervised; NULL: a newline
+    int64_t max_completion_length; // stepwise_supervised: tokens; 0: no limit
+    bool train_on_last_step_only;  // stepwise_supervised
+    int64_t min_input_id;          // _synthetic: the smallest id
+    int64_t max_input_id;          // _synthetic: one more than the largest; 0: the vocabulary
+    int64_t synthetic_length;      // _synthetic: tokens of a sample; 0: sequence_len
+    uint64_t synthetic_seed;       // _synthetic
 } axl_dataset_spec;
 
 // What to do with a row longer than sequence_len.

@@ -25,40 +25,118 @@ enum {
 
 #define MAX_TYPES 128
 
-static const axl_format *find_type(const char *base)
+// The methods that read preference data, and the names of their types.
+static const struct {
+    const char *rl;
+    int method;
+} methods[] = {{"dpo", AXL_FOR_DPO},
+               {"ipo", AXL_FOR_DPO},
+               {"simpo", AXL_FOR_DPO},
+               {"kto", AXL_FOR_KTO},
+               {"orpo", AXL_FOR_ORPO}};
+
+#define N_METHODS (sizeof methods / sizeof *methods)
+
+// Types that are known upstream and not read here, with the reason.
+static const struct {
+    const char *type, *why;
+} refused[] = {
+    {"sharegpt", "was removed; write type: chat_template, field_messages: conversations, "
+                 "message_property_mappings: {role: from, content: value}"},
+    {"axolotl.integrations.kd.chat_template", "(knowledge distillation) is not there yet"},
+    {"axolotl.integrations.kd.chat_template.load", "(knowledge distillation) is not there yet"},
+    {"axolotl.integrations.kd.chat_template.load_legacy",
+     "(knowledge distillation) is not there yet"},
+    {"creative_acr", "needs its variant: creative_acr.load_answer"},
+    {"creative_acr.load_critique", "is not read; give its text as type: alpaca or completion"},
+    {"creative_acr.load_revise", "is not read; give its text as type: alpaca or completion"},
+    {"bradley_terry", "needs its variant: bradley_terry.chat_template"},
+};
+
+static bool serves(const axl_format *f, int method)
+{
+    return method == AXL_FOR_SFT ? f->methods == AXL_FOR_SFT : (f->methods & method) != 0;
+}
+
+static const axl_format *find_type(const char *base, int method)
 {
     for (int f = 0; f < N_FORMATS; f++) {
         for (const char *const *type = formats[f]->types; *type != NULL; type++) {
-            if (strcmp(*type, base) == 0)
+            if (serves(formats[f], method) && strcmp(*type, base) == 0)
                 return formats[f];
         }
     }
     return NULL;
 }
 
-static axl_status unknown_type(const axl_dataset_spec *spec, const char *base)
+// A method that knows a type of this name: what to write for rl.
+static const char *other_method(const char *base)
 {
+    for (size_t i = 0; i < N_METHODS; i++) {
+        if (find_type(base, methods[i].method) != NULL)
+            return methods[i].rl;
+    }
+    return NULL;
+}
+
+static axl_status unknown_type(const axl_dataset_spec *spec, const char *base, int method)
+{
+    axl_status status = AXL_OK;
     const char *names[MAX_TYPES];
+    const char *rl = method == AXL_FOR_SFT ? "" : spec->rl,
+               *of = method == AXL_FOR_SFT ? "" : " of rl: ";
+    const char *other = other_method(base);
     size_t n = 0;
 
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        AXL_REQUIRE(strcmp(refused[i].type, base) != 0, AXL_E_CONFIG, "%s: data set type %s %s",
+                    spec->place, base, refused[i].why);
     for (int f = 0; f < N_FORMATS; f++) {
-        for (const char *const *type = formats[f]->types; *type != NULL && n < MAX_TYPES; type++)
-            names[n++] = *type;
+        for (const char *const *type = formats[f]->types; *type != NULL && n < MAX_TYPES; type++) {
+            if (serves(formats[f], method))
+                names[n++] = *type;
+        }
     }
     const char *near = axl_nearest_name(base, names, n);
-    return axl_error_set(AXL_E_CONFIG, __FILE__, __LINE__,
-                         "%s: data set type %s is not known%s%s%s", spec->place, base,
-                         near != NULL ? "; did you mean " : "", near != NULL ? near : "",
-                         near != NULL ? "?" : "");
+    AXL_REQUIRE(near != NULL, AXL_E_CONFIG,
+                "%s: data set type %s%s%s is not known%s%s; docs/data.md lists the types",
+                spec->place, base, of, rl, other != NULL ? "; it is a type of rl: " : "",
+                other != NULL ? other : "");
+    AXL_FAIL(AXL_E_CONFIG, "%s: data set type %s%s%s is not known; did you mean %s?", spec->place,
+             base, of, rl, near);
+
+out:
+    return status;
+}
+
+static axl_status find_method(const axl_dataset_spec *spec, int *method)
+{
+    axl_status status = AXL_OK;
+
+    *method = AXL_FOR_SFT;
+    for (size_t i = 0; i < N_METHODS && spec->rl != NULL; i++) {
+        if (strcmp(methods[i].rl, spec->rl) == 0)
+            *method = methods[i].method;
+    }
+    AXL_REQUIRE(spec->rl == NULL || *method != AXL_FOR_SFT, AXL_E_CONFIG,
+                "%s: data for rl: %s are not read yet; dpo, ipo, simpo, kto and orpo are",
+                spec->place, spec->rl);
+
+out:
+    return status;
 }
 
 static axl_status find_format(axl_encoder *e)
 {
     axl_status status = AXL_OK;
     const axl_dataset_spec *spec = e->spec;
-    const char *name = spec->user_format != NULL ? "user_defined" : "pretokenized";
+    int method = AXL_FOR_SFT;
     char *colon = NULL;
 
+    AXL_TRY(find_method(spec, &method));
+    const char *name = spec->user_format != NULL ? "user_defined"
+                       : method == AXL_FOR_SFT   ? "pretokenized"
+                                                 : "passthrough";
     if (spec->user_format != NULL || spec->type == NULL || spec->type[0] == '\0') {
         AXL_TRY(axl_strdup(name, &e->type_copy));
     } else {
@@ -73,9 +151,9 @@ static axl_status find_format(axl_encoder *e)
     AXL_REQUIRE(e->style == NULL || strncmp(e->style, "load_", 5) != 0, AXL_E_CONFIG,
                 "%s: data set type %s: a loader is chosen with a dot: %s.%s", spec->place,
                 spec->type, e->base, e->style);
-    e->format = find_type(e->base);
+    e->format = find_type(e->base, method);
     if (e->format == NULL)
-        status = unknown_type(spec, e->base);
+        status = unknown_type(spec, e->base, method);
 
 out:
     return status;
@@ -117,6 +195,8 @@ void axl_encoder_close(axl_encoder *e)
     axl_token_buffer_fini(&e->tokens);
     axl_str_fini(&e->text);
     axl_str_fini(&e->text2);
+    for (int i = 0; i < AXL_MAX_TEXTS; i++)
+        axl_str_fini(&e->texts[i]);
     free(e->type_copy);
     free(e);
 }
@@ -128,6 +208,7 @@ axl_status axl_encoder_row(axl_encoder *e, const axl_json *row, int32_t file, in
     int64_t n = out->n;
 
     axl_samples_drop_open(out);
+    e->n_texts = 0;
     status = e->format->encode(e, row, out);
     if (status != AXL_OK) {
         out->n = n;

@@ -12,6 +12,16 @@
 
 typedef struct axl_format axl_format;
 
+// Which methods a format serves, as bits; `rl` of the configuration chooses one.
+enum {
+    AXL_FOR_SFT = 0, // also reward and process reward models
+    AXL_FOR_DPO = 1, // dpo, ipo, simpo
+    AXL_FOR_KTO = 2,
+    AXL_FOR_ORPO = 4
+};
+
+#define AXL_MAX_TEXTS 3
+
 typedef struct axl_encoder {
     const axl_format *format;
     const axl_dataset_spec *spec;    // borrowed
@@ -21,14 +31,21 @@ typedef struct axl_encoder {
     const char *base, *style; // in type_copy: what stood before and behind it; style NULL when none
     int32_t bos, eos;         // -1: the tokenizer has none
     int64_t n_lost;           // turns of conversations whose tokens were not found
-    void *state;              // owned by the format
-    axl_token_buffer tokens;  // scratch
-    axl_str text, text2;      // scratch
+    int64_t n_too_long;       // pairs left out: longer than sequence_len
+    int64_t n_truncated;      // pairs cut to sequence_len
+    axl_str texts
+        [AXL_MAX_TEXTS]; // of the last row of preference data: the prompt, the chosen text (kto: the
+                         // completion), the rejected one
+    int n_texts;         // 0: the format makes ids alone
+    void *state;         // owned by the format
+    axl_token_buffer tokens; // scratch
+    axl_str text, text2;     // scratch
 } axl_encoder;
 
 struct axl_format {
     const char *name;
     const char *const *types; // base names it answers to, NULL at the end
+    int methods;              // AXL_FOR_...
     bool needs_tokenizer;
     axl_status (*open)(axl_encoder *e); // may be NULL
     axl_status (*encode)(axl_encoder *e, const axl_json *row,

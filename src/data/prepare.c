@@ -198,7 +198,7 @@ static axl_status encode_row(worker *w, int i)
     axl_str where = {0};
 
     AXL_TRY(take_encoder(w, file->entry));
-    w->encoder->n_lost = 0;
+    w->encoder->n_lost = w->encoder->n_too_long = w->encoder->n_truncated = 0;
     w->counts = &w->all[file->entry];
     w->counts->rows++;
     AXL_TRY(axl_str_printf(&where, "%s:%lld", file->path, (long long)b->line[i]));
@@ -216,6 +216,8 @@ static axl_status encode_row(worker *w, int i)
     }
     AXL_TRY(status);
     w->counts->lost_turns += w->encoder->n_lost;
+    w->counts->too_long += w->encoder->n_too_long;
+    w->counts->truncated += w->encoder->n_truncated;
     AXL_TRY(keep_samples(w, where.data));
 
 out:

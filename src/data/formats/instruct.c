@@ -89,6 +89,10 @@ static const instruct_style styles[] = {
     "The context provided does not contain any information about your inquiry. Therefore, I'm "    \
     "unable to answer your question based on the given context."
 
+#define CREATIVE                                                                                   \
+    "Answer the following question in a comprehensive, in-depth, and creative way. Additionally "  \
+    "your response should be relevant, accurate, and free of any ambiguity."
+
 #define ALPACA_COLUMNS .instruction = "{instruction}", .input = "{input?}", .output = "{output}"
 #define ALPACA_TEXTS   .system = ALPACA_INPUT, .system_without = ALPACA_PLAIN
 #define CONCISE_TEXTS  .system = CONCISE_INPUT, .system_without = CONCISE_PLAIN
@@ -133,6 +137,8 @@ static const instruct_type types[] = {
      .instruction = "{article}\n===\n{unanswerable_question}", .output = UNKNOWN},
     {"context_qa.load_v2", "plain", .instruction = "Context: {context}\nQuestion: {question}\n",
      .output = "Answer: {answer}"},
+    {"creative_acr.load_answer", "chat", .system = CREATIVE, .system_without = CREATIVE,
+     .instruction = "{instruction}", .output = "{revision}", .system_format = "{system}\n"},
     {"metharme", "plain", .instruction = "{prompt}", .output = "{generation}", .extra_eos = 2},
 };
 
@@ -332,6 +338,7 @@ static const char *const type_names[] = {"alpaca",
                                          "context_qa",
                                          "context_qa.load_404",
                                          "context_qa.load_v2",
+                                         "creative_acr.load_answer",
                                          "metharme",
                                          NULL};
 _Static_assert(sizeof type_names / sizeof *type_names == N_TYPES + 1, "a name a type");
