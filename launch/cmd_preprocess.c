@@ -26,7 +26,8 @@ static const char usage[] =
     "terminal\n"
     "                each token is followed by (label, id)\n"
     "  --dump FILE   write a JSON object a sample, in the order of the data: input_ids, labels,\n"
-    "                length, source (file:line); - is standard output\n"
+    "                length, source (file:line); preference data: prompt, chosen, rejected (kto:\n"
+    "                completion, label) and their tokens; - is standard output\n"
     "  --json        print one JSON object instead of the summary: rows, samples and what was "
     "dropped "
     "of\n"
@@ -156,7 +157,7 @@ static axl_status output_stream(const axl_data_command *d, bool debug, const cha
     if (debug)
         AXL_TRY(print_samples(&first));
     if (dump != NULL)
-        AXL_TRY(axl_dump_all(&view, dump));
+        AXL_TRY(axl_dump_all(&view, NULL, dump));
 
 out:
     axl_feed_destroy(feed);
@@ -177,7 +178,7 @@ static axl_status output(const axl_data_command *d, const output_options *o)
     if (o->debug)
         AXL_TRY(print_samples(&d->data));
     if (o->dump != NULL)
-        AXL_TRY(axl_dump_all(d->data.set, o->dump));
+        AXL_TRY(axl_dump_all(d->data.set, NULL, o->dump));
 
 out:
     return status;

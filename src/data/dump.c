@@ -1,6 +1,9 @@
 // Texts of single tokens may be parts of a character; they print as U+FFFD, the id beside them is exact.
 #include "src/data/dump.h"
 
+#include "src/data/format.h"
+#include "src/data/sources.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,14 +44,134 @@ out:
     return status;
 }
 
-axl_status axl_dump_sample(const axl_prepared *set, int64_t sample, axl_str *out)
+// [from, from + n) of values as a list.
+static axl_status put_part(const axl_prepared *set, const char *name, const int32_t *values,
+                           int64_t sample, int64_t from, int64_t n, axl_str *out)
+{
+    return put_ids(out, name, values + axl_prepared_begin(set, sample) + from, n);
+}
+
+// Tokens of the document [from, from + n) before the first with a label: its prompt.
+static int64_t prompt_length(const axl_prepared *set, int64_t sample, int64_t from, int64_t n)
+{
+    const int32_t *labels = set->labels + axl_prepared_begin(set, sample) + from;
+    int64_t t = 0;
+
+    while (t < n && labels[t] == AXL_IGNORE)
+        t++;
+    return t;
+}
+
+static axl_status put_text(const char *name, const axl_str *text, axl_str *out)
 {
     axl_status status = AXL_OK;
-    int64_t at = axl_prepared_begin(set, sample), n = axl_prepared_length(set, sample);
+
+    AXL_TRY(axl_str_printf(out, "\"%s\": ", name));
+    AXL_TRY(axl_str_put_json(out, text->len > 0 ? text->data : "", text->len));
+    AXL_TRY(axl_str_puts(out, ", "));
+
+out:
+    return status;
+}
+
+// A completion and its verdict, or a pair, with their texts: the columns of TRL.
+static axl_status put_preference(const axl_prepared *set, int64_t sample, const axl_encoder *e,
+                                 axl_str *out)
+{
+    axl_status status = AXL_OK;
+    const axl_sample_info *info = &set->info[sample];
+    int64_t n = axl_prepared_length(set, sample), first = info->second > 0 ? info->second : n;
+    bool pair = info->second > 0;
+
+    AXL_TRY(put_text("prompt", &e->texts[0], out));
+    AXL_TRY(put_text(pair ? "chosen" : "completion", &e->texts[1], out));
+    if (pair)
+        AXL_TRY(put_text("rejected", &e->texts[2], out));
+    else
+        AXL_TRY(axl_str_printf(out, "\"label\": %s, ",
+                               info->role == AXL_SAMPLE_DESIRABLE ? "true" : "false"));
+    int64_t prompt = prompt_length(set, sample, 0, first);
+    AXL_TRY(put_part(set, "prompt_input_ids", set->ids, sample, 0, prompt, out));
+    AXL_TRY(put_part(set, pair ? "chosen_input_ids" : "completion_input_ids", set->ids, sample,
+                     prompt, first - prompt, out));
+    if (pair) {
+        prompt = prompt_length(set, sample, first, n - first);
+        AXL_TRY(put_part(set, "rejected_input_ids", set->ids, sample, first + prompt,
+                         n - first - prompt, out));
+    }
+
+out:
+    return status;
+}
+
+// n times the same number.
+static axl_status put_mask(const char *name, int64_t n_ones, int64_t n_zeros, axl_str *out)
+{
+    axl_status status = AXL_OK;
+
+    AXL_TRY(axl_str_printf(out, "\"%s\": [", name));
+    for (int64_t t = 0; t < n_ones + n_zeros; t++)
+        AXL_TRY(axl_str_printf(out, "%s%d", t > 0 ? ", " : "", t < n_ones));
+    AXL_TRY(axl_str_puts(out, "], "));
+
+out:
+    return status;
+}
+
+static axl_status put_ranked(const axl_prepared *set, int64_t sample, axl_str *out)
+{
+    axl_status status = AXL_OK;
+    int64_t n = axl_prepared_length(set, sample), first = set->info[sample].second;
+
+    AXL_TRY(put_part(set, "chosen_ids", set->ids, sample, 0, first, out));
+    AXL_TRY(put_mask("attention_mask_chosen", first, 0, out));
+    AXL_TRY(axl_str_puts(out, "\"labels_chosen\": 1.0, "));
+    AXL_TRY(put_part(set, "rejected_ids", set->ids, sample, first, n - first, out));
+    AXL_TRY(put_mask("attention_mask_rejected", n - first, 0, out));
+    AXL_TRY(axl_str_puts(out, "\"labels_rejected\": 0.0, "));
+
+out:
+    return status;
+}
+
+// A pair that was given as conversations, not as texts: the columns of orpo.chat_template.
+static axl_status put_token_pair(const axl_prepared *set, int64_t sample, axl_str *out)
+{
+    axl_status status = AXL_OK;
+    int64_t n = axl_prepared_length(set, sample), first = set->info[sample].second;
+    int64_t prompt = prompt_length(set, sample, first, n - first);
+
+    prompt = prompt < first ? prompt : first;
+    AXL_TRY(put_part(set, "input_ids", set->ids, sample, 0, first, out));
+    AXL_TRY(put_part(set, "labels", set->labels, sample, 0, first, out));
+    AXL_TRY(put_mask("prompt_attention_mask", prompt, first - prompt, out));
+    AXL_TRY(put_part(set, "rejected_ids", set->ids, sample, first, n - first, out));
+    AXL_TRY(put_part(set, "rejected_labels", set->labels, sample, first, n - first, out));
+    AXL_TRY(put_mask("rejected_attention_mask", n - first, 0, out));
+
+out:
+    return status;
+}
+
+// texts: the encoder that just encoded the record of the sample; NULL where none of them has texts.
+static axl_status put_sample(const axl_prepared *set, int64_t sample, const axl_encoder *texts,
+                             axl_str *out)
+{
+    axl_status status = AXL_OK;
+    int64_t n = axl_prepared_length(set, sample);
+    int32_t role = set->info[sample].role;
 
     AXL_TRY(axl_str_putc(out, '{'));
-    AXL_TRY(put_ids(out, "input_ids", set->ids + at, n));
-    AXL_TRY(put_ids(out, "labels", set->labels + at, n));
+    if (role == AXL_SAMPLE_RANKED) {
+        AXL_TRY(put_ranked(set, sample, out));
+    } else if (texts != NULL && texts->n_texts > 0) {
+        AXL_TRY(put_preference(set, sample, texts, out));
+    } else if (role == AXL_SAMPLE_PAIR) {
+        AXL_TRY(put_token_pair(set, sample, out));
+    } else {
+        AXL_TRY(put_part(set, "input_ids", set->ids, sample, 0, n, out));
+        AXL_TRY(put_part(set, "labels", set->labels, sample, 0, n, out));
+    }
     AXL_TRY(axl_str_printf(out, "\"length\": %lld, \"source\": ", (long long)n));
     AXL_TRY(put_source(set, sample, out));
     AXL_TRY(axl_str_puts(out, "}\n"));
@@ -57,28 +180,134 @@ out:
     return status;
 }
 
-axl_status axl_dump_all(const axl_prepared *set, const char *path)
+axl_status axl_dump_sample(const axl_prepared *set, int64_t sample, axl_str *out)
+{
+    return put_sample(set, sample, NULL, out);
+}
+
+typedef struct dumping {
+    const axl_prepared *set;
+    const axl_dump_source *from;
+    FILE *file;
+    const char *path;
+    int64_t next; // sample to write
+    axl_str line;
+    axl_encoder *encoder; // owned; of entry `entry`
+    int32_t entry;
+    axl_samples scratch;
+} dumping;
+
+static axl_status write_sample(dumping *d, const axl_encoder *texts)
+{
+    axl_status status = AXL_OK;
+
+    axl_str_clear(&d->line);
+    AXL_TRY(put_sample(d->set, d->next++, texts, &d->line));
+    AXL_REQUIRE(fwrite(d->line.data, 1, d->line.len, d->file) == d->line.len, AXL_E_IO,
+                "%s: cannot be written: %s", d->path, strerror(errno));
+    if (d->next % RELEASE == 0)
+        axl_prepared_release(d->set, d->next - RELEASE, d->next - 1);
+
+out:
+    return status;
+}
+
+static axl_status take_encoder(dumping *d, int32_t entry)
+{
+    axl_status status = AXL_OK;
+
+    if (d->encoder != NULL && d->entry == entry)
+        goto out;
+    axl_encoder_close(d->encoder);
+    d->encoder = NULL;
+    AXL_TRY(axl_encoder_open(&d->from->specs[entry], d->from->options, d->from->tokenizer,
+                             &d->encoder));
+    d->entry = entry;
+
+out:
+    return status;
+}
+
+// Writes the samples of one record, which is encoded again for its texts: they are not kept with the tokens.
+static axl_status write_record(dumping *d, const axl_source_file *file, int64_t index,
+                               const axl_row_text *row)
+{
+    axl_status status = AXL_OK;
+    const axl_prepared *set = d->set;
+    axl_json *json = NULL;
+    axl_str where = {0};
+
+    AXL_TRY(take_encoder(d, file->entry));
+    AXL_TRY(axl_str_printf(&where, "%s:%lld", file->path, (long long)row->line));
+    AXL_TRY(axl_row_parse(file->kind, row->text, row->n, where.data, &json));
+    axl_samples_clear(&d->scratch);
+    AXL_TRY(axl_encoder_row(d->encoder, json, (int32_t)index, row->line, where.data, &d->scratch));
+    while (d->next < set->n && set->info[d->next].file == index &&
+           set->info[d->next].line == row->line)
+        AXL_TRY(write_sample(d, d->encoder));
+
+out:
+    axl_json_free(json);
+    axl_str_fini(&where);
+    return status;
+}
+
+static axl_status write_with_texts(dumping *d)
+{
+    axl_status status = AXL_OK;
+    const axl_prepared *set = d->set;
+    axl_sources sources = {0};
+    axl_row_text row;
+    int64_t file = 0;
+    bool more = true;
+
+    AXL_TRY(axl_sources_init(&sources, d->from->specs, d->from->n_specs));
+    AXL_TRY(axl_sources_select(&sources));
+    while (d->next < set->n) {
+        AXL_TRY(axl_sources_next(&sources, &row, &file, &more));
+        AXL_REQUIRE(more, AXL_E_INPUT,
+                    "%s: the data changed since they were prepared; run preprocess --refresh",
+                    set->files[set->info[d->next].file].path);
+        if (set->info[d->next].file == file && set->info[d->next].line == row.line)
+            AXL_TRY(write_record(d, &sources.files[file], file, &row));
+    }
+
+out:
+    axl_sources_fini(&sources);
+    return status;
+}
+
+static bool has_texts(const axl_prepared *set)
+{
+    for (int64_t i = 0; i < set->n; i++) {
+        int32_t role = set->info[i].role;
+        if (role == AXL_SAMPLE_PAIR || role == AXL_SAMPLE_DESIRABLE ||
+            role == AXL_SAMPLE_UNDESIRABLE)
+            return true;
+    }
+    return false;
+}
+
+axl_status axl_dump_all(const axl_prepared *set, const axl_dump_source *from, const char *path)
 {
     axl_status status = AXL_OK;
     bool to_stdout = strcmp(path, "-") == 0;
-    FILE *file = to_stdout ? stdout : fopen(path, "w");
-    axl_str line = {0};
+    dumping d = {.set = set, .from = from, .path = path};
 
-    AXL_REQUIRE(file != NULL, AXL_E_IO, "%s: cannot be written: %s", path, strerror(errno));
-    for (int64_t i = 0; i < set->n; i++) {
-        axl_str_clear(&line);
-        AXL_TRY(axl_dump_sample(set, i, &line));
-        AXL_REQUIRE(fwrite(line.data, 1, line.len, file) == line.len, AXL_E_IO,
-                    "%s: cannot be written: %s", path, strerror(errno));
-        if (i % RELEASE == RELEASE - 1)
-            axl_prepared_release(set, i + 1 - RELEASE, i);
-    }
-    AXL_REQUIRE(fflush(file) == 0, AXL_E_IO, "%s: cannot be written: %s", path, strerror(errno));
+    d.file = to_stdout ? stdout : fopen(path, "w");
+    AXL_REQUIRE(d.file != NULL, AXL_E_IO, "%s: cannot be written: %s", path, strerror(errno));
+    if (from != NULL && has_texts(set))
+        AXL_TRY(write_with_texts(&d));
+    while (d.next < set->n)
+        AXL_TRY(write_sample(&d, NULL));
+    AXL_REQUIRE(fflush(d.file) == 0, AXL_E_IO, "%s: cannot be written: %s", path, strerror(errno));
 
 out:
-    if (file != NULL && !to_stdout)
-        (void)fclose(file);
-    axl_str_fini(&line);
+    if (d.file != NULL && !to_stdout)
+        (void)fclose(d.file);
+    axl_encoder_close(d.encoder);
+    axl_samples_fini(&d.scratch);
+    axl_str_fini(&d.line);
     return status;
 }
 
@@ -111,6 +340,28 @@ out:
     return status;
 }
 
+// What the document of token t is, for samples of preference data.
+static const char *role_name(const axl_sample_info *info, int64_t t)
+{
+    static const char *const names[] = {[AXL_SAMPLE_PAIR] = "chosen",
+                                        [AXL_SAMPLE_DESIRABLE] = "desirable",
+                                        [AXL_SAMPLE_UNDESIRABLE] = "undesirable",
+                                        [AXL_SAMPLE_RANKED] = "chosen",
+                                        [AXL_SAMPLE_STEPS] = "steps"};
+
+    return info->second > 0 && t >= info->second ? "rejected" : names[info->role];
+}
+
+// A line before each document of such a sample.
+static axl_status put_role(const axl_sample_info *info, int64_t t, axl_str *out)
+{
+    bool begins = t == 0 || (info->second > 0 && t == info->second);
+
+    return info->role == AXL_SAMPLE_PLAIN || !begins
+               ? AXL_OK
+               : axl_str_printf(out, "%s[%s]\n", t > 0 ? "\n" : "", role_name(info, t));
+}
+
 axl_status axl_debug_sample(const axl_prepared *set, int64_t sample, const axl_tokenizer *tokenizer,
                             bool colour, axl_str *out)
 {
@@ -124,8 +375,10 @@ axl_status axl_debug_sample(const axl_prepared *set, int64_t sample, const axl_t
     for (int64_t t = at, next; t < at + n; t = next) {
         bool trained = set->labels[t] != AXL_IGNORE;
         next = t + 1;
-        while (colour && next < at + n && (set->labels[next] != AXL_IGNORE) == trained)
+        while (colour && next < at + n && (set->labels[next] != AXL_IGNORE) == trained &&
+               !(info->second > 0 && next == at + info->second))
             next++;
+        AXL_TRY(put_role(info, t - at, out));
         if (colour) {
             AXL_TRY(put_coloured(tokenizer, set->ids + t, next - t, trained, out));
             continue;
@@ -149,15 +402,16 @@ axl_status axl_feed_find(axl_feed *feed, int64_t sample, axl_sample_place *out)
     *out = (axl_sample_place){-1, -1, -1};
     AXL_TRY(axl_feed_go(feed, &(axl_data_place){0}));
     while (out->bin < 0) {
-        int64_t offset = 0;
+        int64_t offset = 0, document = 0;
         AXL_TRY(axl_feed_next(feed, &bin, &more));
         if (!more || (set != NULL && bin.set != set))
             break;
         set = bin.set;
         for (int64_t i = 0; i < bin.n; i++) {
             if (bin.items[i] == sample)
-                *out = (axl_sample_place){feed->place.n_done - 1, i, offset};
+                *out = (axl_sample_place){feed->place.n_done - 1, document, offset};
             offset += axl_prepared_length(set, bin.items[i]);
+            document += set->info[bin.items[i]].second > 0 ? 2 : 1;
         }
     }
 
@@ -169,6 +423,8 @@ typedef struct token_row {
     int32_t id, label;
     int64_t position;
     bool target; // the model is asked for this token
+    int64_t document;
+    const char *role; // NULL: plain data
     axl_str text;
 } token_row;
 
@@ -182,13 +438,16 @@ static axl_status put_row(const token_row *r, const axl_sample_place *place, boo
     if (json)
         AXL_TRY(axl_str_printf(out,
                                "{\"id\": %d, \"text\": %s, \"label\": %d, \"weight\": %d, "
-                               "\"position\": %lld, \"document\": %lld, \"bin\": %lld}",
+                               "\"position\": %lld, \"document\": %lld, \"bin\": %lld%s%s%s}",
                                r->id, quoted.data, r->label, r->target, (long long)r->position,
-                               (long long)place->document, (long long)place->bin));
+                               (long long)r->document, (long long)place->bin,
+                               r->role != NULL ? ", \"role\": \"" : "",
+                               r->role != NULL ? r->role : "", r->role != NULL ? "\"" : ""));
     else
-        AXL_TRY(axl_str_printf(out, "%8lld %8d %8d %6d %8lld %8lld  %s\n", (long long)r->position,
-                               r->id, r->label, r->target, (long long)place->document,
-                               (long long)place->bin, quoted.data));
+        AXL_TRY(axl_str_printf(out, "%8lld %8d %8d %6d %8lld %8lld  %s%s%s\n",
+                               (long long)r->position, r->id, r->label, r->target,
+                               (long long)r->document, (long long)place->bin, quoted.data,
+                               r->role != NULL ? "  " : "", r->role != NULL ? r->role : ""));
 
 out:
     axl_str_fini(&quoted);
@@ -242,8 +501,12 @@ axl_status axl_explain_sample(const axl_prepared *set, int64_t sample,
     for (int64_t t = 0; t < n; t++) {
         r.id = set->ids[at + t];
         r.label = set->labels[at + t];
-        r.position = t;
-        r.target = t > 0 && r.label != AXL_IGNORE;
+        int64_t second = set->info[sample].second;
+        bool behind = second > 0 && t >= second, steps = set->info[sample].role == AXL_SAMPLE_STEPS;
+        r.position = behind ? t - second : t;
+        r.document = place->document < 0 ? -1 : place->document + behind;
+        r.role = role_name(&set->info[sample], t);
+        r.target = (steps || r.position > 0) && r.label != AXL_IGNORE;
         axl_str_clear(&r.text);
         AXL_TRY(put_token(tokenizer, r.id, &r.text));
         if (json && t > 0)

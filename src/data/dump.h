@@ -2,14 +2,26 @@
 #ifndef AXL_DATA_DUMP_H
 #define AXL_DATA_DUMP_H
 
+#include "src/data/dataset.h"
 #include "src/data/feed.h"
 #include "src/text/tokenizer.h"
 
-// Appends one line: {"input_ids": [...], "labels": [...], "length": n, "source": "file:line"}.
+// Where the set came from, to read its records again: the texts of preference data are not kept with the tokens.
+typedef struct axl_dump_source {
+    const axl_dataset_spec *specs; // [n_specs]
+    int n_specs;
+    const axl_data_options *options;
+    const axl_tokenizer *tokenizer;
+} axl_dump_source;
+
+// Appends one line: {"input_ids": [...], "labels": [...], "length": n, "source": "file:line"}; other columns for
+// pairs (as tokens alone) and ranked pairs.
 axl_status axl_dump_sample(const axl_prepared *set, int64_t sample, axl_str *out);
 
-// Writes a line a sample, in the order of the data; path "-" is standard output. AXL_E_IO.
-axl_status axl_dump_all(const axl_prepared *set, const char *path);
+// Writes a line a sample, in the order of the data; path "-" is standard output. Pairs and kto completions come with
+// their texts, prompt, chosen and rejected or prompt, completion and label, when `from` is given; its records must be
+// those the set was made of. AXL_E_IO, AXL_E_INPUT.
+axl_status axl_dump_all(const axl_prepared *set, const axl_dump_source *from, const char *path);
 
 // Appends the sample as text, trained tokens in green, masked ones in red (colour; line ends are made visible), or as
 // text(label, id) as Axolotl prints it. tokenizer NULL: ids only.
