@@ -178,7 +178,7 @@ static axl_status output(const axl_data_command *d, const output_options *o)
     if (o->debug)
         AXL_TRY(print_samples(&d->data));
     if (o->dump != NULL)
-        AXL_TRY(axl_dump_all(d->data.set, NULL, o->dump));
+        AXL_TRY(axl_data_setup_dump(&d->data, d->config, o->dump));
 
 out:
     return status;

@@ -2,6 +2,7 @@
 #include "launch/commands.h"
 
 #include "src/config/config.h"
+#include "src/train/train.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,6 +72,17 @@ out:
     return status;
 }
 
+// What the keys allow and the trainer does not have.
+static void check_method(const axl_config *c, axl_diagnostics *findings)
+{
+    const char *name = NULL;
+
+    if (axl_trainer_method(c, &name) == NULL)
+        axl_diagnostics_add(
+            findings, AXL_WARNING, (axl_place){.file = c->path}, c->rl != NULL ? "rl" : name,
+            "%s: its data can be prepared and looked at, training by it is not there yet", name);
+}
+
 static axl_status print(const axl_diagnostics *findings, bool ok, const options *o)
 {
     axl_status status = AXL_OK;
@@ -115,6 +127,8 @@ int axl_cmd_validate(int argc, char **argv)
                                   .elsewhere = true};
     loaded = axl_config_load(o.path, &machine, &findings, &config);
     AXL_REQUIRE(loaded == AXL_OK || findings.n_errors > 0, loaded, "%s", axl_error_message());
+    if (config != NULL)
+        check_method(config, &findings);
     AXL_TRY(print(&findings, loaded == AXL_OK, &o));
 
 out:

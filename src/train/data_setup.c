@@ -4,6 +4,7 @@
 #include "src/base/log.h"
 #include "src/base/mem.h"
 #include "src/data/data_stream.h"
+#include "src/data/dump.h"
 #include "src/data/summary.h"
 #include "src/io/file.h"
 #include "src/io/gguf_import.h"
@@ -22,6 +23,7 @@ typedef struct spec_list {
     axl_user_format *formats; // [n], owned
     axl_str *places;          // [n], owned
     axl_chat_setup *chats;    // [n], owned; empty where the type is another
+    axl_str *made;            // [n], owned; path of the rows made for a synthetic entry
     int n;
 } spec_list;
 
@@ -31,6 +33,9 @@ static void spec_list_fini(spec_list *l)
         axl_str_fini(&l->places[i]);
     for (int i = 0; l->chats != NULL && i < l->n; i++)
         axl_chat_setup_fini(&l->chats[i]);
+    for (int i = 0; l->made != NULL && i < l->n; i++)
+        axl_str_fini(&l->made[i]);
+    free(l->made);
     free(l->places);
     free(l->chats);
     free(l->specs);
@@ -47,7 +52,90 @@ static axl_user_format user_format_of(const axl_prompt_config *p)
                              .field_output = p->field_output,
                              .format = p->format,
                              .no_input_format = p->no_input_format,
-                             .system_format = p->system_format};
+                             .system_format = p->system_format,
+                             .field_prompt = p->field_prompt,
+                             .field_chosen = p->field_chosen,
+                             .field_rejected = p->field_rejected,
+                             .field_completion = p->field_completion,
+                             .field_label = p->field_label,
+                             .prompt_format = p->prompt_format,
+                             .chosen_format = p->chosen_format,
+                             .rejected_format = p->rejected_format,
+                             .completion_format = p->completion_format};
+}
+
+// The types whose texts a chat template writes.
+static bool needs_chat(const char *type)
+{
+    static const char *const names[] = {"chat_template", "bradley_terry.chat_template",
+                                        "orpo.chat_template"};
+    size_t n = type != NULL ? strlen(type) : 0;
+
+    for (int i = 0; i < 3; i++) {
+        size_t k = strlen(names[i]);
+        if (n >= k && memcmp(names[i], type, k) == 0 && (type[k] == '\0' || type[k] == '.'))
+            return true;
+    }
+    return false;
+}
+
+// Preference, reward and process-reward data: columns and settings. Whatever the method and the entry's own map
+// say goes into the key.
+static axl_status read_preference(const axl_config *c, const axl_dataset_config *d,
+                                  axl_dataset_spec *s, axl_str *key)
+{
+    axl_status status = AXL_OK;
+
+    s->rl = c->rl;
+    s->field_messages = d->set.field_messages ? d->field_messages : NULL;
+    s->field_training = d->message_field_training;
+    s->field_chosen = d->field_chosen;
+    s->field_rejected = d->field_rejected;
+    s->chat_template = d->chat_template != NULL ? d->chat_template : c->chat_template;
+    if (s->chat_template != NULL && strcmp(s->chat_template, "tokenizer_default") == 0)
+        s->chat_template = NULL; // what the key stands for when it is absent
+    s->step_separator = d->step_separator;
+    s->max_completion_length = d->max_completion_length;
+    s->train_on_last_step_only = d->train_on_last_step_only;
+    if (s->rl != NULL || (s->type != NULL && strcmp(s->type, "stepwise_supervised") == 0) ||
+        (s->type != NULL && strcmp(s->type, "messages") == 0)) {
+        AXL_TRY(axl_str_printf(key, "\x1frl=%s", s->rl != NULL ? s->rl : ""));
+        if (d->node != NULL)
+            AXL_TRY(axl_yaml_put_json(d->node, key));
+        AXL_TRY(axl_str_printf(key, "\x1f%s", s->chat_template != NULL ? s->chat_template : ""));
+    }
+
+out:
+    return status;
+}
+
+// Random data come from rows that only count; they are written once beside the prepared sets.
+static axl_status make_synthetic(const axl_config *c, const axl_dataset_config *d,
+                                 axl_dataset_spec *s, axl_str *path, axl_str *key)
+{
+    axl_status status = AXL_OK;
+    const char *root =
+        c->dataset_prepared_path != NULL ? c->dataset_prepared_path : "last_run_prepared";
+    axl_str rows = {0};
+
+    s->min_input_id = d->min_input_id;
+    s->max_input_id = d->max_input_id;
+    s->synthetic_length = d->sequence_length;
+    s->synthetic_seed = (uint64_t)(d->set.seed ? d->seed : c->seed);
+    AXL_TRY(axl_str_printf(path, "%s/synthetic-%lld.jsonl", root, (long long)d->length));
+    AXL_TRY(axl_str_printf(key, "\x1f%lld %lld %lld %llu", (long long)s->min_input_id,
+                           (long long)s->max_input_id, (long long)s->synthetic_length,
+                           (unsigned long long)s->synthetic_seed));
+    for (int64_t i = 0; i < d->length; i++)
+        AXL_TRY(axl_str_printf(&rows, "{\"n\": %lld}\n", (long long)i));
+    AXL_TRY(axl_dir_make(root));
+    AXL_TRY(axl_file_write(path->data, rows.data, rows.len));
+    s->path = path->data;
+    s->ds_type = NULL;
+
+out:
+    axl_str_fini(&rows);
+    return status;
 }
 
 static axl_status make_spec(const axl_config *c, const axl_dataset_list *list,
@@ -84,11 +172,15 @@ static axl_status make_spec(const axl_config *c, const axl_dataset_list *list,
     s->field = d->field;
     s->skip = d->skip;
     s->conversation = d->conversation;
-    if (s->type != NULL && strcmp(s->type, "chat_template") == 0 && tokenizer != NULL) {
+    if (needs_chat(s->type) && tokenizer != NULL) {
         AXL_TRY_CTX(axl_chat_setup_init(&l->chats[i], c, d, tokenizer), "%s", s->place);
         s->chat = l->chats[i].encoder;
-        s->chat_key = l->chats[i].key.data;
+        s->chat_options = &l->chats[i].options;
     }
+    AXL_TRY(read_preference(c, d, s, &l->chats[i].key));
+    if (s->type != NULL && strcmp(s->type, "_synthetic") == 0)
+        AXL_TRY(make_synthetic(c, d, s, &l->made[i], &l->chats[i].key));
+    s->chat_key = l->chats[i].key.data;
 
 out:
     return status;
@@ -104,6 +196,7 @@ static axl_status spec_list_make(const axl_config *c, const axl_dataset_list *li
     AXL_TRY(axl_calloc((size_t)l.n, sizeof *l.formats, "data sets", &l.formats));
     AXL_TRY(axl_calloc((size_t)l.n, sizeof *l.places, "data sets", &l.places));
     AXL_TRY(axl_calloc((size_t)l.n, sizeof *l.chats, "data sets", &l.chats));
+    AXL_TRY(axl_calloc((size_t)l.n, sizeof *l.made, "data sets", &l.made));
     for (int i = 0; i < l.n; i++)
         AXL_TRY(make_spec(c, list, tokenizer, &l, i));
     *out = l;
@@ -330,6 +423,21 @@ static axl_status make_stream(const axl_config *c, axl_data_setup *d)
 
 out:
     stream_setup_destroy(s);
+    return status;
+}
+
+axl_status axl_data_setup_dump(const axl_data_setup *d, const axl_config *c, const char *path)
+{
+    axl_status status = AXL_OK;
+    spec_list specs = {0};
+    axl_data_options o = options_of(c, d->model_dir, false);
+
+    AXL_TRY(spec_list_make(c, &c->datasets, d->tokenizer, &specs));
+    const axl_dump_source from = {specs.specs, specs.n, &o, d->tokenizer};
+    AXL_TRY(axl_dump_all(d->set, &from, path));
+
+out:
+    spec_list_fini(&specs);
     return status;
 }
 

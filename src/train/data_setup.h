@@ -57,6 +57,9 @@ axl_status axl_data_setup_loader(const axl_data_setup *d, const axl_config *c, c
 axl_status axl_data_setup_eval_loader(const axl_data_setup *d, const axl_config *c,
                                       const axl_mesh *mesh, axl_loader **out);
 
+// Writes the samples of the training set as JSON lines (axl_dump_all). Local; for rank 0.
+axl_status axl_data_setup_dump(const axl_data_setup *d, const axl_config *c, const char *path);
+
 // Logs what the sets hold. Local; for rank 0.
 axl_status axl_data_setup_report(const axl_data_setup *d);
 

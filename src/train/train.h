@@ -73,8 +73,12 @@ typedef struct axl_trainer {
     bool agreed;        // a failure of axl_trainer_run is known to all ranks
 } axl_trainer;
 
+// The method that the configuration asks for, as `rl` or the key names it, and its name; NULL when it cannot be
+// trained by yet: it has no row in methods.def. The one place that decides it.
+const axl_method *axl_trainer_method(const axl_config *c, const char **name);
+
 // Builds everything for training: checks output_dir, loads the model, prepares data, takes memory. Nothing is
-// written before all checks have passed. Collective on world.
+// written before all checks have passed; a method that is not there fails first of all. Collective on world.
 axl_status axl_trainer_create(const axl_train_env *env, axl_trainer **out);
 void axl_trainer_destroy(axl_trainer *t); // NULL-safe
 

@@ -103,7 +103,6 @@ static axl_status set_schedule(axl_trainer *t)
     axl_status status = AXL_OK;
     const axl_config *c = t->env.config;
 
-    t->method = axl_method_find("sft");
     t->optimizer = axl_optimizer_find(c->optimizer);
     AXL_REQUIRE(t->optimizer != NULL, AXL_E_CONFIG, "optimizer %s is not known to the trainer",
                 c->optimizer);
@@ -257,6 +256,32 @@ out:
     return status;
 }
 
+const axl_method *axl_trainer_method(const axl_config *c, const char **name)
+{
+    *name = c->rl != NULL             ? c->rl
+            : c->reward_model         ? "reward_model"
+            : c->process_reward_model ? "process_reward_model"
+                                      : "sft";
+    return axl_method_find(*name);
+}
+
+// Every rank finds the same.
+static axl_status find_method(axl_trainer *t)
+{
+    axl_status status = AXL_OK;
+    const axl_config *c = t->env.config;
+    const char *name = NULL;
+
+    t->method = axl_trainer_method(c, &name);
+    AXL_REQUIRE(t->method != NULL, AXL_E_CONFIG,
+                "%s: %s%s: training by this method is not there yet; its data can be prepared and "
+                "looked at with axl-dist preprocess and explain",
+                c->path, c->rl != NULL ? "rl: " : "", name);
+
+out:
+    return status;
+}
+
 static axl_status create(const axl_train_env *env, bool train, axl_trainer **out)
 {
     axl_status status = AXL_OK;
@@ -264,6 +289,7 @@ static axl_status create(const axl_train_env *env, bool train, axl_trainer **out
 
     AXL_TRY(axl_calloc(1, sizeof *t, "the trainer", &t));
     t->env = *env;
+    AXL_TRY(find_method(t)); // before anything is opened or written
     AXL_TRY(build(t, train));
     *out = t;
     t = NULL; // handed to the caller

@@ -168,6 +168,66 @@ static void mistakes_have_exit_code_2(void **state)
     axl_str_fini(&out);
 }
 
+static void put_pairs(void)
+{
+    axl_str text = {0};
+
+    put("pairs.jsonl", "{\"question\": \"Say one.\", \"chosen\": \"One.\", \"rejected\": \"1\"}\n"
+                       "{\"question\": \"Say two.\", \"chosen\": \"Two!\", \"rejected\": \"2\"}\n");
+    CHECK_OK(axl_str_printf(
+        &text,
+        "base_model: %s\nrl: dpo\nrl_beta: 0.2\ndatasets:\n  - path: %s/pairs.jsonl\n"
+        "    type: chatml.intel\ndataset_prepared_path: %s/prepared\n"
+        "output_dir: %s/out\nlearning_rate: 1e-4\nmicro_batch_size: 2\n"
+        "gradient_accumulation_steps: 1\nsequence_len: 512\n",
+        folder, folder, folder, folder));
+    put("pairs.yaml", text.data);
+    axl_str_fini(&text);
+}
+
+static void explain_shows_both_documents_of_a_pair(void **state)
+{
+    (void)state;
+    char config[256], name[] = "explain", row[] = "--row", n[] = "1", json[] = "--json";
+    char *argv[] = {name, in_folder("pairs.yaml", config), row, n, json};
+    static const char *const roles[] = {"chosen", "rejected"};
+    axl_str out = {0};
+    axl_json *sample = NULL;
+    int64_t begins = 0;
+
+    put_pairs();
+    assert_int_equal(run(axl_cmd_explain, 5, argv, &out), 0);
+    CHECK_OK(axl_json_parse(out.data, out.len, "explain", &sample));
+    const axl_json *tokens = axl_json_get(sample, "tokens");
+    int64_t first = axl_json_int(axl_json_get(sample, "document"), -1);
+    for (size_t i = 0; i < axl_json_count(tokens); i++) {
+        const axl_json *token = axl_json_at(tokens, i);
+        begins += axl_json_int(axl_json_get(token, "position"), -1) == 0;
+        assert_true(begins >= 1 && begins <= 2);
+        assert_string_equal(axl_json_string(axl_json_get(token, "role"), ""), roles[begins - 1]);
+        assert_int_equal(axl_json_int(axl_json_get(token, "document"), -1), first + begins - 1);
+    }
+    assert_int_equal(begins, 2);
+    axl_json_free(sample);
+    axl_str_fini(&out);
+}
+
+static void a_method_that_is_not_there_is_refused_before_anything_is_written(void **state)
+{
+    (void)state;
+    char config[256], out_dir[256], name[] = "train", validate[] = "validate";
+    char *argv[] = {name, in_folder("pairs.yaml", config)};
+    char *validating[] = {validate, config};
+    axl_str out = {0};
+
+    put_pairs();
+    assert_int_equal(run(axl_cmd_validate, 2, validating, &out), 0);
+    assert_non_null(strstr(out.data, "training by it is not there yet"));
+    assert_int_equal(run(axl_cmd_train, 2, argv, &out), 2);
+    assert_false(axl_path_exists(in_folder("out", out_dir)));
+    axl_str_fini(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +235,8 @@ int main(void)
         cmocka_unit_test(preprocess_prints_one_object),
         cmocka_unit_test(explain_shows_one_sample),
         cmocka_unit_test(mistakes_have_exit_code_2),
+        cmocka_unit_test(explain_shows_both_documents_of_a_pair),
+        cmocka_unit_test(a_method_that_is_not_there_is_refused_before_anything_is_written),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
