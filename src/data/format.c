@@ -69,28 +69,32 @@ static const axl_format *find_type(const char *base, int method)
     return NULL;
 }
 
-// A method that knows a type of this name: what to write for rl.
+// What to write instead when another method knows a type of this name; NULL: none does.
 static const char *other_method(const char *base)
 {
-    for (size_t i = 0; i < N_METHODS; i++) {
-        if (find_type(base, methods[i].method) != NULL)
-            return methods[i].rl;
-    }
-    return NULL;
+    if (find_type(base, AXL_FOR_SFT) != NULL)
+        return "fine-tuning without rl";
+    if (find_type(base, AXL_FOR_DPO) != NULL)
+        return "rl: dpo, ipo, simpo and orpo";
+    if (find_type(base, AXL_FOR_KTO) != NULL)
+        return "rl: kto";
+    return find_type(base, AXL_FOR_ORPO) != NULL ? "rl: orpo" : NULL;
 }
 
 static axl_status unknown_type(const axl_dataset_spec *spec, const char *base, int method)
 {
     axl_status status = AXL_OK;
     const char *names[MAX_TYPES];
-    const char *rl = method == AXL_FOR_SFT ? "" : spec->rl,
-               *of = method == AXL_FOR_SFT ? "" : " of rl: ";
+    const char *rl = spec->rl != NULL ? spec->rl : "", *of = spec->rl != NULL ? " of rl: " : "";
     const char *other = other_method(base);
     size_t n = 0;
 
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
         AXL_REQUIRE(strcmp(refused[i].type, base) != 0, AXL_E_CONFIG, "%s: data set type %s %s",
                     spec->place, base, refused[i].why);
+    AXL_REQUIRE(other == NULL, AXL_E_CONFIG,
+                "%s: data set type %s%s%s is not known; it is a type of %s", spec->place, base, of,
+                rl, other);
     for (int f = 0; f < N_FORMATS; f++) {
         for (const char *const *type = formats[f]->types; *type != NULL && n < MAX_TYPES; type++) {
             if (serves(formats[f], method))
@@ -99,9 +103,8 @@ static axl_status unknown_type(const axl_dataset_spec *spec, const char *base, i
     }
     const char *near = axl_nearest_name(base, names, n);
     AXL_REQUIRE(near != NULL, AXL_E_CONFIG,
-                "%s: data set type %s%s%s is not known%s%s; docs/data.md lists the types",
-                spec->place, base, of, rl, other != NULL ? "; it is a type of rl: " : "",
-                other != NULL ? other : "");
+                "%s: data set type %s%s%s is not known; docs/data.md lists the types", spec->place,
+                base, of, rl);
     AXL_FAIL(AXL_E_CONFIG, "%s: data set type %s%s%s is not known; did you mean %s?", spec->place,
              base, of, rl, near);
 

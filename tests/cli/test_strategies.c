@@ -5,6 +5,7 @@
 // Tokenizers: the folder AXL_TEST_TOKENIZERS (or build/tokenizers) by name; else that of the demo model, for the
 // records of smollm2. Records whose tokenizer is not there are not run.
 #include "launch/commands.h"
+#include "src/base/log.h"
 #include "src/io/file.h"
 #include "src/io/gguf_import.h"
 #include "src/io/json.h"
@@ -335,6 +336,7 @@ static int open_records(void **state)
     axl_str text = {0};
     (void)state;
 
+    axl_log_set_terminal_level(AXL_LOG_WARN);
     (void)snprintf(all.folder, sizeof all.folder, "/tmp/axl_strategies_XXXXXX");
     if (mkdtemp(all.folder) == NULL)
         return -1;

@@ -9,6 +9,7 @@
 
 #include "src/base/mem.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +19,8 @@
 typedef struct chat_state {
     const char *messages, *chosen, *rejected; // columns
     const char *role, *content;               // keys of a message
-    axl_str marked;                           // owned scratch
+    axl_str marked; // owned; the rendering of the marker as a reply of marked_role
+    char marked_role[16];
 } chat_state;
 
 static const char *or_else(const char *given, const char *otherwise)
@@ -169,21 +171,31 @@ static size_t without_space(const char *text, size_t n)
     return n;
 }
 
-// Renders a dummy turn and what the column, or the marker, says to it.
-static axl_status render_reply(const axl_encoder *e, const axl_json *row, const char *column,
-                               bool marker, axl_str *out)
+static axl_status render_turns(const axl_encoder *e, const axl_json *turns, axl_str *out)
+{
+    axl_str_clear(out);
+    return axl_chat_render(e->spec->chat, turns, NULL, false, out);
+}
+
+// Renders a dummy turn and the reply to it into e->text, and the marker as that reply into marked. The latter is
+// the same for all rows.
+static axl_status render_reply(axl_encoder *e, const axl_json *row, const char *column)
 {
     axl_status status = AXL_OK;
+    chat_state *s = e->state;
     axl_json *turns = axl_json_new_array();
 
     AXL_REQUIRE(turns != NULL, AXL_E_MEMORY, "no memory for messages");
     AXL_TRY(axl_turns_add(turns, "user", DUMMY, sizeof DUMMY - 1));
     AXL_TRY(read_reply(e, row, column, turns));
-    if (marker)
-        AXL_TRY(axl_json_set(axl_json_at(turns, 1), "content",
-                             axl_json_new_string(MARKER, sizeof MARKER - 1)));
-    axl_str_clear(out);
-    AXL_TRY(axl_chat_render(e->spec->chat, turns, NULL, false, out));
+    AXL_TRY(render_turns(e, turns, &e->text));
+    axl_json *reply = axl_json_at(turns, 1);
+    const char *role = axl_json_string(axl_json_get(reply, "role"), "");
+    if (s->marked.len > 0 && strcmp(role, s->marked_role) == 0)
+        goto out;
+    AXL_TRY(axl_json_set(reply, "content", axl_json_new_string(MARKER, sizeof MARKER - 1)));
+    AXL_TRY(render_turns(e, turns, &s->marked));
+    (void)snprintf(s->marked_role, sizeof s->marked_role, "%s", role);
 
 out:
     axl_json_free(turns);
@@ -193,11 +205,10 @@ out:
 static axl_status put_reply(axl_encoder *e, const axl_json *row, const char *column, axl_str *out)
 {
     axl_status status = AXL_OK;
-    chat_state *s = e->state;
+    const chat_state *s = e->state;
     size_t at = 0;
 
-    AXL_TRY(render_reply(e, row, column, true, &s->marked));
-    AXL_TRY(render_reply(e, row, column, false, &e->text));
+    AXL_TRY(render_reply(e, row, column));
     const char *mark = s->marked.len > 0 ? strstr(s->marked.data, MARKER) : NULL;
     AXL_REQUIRE(mark != NULL && e->text.len > 0, AXL_E_INPUT,
                 "the chat template does not show the reply of the column \"%s\"", column);

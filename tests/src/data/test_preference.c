@@ -223,8 +223,11 @@ static void bad_rows_and_types_are_named(void **state)
           AXL_E_INPUT, "\"label\" must be true or false");
     fails("kto", "chatml.intel", "{\"question\": \"p\", \"completion\": \"c\"}", AXL_E_INPUT,
           "\"label\" must be");
-    fails("kto", "chatml.icr", "{}", AXL_E_CONFIG, "of rl: kto is not known; did you mean");
-    fails("dpo", "alpaca", "{}", AXL_E_CONFIG, "alpaca of rl: dpo is not known");
+    fails("kto", "chatml.argila", "{}", AXL_E_CONFIG, "did you mean chatml.argilla?");
+    fails("kto", "chatml.icr", "{}", AXL_E_CONFIG, "it is a type of rl: dpo");
+    fails("dpo", "alpaca", "{}", AXL_E_CONFIG, "it is a type of fine-tuning without rl");
+    fails(NULL, "chatml.intel", "{}", AXL_E_CONFIG, "it is a type of rl: dpo");
+    fails("dpo", "chat_template.argilla", "{}", AXL_E_CONFIG, "it is a type of rl: orpo");
     fails("dpo", "chatml.intle", "{}", AXL_E_CONFIG, "did you mean chatml.intel?");
     fails("grpo", NULL, "{}", AXL_E_CONFIG, "rl: grpo are not read yet");
     fails(NULL, "sharegpt", "{}", AXL_E_CONFIG, "field_messages: conversations");
