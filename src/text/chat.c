@@ -218,6 +218,7 @@ void axl_chat_scratch_destroy(axl_chat_scratch *s)
         axl_token_buffer_fini(&s->windows[i].ids);
     }
     axl_json_free(s->context);
+    axl_jinja_memory_fini(&s->memory);
     free(s->turns);
     free(s->mask);
     free(s->labels);
@@ -270,10 +271,11 @@ out:
     return status;
 }
 
-axl_status axl_chat_render_into(const axl_chat_encoder *c, const axl_chat_scratch *s,
+axl_status axl_chat_render_into(const axl_chat_encoder *c, axl_chat_scratch *s,
                                 const chat_rendering *r, axl_str *out)
 {
     axl_status status = AXL_OK;
+    const axl_jinja_options options = {.memory = &s->memory};
     axl_json *context = axl_json_ref(s->context);
 
     if (r->last_turn > 0) {
@@ -283,7 +285,7 @@ axl_status axl_chat_render_into(const axl_chat_encoder *c, const axl_chat_scratc
         AXL_TRY(axl_json_set(context, "real_last_index", axl_json_new_int((int64_t)r->last_turn)));
     }
     AXL_TRY(axl_json_set(context, "messages", axl_json_ref(r->messages)));
-    AXL_TRY(axl_jinja_render(c->jinja, context, NULL, out));
+    AXL_TRY(axl_jinja_render(c->jinja, context, &options, out));
 out:
     axl_json_free(context);
     return status;

@@ -56,6 +56,7 @@ struct axl_chat_scratch {
     size_t n_windows;                    // tokenized for this conversation
     size_t at_byte;                      // a place in text,
     int64_t at_char;                     // and the code points before it
+    axl_jinja_memory memory;             // of renderings
     bool blank_edge;                     // as in axl_chat_sample
     axl_json *context;                   // the template's variables but messages; owned
     int32_t *labels;                     // [ids.n], owned
@@ -92,7 +93,7 @@ typedef struct chat_rendering {
     axl_json *messages; // borrowed
     size_t last_turn;
 } chat_rendering;
-axl_status axl_chat_render_into(const axl_chat_encoder *c, const axl_chat_scratch *s,
+axl_status axl_chat_render_into(const axl_chat_encoder *c, axl_chat_scratch *s,
                                 const chat_rendering *r, axl_str *out);
 
 #endif

@@ -25,8 +25,8 @@ static axl_json *shallow_copy(axl_json *object)
 }
 
 // Renders the first n turns, turn i replaced (NULL: none is), into out. Borrows replacement.
-static axl_status render_with(const axl_chat_encoder *c, const axl_chat_scratch *s, size_t n,
-                              size_t i, axl_json *replacement, axl_str *out)
+static axl_status render_with(const axl_chat_encoder *c, axl_chat_scratch *s, size_t n, size_t i,
+                              axl_json *replacement, axl_str *out)
 {
     axl_status status = AXL_OK;
     axl_json *messages = axl_json_new_array();

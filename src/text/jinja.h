@@ -42,14 +42,22 @@ typedef struct axl_jinja_fault {
 
 void axl_jinja_fault_fini(axl_jinja_fault *f);
 
+// Memory that renderings of one thread hand on to each other. {0} is empty.
+typedef struct axl_jinja_memory {
+    void *chunk; // owned; NULL while a rendering uses it
+} axl_jinja_memory;
+
+void axl_jinja_memory_fini(axl_jinja_memory *m);
+
 // How to render. {0} (or a NULL pointer) is: the present local time, default limits, no extra outputs.
 typedef struct axl_jinja_options {
-    const struct tm *now;   // what strftime_now formats; NULL: the clock
-    int64_t max_steps;      // nodes evaluated, and 8 bytes of text walked; 0: 10 million
-    size_t max_output;      // bytes of text; 0: 64 MiB
-    size_t max_memory;      // bytes of values alive or dead; 0: 256 MiB
-    axl_jinja_spans *spans; // filled on success when not NULL
-    axl_jinja_fault *fault; // filled on failure when not NULL
+    const struct tm *now;     // what strftime_now formats; NULL: the clock
+    int64_t max_steps;        // nodes evaluated, and 8 bytes of text walked; 0: 10 million
+    size_t max_output;        // bytes of text; 0: 64 MiB
+    size_t max_memory;        // bytes of values alive or dead; 0: 256 MiB
+    axl_jinja_memory *memory; // used and filled again; NULL: memory of its own
+    axl_jinja_spans *spans;   // filled on success when not NULL
+    axl_jinja_fault *fault;   // filled on failure when not NULL
 } axl_jinja_options;
 
 // Compiles source[0 .. n). name stands for it in messages ("tokenizer_config.json").

@@ -561,6 +561,10 @@ axl_status axl_jinja_render(const axl_jinja *t, const axl_json *context,
                .spans = o->spans};
     j_frame *root;
 
+    if (o->memory != NULL) {
+        arena.spare = o->memory->chunk;
+        o->memory->chunk = NULL;
+    }
     e.max_steps = o->max_steps > 0 ? o->max_steps : 10000000;
     e.max_output = o->max_output > 0 ? o->max_output : (size_t)64 << 20;
     if (o->spans != NULL)
@@ -580,8 +584,17 @@ axl_status axl_jinja_render(const axl_jinja *t, const axl_json *context,
 out:
     if (status != AXL_OK && o->spans != NULL)
         o->spans->n = 0;
-    axl_j_arena_fini(&arena);
+    if (o->memory != NULL)
+        o->memory->chunk = axl_j_arena_keep(&arena);
+    else
+        axl_j_arena_fini(&arena);
     return status;
+}
+
+void axl_jinja_memory_fini(axl_jinja_memory *m)
+{
+    free(m->chunk);
+    m->chunk = NULL;
 }
 
 void axl_jinja_spans_fini(axl_jinja_spans *s)

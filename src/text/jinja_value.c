@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FIRST_CHUNK 32768
+#define MAX_KEPT    1048576
+
 struct j_chunk {
     j_chunk *next;
     size_t used, size;
@@ -21,6 +24,28 @@ void axl_j_arena_fini(j_arena *a)
         c = next;
     }
     a->head = NULL;
+    free(a->spare);
+    a->spare = NULL;
+}
+
+// The oldest chunk is kept: it is small, and enough for most renderings.
+void *axl_j_arena_keep(j_arena *a)
+{
+    j_chunk *last = a->spare, **link = &a->head;
+
+    if (last == NULL && a->head != NULL) {
+        while ((*link)->next != NULL)
+            link = &(*link)->next;
+        last = *link;
+        *link = NULL;
+        if (last->size > MAX_KEPT) {
+            free(last);
+            last = NULL;
+        }
+    }
+    a->spare = NULL;
+    axl_j_arena_fini(a);
+    return last;
 }
 
 axl_status axl_j_take(j_env *e, size_t bytes, void *out)
@@ -32,10 +57,17 @@ axl_status axl_j_take(j_env *e, size_t bytes, void *out)
 
     J_REQUIRE(e, need >= bytes && need <= a->limit && a->total <= a->limit - need,
               "MemoryError: the template needs more than %zu bytes", a->limit);
+    if (c == NULL && a->spare != NULL) {
+        c = a->spare;
+        a->spare = NULL;
+        c->next = NULL;
+        c->used = 0;
+        a->head = c;
+    }
     if (c == NULL || c->size - c->used < need) {
-        size_t size = a->total / 2 < 32768     ? 32768
-                      : a->total / 2 > 1048576 ? 1048576
-                                               : a->total / 2;
+        size_t size = a->total / 2 < FIRST_CHUNK ? FIRST_CHUNK
+                      : a->total / 2 > 1048576   ? 1048576
+                                                 : a->total / 2;
 
         size = size < need ? need : size;
         c = malloc(sizeof *c + size);

@@ -14,6 +14,7 @@ typedef struct j_env j_env; // the state of a compilation or a rendering: jinja_
 typedef struct j_chunk j_chunk;
 typedef struct j_arena {
     j_chunk *head;       // owned; newest first
+    j_chunk *spare;      // owned; taken before a new one, then NULL
     size_t total, limit; // bytes
 } j_arena;
 
@@ -143,6 +144,7 @@ axl_status axl_j_raise(j_env *e, const char *fmt, ...) __attribute__((format(pri
 
 // jinja_value.c: memory and values
 void axl_j_arena_fini(j_arena *a);
+void *axl_j_arena_keep(j_arena *a); // fini, but one chunk for the next arena's spare, or NULL
 axl_status axl_j_take(j_env *e, size_t bytes, void *out); // zeroed
 axl_status axl_j_put(j_env *e, j_buf *b, const char *p, size_t n);
 axl_status axl_j_puts(j_env *e, j_buf *b, const char *text);
