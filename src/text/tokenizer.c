@@ -191,15 +191,37 @@ out:
     return status;
 }
 
-// Byte offsets to code points. They mostly rise, so a cursor walks the text along with them.
+// The bytes at the beginning of text that are ASCII, to a multiple of 8 unless all are.
+static size_t ascii_prefix(const char *text, size_t n)
+{
+    size_t i = 0;
+    uint64_t eight;
+
+    for (; i + 8 <= n; i += 8) {
+        memcpy(&eight, text + i, 8);
+        if ((eight & 0x8080808080808080u) != 0)
+            return i;
+    }
+    while (i < n && (text[i] & 0x80) == 0)
+        i++;
+    return i;
+}
+
+// Byte offsets to code points. They are the same as far as the text is ASCII; then they mostly rise, so a
+// cursor walks the text along with them.
 static void offsets_to_code_points(const char *text, size_t n, axl_token_buffer *b)
 {
-    size_t byte = 0;
-    int32_t cp = 0;
+    size_t plain = ascii_prefix(text, n), byte = plain;
+    int32_t cp = (int32_t)plain;
 
     for (size_t i = 0; i < 2 * b->n; i++) {
         int32_t *x = i % 2 == 0 ? &b->begin[i / 2] : &b->end[i / 2];
         size_t want = (size_t)*x < n ? (size_t)*x : n;
+
+        if (want <= plain) {
+            *x = (int32_t)want;
+            continue;
+        }
         for (; byte < want; byte++)
             cp += !axl_utf8_is_tail(text[byte]);
         while (byte > want) {
