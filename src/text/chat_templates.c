@@ -6,13 +6,14 @@
 
 #include <string.h>
 
-#define MAX_NAMES 64
+#define MAX_NAMES 64 // more are not listed in a message
 
 axl_status axl_chat_template_find(const char *name, const char **out)
 {
     axl_status status = AXL_OK;
-    const char *names[MAX_NAMES];
+    const char *names[MAX_NAMES] = {NULL};
     const char *near;
+    axl_str known = {0};
     size_t n = 0;
 
     for (const axl_chat_template_row *r = axl_chat_template_rows; r->name != NULL; r++) {
@@ -24,8 +25,12 @@ axl_status axl_chat_template_find(const char *name, const char **out)
             names[n++] = r->name;
     }
     near = axl_nearest_name(name, names, n);
-    AXL_FAIL(AXL_E_CONFIG, "%s: no such file, and no built-in chat template has this name%s%s",
-             name, near != NULL ? "; did you mean " : "", near != NULL ? near : "");
+    for (size_t i = 0; i < n; i++)
+        AXL_TRY(axl_str_printf(&known, "%s%s", i > 0 ? ", " : "", names[i]));
+    AXL_FAIL(AXL_E_CONFIG,
+             "%s: no such file, and no built-in chat template has this name%s%s; there are %s",
+             name, near != NULL ? "; did you mean " : "", near != NULL ? near : "", known.data);
 out:
+    axl_str_fini(&known);
     return status;
 }

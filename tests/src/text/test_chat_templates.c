@@ -111,7 +111,8 @@ static void an_unknown_name_is_answered_with_the_nearest(void **state)
     const char *source;
 
     (void)state;
-    CHECK_FAILS(axl_chat_template_find("chatm", &source), AXL_E_CONFIG, "did you mean chatml");
+    CHECK_FAILS(axl_chat_template_find("chatm", &source), AXL_E_CONFIG,
+                "did you mean chatml; there are alpaca, aya, ");
 }
 
 int main(void)
