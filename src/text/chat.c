@@ -165,6 +165,8 @@ axl_status axl_chat_encoder_create(const axl_chat_options *options, const axl_to
     c->o = *options;
     fill_defaults(&c->o);
     c->tokenizer = tokenizer;
+    AXL_REQUIRE(localtime_r(&(time_t){time(NULL)}, &c->now) != NULL, AXL_E_IO,
+                "the clock has no local time");
     AXL_TRY(axl_calloc(1, sizeof *c->warned, "a chat encoder", &c->warned));
     c->mistral =
         options->tokenizer_name != NULL && strcasestr(options->tokenizer_name, "mistral") != NULL;
@@ -275,7 +277,7 @@ axl_status axl_chat_render_into(const axl_chat_encoder *c, axl_chat_scratch *s,
                                 const chat_rendering *r, axl_str *out)
 {
     axl_status status = AXL_OK;
-    const axl_jinja_options options = {.memory = &s->memory};
+    const axl_jinja_options options = {.memory = &s->memory, .now = &c->now};
     axl_json *context = axl_json_ref(s->context);
 
     if (r->last_turn > 0) {
@@ -295,13 +297,14 @@ axl_status axl_chat_render(const axl_chat_encoder *c, const axl_json *messages,
                            const axl_json *tools, bool add_generation_prompt, axl_str *out)
 {
     axl_status status = AXL_OK;
+    const axl_jinja_options options = {.now = &c->now};
     axl_json *context = NULL;
 
     AXL_TRY(make_context(c, tools, &context));
     AXL_TRY(
         axl_json_set(context, "add_generation_prompt", axl_json_new_bool(add_generation_prompt)));
     AXL_TRY(axl_json_set(context, "messages", axl_json_ref((axl_json *)(uintptr_t)messages)));
-    AXL_TRY(axl_jinja_render(c->jinja, context, NULL, out));
+    AXL_TRY(axl_jinja_render(c->jinja, context, &options, out));
 out:
     axl_json_free(context);
     return status;

@@ -31,6 +31,7 @@ struct axl_chat_encoder {
     int n_eot;
     int32_t eos; // -1: none
     bool mistral;
+    struct tm now;       // local time at the creation: all rows have the same date
     atomic_flag *warned; // owned; of blanks at the edges of parts, once for all threads
 };
 
