@@ -1,6 +1,7 @@
 // RUN: np=1
 // Labels of chat_template rows against the records of data/chat: token for token, with a tokenizer cut
 // down to what these rows need. Other records and tokenizers can be given: test_chat RECORDS DIR.
+#include "src/base/log.h"
 #include "src/io/file.h"
 #include "src/text/chat.h"
 #include "tests/check.h"
@@ -357,5 +358,6 @@ int main(int argc, char **argv)
         records_path = argv[1];
         tokenizers_dir = argv[2];
     }
+    axl_log_set_terminal_level(AXL_LOG_ERROR); // many encoders are made: their warnings are long
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 // RUN: np=1
 // Each key of a data set entry of type chat_template: what the template sees, and what is trained.
+#include "src/base/log.h"
 #include "src/io/file.h"
 #include "src/text/chat.h"
 #include "tests/check.h"
@@ -338,5 +339,6 @@ int main(void)
         cmocka_unit_test(the_tokenizer_s_template_is_taken_or_replaced),
     };
 
+    axl_log_set_terminal_level(AXL_LOG_ERROR); // many encoders are made: their warnings are long
     return cmocka_run_group_tests(tests, load, unload);
 }
