@@ -23,11 +23,14 @@ static joint_dummy dummy_of(size_t i)
     return d;
 }
 
-// Whether only role and content make up the message, so that nothing else can move.
-static bool is_plain(const chat_turn *t)
+// Whether the message holds nothing besides its content that most templates write. Another key that the
+// template writes makes the texts differ, and then all turns are searched.
+static bool is_plain(const axl_chat_encoder *c, const chat_turn *t)
 {
-    return axl_json_count(t->message) == 2 &&
-           axl_json_is(axl_json_get(t->message, "content"), AXL_JSON_STRING);
+    return axl_json_is(axl_json_get(t->message, "content"), AXL_JSON_STRING) &&
+           (axl_json_count(t->message) == 2 ||
+            (axl_json_get(t->message, "tool_calls") == NULL &&
+             axl_json_get(t->message, c->o.template_thinking_key) == NULL));
 }
 
 static axl_status add_dummy(axl_json *messages, const chat_turn *t, size_t i)
@@ -159,7 +162,7 @@ axl_status axl_chat_place_turns(const axl_chat_encoder *c, axl_chat_scratch *s)
     bool fine;
 
     for (size_t i = 0; i < s->n_turns; i++) {
-        s->turns[i].placed = axl_chat_is_searched(c, s, i) && is_plain(&s->turns[i]);
+        s->turns[i].placed = axl_chat_is_searched(c, s, i) && is_plain(c, &s->turns[i]);
         n += s->turns[i].placed;
     }
     if (n == 0)

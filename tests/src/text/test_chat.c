@@ -247,7 +247,7 @@ static const char *const contents[] = {
     "assistant",
 };
 
-// A row of a few turns; a key that no template reads makes them be searched one by one.
+// A row of a few turns; calls, though there are none, make them be searched one by one.
 static axl_json *make_row(unsigned pick, bool one_by_one)
 {
     axl_str text = {0};
@@ -257,7 +257,7 @@ static axl_json *make_row(unsigned pick, bool one_by_one)
     CHECK_OK(axl_str_puts(&text, "{\"messages\": ["));
     for (unsigned i = 0; i < 6; i++) {
         CHECK_OK(axl_str_printf(&text, "%s{%s\"role\": \"%s\", \"content\": \"%s\"}",
-                                i > 0 ? ", " : "", one_by_one ? "\"unread\": 1, " : "",
+                                i > 0 ? ", " : "", one_by_one ? "\"tool_calls\": [], " : "",
                                 i % 2 ? "assistant" : "user", contents[pick % n]));
         pick = pick * 1103515245u + 12345u;
         pick ^= pick >> 13;
@@ -295,6 +295,8 @@ static void placing_turns_together_equals_searching_them_one_by_one(void **state
             CHECK_OK(axl_chat_encode(c, s, row, &got));
             axl_json_free(row);
             assert_true(got.n > 0 && got.n <= 2000);
+            if (one)
+                assert_int_equal(n, got.n);
             if (one)
                 assert_memory_equal(labels, got.labels, n * sizeof *labels);
             n = got.n;

@@ -278,6 +278,23 @@ static void parts_are_trained_by_their_flags(void **state)
     check(&o, row, NULL, "");
 }
 
+// A turn that later turns need is found among the turns up to it, rendered as if it were not the last.
+static void real_last_index_is_the_last_turn_of_the_whole(void **state)
+{
+    static const char text[] =
+        "{% for m in messages %}"
+        "{% if m.role == 'tool' and not messages[loop.index0 - 1].tool_calls %}"
+        "{{ raise_exception('no call') }}{% endif %}<|im_start|>"
+        "{{ 'last:' if loop.index0 == (real_last_index | default(messages | length - 1)) }}"
+        "{{ m.content }}<|im_end|>{% endfor %}";
+    static const char row[] = ROW("{\"role\": \"assistant\", \"content\": \"a\", \"tool_calls\": "
+                                  "[1]}, " TURN("tool", "t"));
+    axl_chat_options o = {.chat_template_jinja = text};
+
+    (void)state;
+    check(&o, row, "<|im_start|>a<|im_end|><|im_start|>last:t<|im_end|>", "a<|im_end|>");
+}
+
 static void kwargs_are_variables(void **state)
 {
     axl_chat_options o = {.chat_template_jinja = "{{ style }}{{ messages[0].content }}"};
@@ -334,6 +351,7 @@ int main(void)
         cmocka_unit_test(terminators_are_checked_at_the_start),
         cmocka_unit_test(a_mistral_tokenizer_never_trains_the_system_turn),
         cmocka_unit_test(parts_are_trained_by_their_flags),
+        cmocka_unit_test(real_last_index_is_the_last_turn_of_the_whole),
         cmocka_unit_test(kwargs_are_variables),
         cmocka_unit_test(a_template_file_that_is_missing_is_named),
         cmocka_unit_test(the_tokenizer_s_template_is_taken_or_replaced),
