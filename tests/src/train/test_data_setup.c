@@ -139,9 +139,8 @@ static void test_datasets_replace_the_validation_part(void **state)
     axl_config_destroy(c);
 }
 
-static uint64_t chat_key(const char *entry)
+static uint64_t key_of(axl_config *c)
 {
-    axl_config *c = parse_entry(entry, "");
     axl_data_setup d = {0};
 
     CHECK_OK(axl_data_setup_make(c, world, &d));
@@ -149,6 +148,11 @@ static uint64_t chat_key(const char *entry)
     axl_data_setup_fini(&d);
     axl_config_destroy(c);
     return key;
+}
+
+static uint64_t chat_key(const char *entry)
+{
+    return key_of(parse_entry(entry, ""));
 }
 
 static void conversations_are_masked_by_their_template(void **state)
@@ -205,6 +209,87 @@ static void an_edited_template_gives_other_data(void **state)
     assert_true(keys[0] == keys[1] && keys[1] != keys[2] && keys[2] != keys[3]);
 }
 
+// Each line is added to the same configuration; none may give the set of another.
+static void each_key_gives_other_data(void **state)
+{
+    (void)state;
+    static const char *const entries[] = {
+        "",
+        "chat_template: llama3",
+        "train_on_eos: none",
+        "train_on_eos: all",
+        "roles_to_train: [user]",
+        "roles_to_train: [user, assistant]",
+        "roles: {user: [user, human], assistant: [assistant]}",
+        "drop_system_message: true",
+        "split_thinking: true",
+        "message_field_training: train",
+        "message_field_training_detail: detail",
+        "message_property_mappings: {role: role, content: text}",
+        "field_tools: functions",
+        "field_thinking: thoughts",
+        "template_thinking_key: thoughts",
+        "ds_type: json",
+        "split: train[:1]",
+    };
+    static const char *const tops[] = {"min_sample_len: 1\n",
+                                       "excess_length_strategy: truncate\n",
+                                       "train_on_inputs: true\n",
+                                       "sample_packing: true\n",
+                                       "dataset_exact_deduplication: true\n",
+                                       "eot_tokens: ['<|im_end|>', '<s>']\n",
+                                       "chat_template_kwargs: {x: 1}\n",
+                                       "special_tokens: {eos_token: '<s>'}\n"};
+    enum {
+        N_ENTRIES = sizeof entries / sizeof *entries,
+        N = N_ENTRIES + sizeof tops / sizeof *tops
+    };
+    uint64_t keys[N];
+    char entry[512];
+
+    write_text("turns.jsonl", "{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\", \"text\": "
+                              "\"Ho\"}, {\"role\": \"assistant\", \"content\": \"Hello\", "
+                              "\"text\": \"Oh\"}]}\n");
+    CHECK_OK(axl_comm_barrier(world));
+    for (int i = 0; i < N; i++) {
+        bool own = i < N_ENTRIES && strstr(entries[i], "chat_template:") != NULL;
+        (void)snprintf(entry, sizeof entry, "turns.jsonl\n    type: chat_template\n%s%s%s",
+                       own ? "" : "    chat_template: chatml\n", i < N_ENTRIES ? "    " : "",
+                       i < N_ENTRIES ? entries[i] : "");
+        keys[i] = key_of(parse_entry(entry, i < N_ENTRIES ? "" : tops[i - N_ENTRIES]));
+        for (int k = 0; k < i; k++) {
+            if (keys[k] == keys[i])
+                fail_msg("%s gives the same set as %s",
+                         i < N_ENTRIES ? entries[i] : tops[i - N_ENTRIES],
+                         k < N_ENTRIES ? entries[k] : tops[k - N_ENTRIES]);
+        }
+    }
+    // threads and memory do not
+    (void)snprintf(entry, sizeof entry,
+                   "turns.jsonl\n    type: chat_template\n    chat_template: chatml\n");
+    assert_true(key_of(parse_entry(entry, "dataset_num_proc: 3\ndataset_memory_limit: 64\n")) ==
+                keys[0]);
+}
+
+static void an_edited_tokenizer_gives_other_data(void **state)
+{
+    (void)state;
+    axl_str text = {0};
+    char path[512];
+    uint64_t before = key_of(parse(""));
+
+    (void)snprintf(path, sizeof path, "%s/data/tokenizer/tokenizer.json", AXL_TEST_DATA);
+    CHECK_OK(axl_file_read(path, &text));
+    char *at = strstr(text.data, "\"normalized\":false");
+    assert_non_null(at);
+    memcpy(strchr(at, ':'), ":true ", 6);
+    CHECK_OK(axl_comm_barrier(world));
+    write_text("tokenizer.json", text.data);
+    CHECK_OK(axl_comm_barrier(world));
+    assert_true(key_of(parse("")) != before);
+    axl_str_fini(&text);
+}
+
 static void failures_of_rank_0_reach_all(void **state)
 {
     (void)state;
@@ -225,6 +310,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_datasets_replace_the_validation_part),
         cmocka_unit_test(conversations_are_masked_by_their_template),
         cmocka_unit_test(an_edited_template_gives_other_data),
+        cmocka_unit_test(each_key_gives_other_data),
+        cmocka_unit_test(an_edited_tokenizer_gives_other_data),
         cmocka_unit_test(failures_of_rank_0_reach_all),
     };
     if (axl_comm_init(&argc, &argv, &world) != AXL_OK)
