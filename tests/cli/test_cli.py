@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The program from outside, at tiny size: test_cli.py AXL_DIST MPIRUN... [-- unittest arguments]"""
 
+import gzip
 import json
 import os
 import re
@@ -426,8 +427,9 @@ class Streaming(Case):
         for part in range(2):
             rows = [" ".join(words[(7 * i + k * k + part) % len(words)] for k in range(3 + i * 11 % 90))
                     for i in range(40)]
-            name = os.path.join(cls.corpus, f"part{part}.jsonl")
-            write(name, "".join(json.dumps({"body": r}) + "\n" for r in rows).encode())
+            name = os.path.join(cls.corpus, f"part{part}.jsonl" + (".gz" if part == 1 else ""))
+            text = "".join(json.dumps({"body": r}) + "\n" for r in rows).encode()
+            write(name, gzip.compress(text) if part == 1 else text)
 
     def stream(self, more="", steps=9, buffer=13):
         return (f"pretraining_dataset:\n  - path: {self.corpus}\n    text_column: body\n    skip: 2\n"
