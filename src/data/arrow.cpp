@@ -22,12 +22,20 @@ namespace
 
 constexpr int64_t kRows = 256;                     // of a parquet batch
 constexpr int64_t kColumnBytes = int64_t{1} << 20; // read ahead of each parquet column
-constexpr int64_t kMaxBytes = int64_t{4} << 30;    // of one file's buffers
+constexpr int64_t kMaxBytes =
+    int64_t{4} << 30; // of all buffers together: a damaged file must not ask for more
+
+// All buffers. It is never freed: a reader's last reference may be dropped by one of Arrow's own threads
+// after the file was closed here.
+arrow::MemoryPool *buffers()
+{
+    static auto *const pool = new arrow::CappedMemoryPool(arrow::default_memory_pool(), kMaxBytes);
+    return pool;
+}
 
 } // namespace
 
 struct axl_arrow_file {
-    arrow::CappedMemoryPool pool{arrow::default_memory_pool(), kMaxBytes};
     std::shared_ptr<arrow::io::RandomAccessFile> input;
     std::unique_ptr<parquet::arrow::FileReader> parquet;
     std::shared_ptr<arrow::ipc::RecordBatchFileReader> file; // the arrow file format
@@ -39,17 +47,17 @@ struct axl_arrow_file {
 namespace
 {
 
-arrow::ipc::IpcReadOptions ipc_options(axl_arrow_file *f)
+arrow::ipc::IpcReadOptions ipc_options()
 {
     auto options = arrow::ipc::IpcReadOptions::Defaults();
-    options.memory_pool = &f->pool;
+    options.memory_pool = buffers();
     options.use_threads = false;
     return options;
 }
 
 arrow::Status open_parquet(axl_arrow_file *f)
 {
-    parquet::ReaderProperties read(&f->pool);
+    parquet::ReaderProperties read(buffers());
     parquet::ArrowReaderProperties make(false);
     parquet::arrow::FileReaderBuilder builder;
 
@@ -59,7 +67,7 @@ arrow::Status open_parquet(axl_arrow_file *f)
     make.set_pre_buffer(false);
     ARROW_RETURN_NOT_OK(builder.Open(f->input, read));
     builder.properties(make);
-    builder.memory_pool(&f->pool);
+    builder.memory_pool(buffers());
     ARROW_RETURN_NOT_OK(builder.Build(&f->parquet));
     ARROW_ASSIGN_OR_RAISE(f->batches, f->parquet->GetRecordBatchReader());
     f->schema = f->batches->schema();
@@ -70,7 +78,7 @@ arrow::Status open_any(const char *path, axl_arrow_file *f)
 {
     char magic[6] = "";
 
-    ARROW_ASSIGN_OR_RAISE(f->input, arrow::io::ReadableFile::Open(path, &f->pool));
+    ARROW_ASSIGN_OR_RAISE(f->input, arrow::io::ReadableFile::Open(path, buffers()));
     ARROW_ASSIGN_OR_RAISE(int64_t n, f->input->ReadAt(0, sizeof magic, magic));
     if (n >= 4 && std::memcmp(magic, "PAR1", 4) == 0)
         return open_parquet(f);
@@ -79,12 +87,12 @@ arrow::Status open_any(const char *path, axl_arrow_file *f)
                           arrow::io::MemoryMappedFile::Open(path, arrow::io::FileMode::READ));
     if (n == 6 && std::memcmp(magic, "ARROW1", 6) == 0) {
         ARROW_ASSIGN_OR_RAISE(f->file,
-                              arrow::ipc::RecordBatchFileReader::Open(f->input, ipc_options(f)));
+                              arrow::ipc::RecordBatchFileReader::Open(f->input, ipc_options()));
         f->schema = f->file->schema();
         return arrow::Status::OK();
     }
     ARROW_ASSIGN_OR_RAISE(f->batches,
-                          arrow::ipc::RecordBatchStreamReader::Open(f->input, ipc_options(f)));
+                          arrow::ipc::RecordBatchStreamReader::Open(f->input, ipc_options()));
     f->schema = f->batches->schema();
     return arrow::Status::OK();
 }
