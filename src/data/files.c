@@ -3,6 +3,7 @@
 
 #include "src/base/log.h"
 #include "src/base/mem.h"
+#include "src/data/card.h"
 #include "src/data/folder.h"
 #include "src/data/hub.h"
 #include "src/io/file.h"
@@ -142,14 +143,17 @@ out:
     return status;
 }
 
+// The files of a saved data set, those the card names, or all.
 static axl_status list_folder(const axl_dataset_spec *spec, const char *folder, axl_file_list *out)
 {
     axl_status status = AXL_OK;
     axl_split_files files = {0};
-    bool saved = false;
+    bool found = false;
 
-    AXL_TRY_CTX(axl_split_files_saved(&files, folder, &saved), "%s", spec->place);
-    if (!saved)
+    AXL_TRY_CTX(axl_split_files_saved(&files, folder, &found), "%s", spec->place);
+    if (!found)
+        AXL_TRY_CTX(axl_card_files(folder, NULL, &files, &found), "%s", spec->place);
+    if (!found)
         AXL_TRY_CTX(axl_split_files_walk(&files, folder), "%s", spec->place);
     AXL_REQUIRE(files.n > 0, AXL_E_INPUT,
                 "%s: %s: the folder holds no .jsonl, .json, .csv, .txt, .parquet or .arrow file",
@@ -161,25 +165,34 @@ out:
     return status;
 }
 
-// A configuration of a data set (`name`) is a folder in it.
+// A configuration of a data set (`name`): what the card says, or a folder in it.
 static axl_status list_named(const axl_dataset_spec *spec, const char *root, const char *name,
                              axl_file_list *out)
 {
     axl_status status = AXL_OK;
     static const char *const places[] = {"", "data/"};
+    axl_split_files files = {0};
     axl_str folder = {0};
-    bool there = false;
+    bool found = false;
 
-    for (int i = 0; i < 2 && !there; i++) {
+    AXL_TRY_CTX(axl_card_files(root, name, &files, &found), "%s", spec->place);
+    if (found) {
+        AXL_TRY(take_split(spec, root, &files, out));
+        goto out;
+    }
+    for (int i = 0; i < 2 && !found; i++) {
         axl_str_clear(&folder);
         AXL_TRY(axl_str_printf(&folder, "%s/%s%s", root, places[i], name));
-        there = axl_path_is_dir(folder.data);
+        found = axl_path_is_dir(folder.data);
     }
-    AXL_REQUIRE(there, AXL_E_INPUT, "%s: name %s: %s has no folder %s, nor data/%s", spec->place,
-                name, root, name, name);
+    AXL_REQUIRE(found, AXL_E_INPUT,
+                "%s: name %s: README.md of %s does not list it, and there is no folder %s nor "
+                "data/%s",
+                spec->place, name, root, name, name);
     AXL_TRY(list_folder(spec, folder.data, out));
 
 out:
+    axl_split_files_fini(&files);
     axl_str_fini(&folder);
     return status;
 }

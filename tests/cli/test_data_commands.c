@@ -128,6 +128,28 @@ static void preprocess_prints_one_object(void **state)
     axl_str_fini(&out);
 }
 
+// The same records as csv, gzip or not, one of them malformed: the key says whether it stops.
+static void bad_records_stop_or_are_counted(void **state)
+{
+    (void)state;
+    char config[256], name[] = "preprocess", key[] = "--bad_records", skip_it[] = "skip";
+    char *argv[] = {name, in_folder("csv.yaml", config), key, skip_it};
+    axl_str text = {0}, out = {0};
+
+    put("rows.csv", "instruction,output\nSay one.,One.\nSay two.,Two!,3\n\"Say, three.\",Three.\n");
+    CHECK_OK(axl_file_read(in_folder("run.yaml", config), &text));
+    char *rows = strstr(text.data, "rows.jsonl");
+    memcpy(rows, "rows.csv  ", 10);
+    put("csv.yaml", text.data);
+    (void)in_folder("csv.yaml", config);
+    assert_int_equal(run(axl_cmd_preprocess, 2, argv, &out), 2);
+    assert_int_equal(run(axl_cmd_preprocess, 4, argv, &out), 0);
+    assert_non_null(strstr(out.data, "3 rows gave 2 samples"));
+    assert_non_null(strstr(out.data, "1 malformed rows skipped"));
+    axl_str_fini(&text);
+    axl_str_fini(&out);
+}
+
 static void explain_shows_one_sample(void **state)
 {
     (void)state;
@@ -233,6 +255,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(preprocess_writes_a_line_a_sample),
         cmocka_unit_test(preprocess_prints_one_object),
+        cmocka_unit_test(bad_records_stop_or_are_counted),
         cmocka_unit_test(explain_shows_one_sample),
         cmocka_unit_test(mistakes_have_exit_code_2),
         cmocka_unit_test(explain_shows_both_documents_of_a_pair),

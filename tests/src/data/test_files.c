@@ -149,6 +149,43 @@ static void a_configuration_is_a_folder(void **state)
     assert_non_null(strstr(list(f, &spec, out), "run.yaml:3: name de: "));
 }
 
+static void the_card_names_the_files_of_a_configuration(void **state)
+{
+    const folder *f = *state;
+    char path[256], out[512];
+    static const char card[] = "---\nlicense: mit\nconfigs:\n- config_name: en\n  data_files:\n"
+                               "  - split: train\n    path: en/part-*\n  - split: test_sft\n"
+                               "    path: [en/held.jsonl]\n- config_name: de\n%s"
+                               "  data_files: de/*.jsonl\n---\n# A data set\n";
+    char text[512];
+
+    put(f, "card/en/part-1.jsonl");
+    put(f, "card/en/part-2.jsonl");
+    put(f, "card/en/held.jsonl");
+    put(f, "card/de/a.jsonl");
+    put(f, "card/README.md");
+    (void)snprintf(text, sizeof text, card, "");
+    folder_write(f, "card/README.md", text);
+    axl_dataset_spec spec = entry(f, "card", path);
+    assert_non_null(
+        strstr(list(f, &spec, out), "has several configurations; give name: one of en, de"));
+    (void)snprintf(text, sizeof text, card, "  default: true\n");
+    folder_write(f, "card/README.md", text);
+    assert_string_equal(list(f, &spec, out), "card/de/a.jsonl");
+    spec.names = (const char *const[]){"en"};
+    spec.n_names = 1;
+    assert_string_equal(list(f, &spec, out), "card/en/part-1.jsonl card/en/part-2.jsonl");
+    spec.split = "test_sft";
+    assert_string_equal(list(f, &spec, out), "card/en/held.jsonl");
+    spec.names = (const char *const[]){"fr"};
+    assert_non_null(strstr(list(f, &spec, out), "name fr: README.md of "));
+    spec = entry(f, "card", path);
+    folder_write(f, "card/README.md", "---\nconfigs: [{data_files: gone-*}]\n---\n");
+    assert_non_null(strstr(list(f, &spec, out), "README.md names gone-*; there is no such file"));
+    folder_write(f, "card/README.md", "---\nconfigs: [\n---\n"); // broken: as if there were none
+    assert_non_null(strstr(list(f, &spec, out), "card/en/part-1.jsonl"));
+}
+
 static void data_files_are_names_and_patterns(void **state)
 {
     const folder *f = *state;
@@ -206,6 +243,7 @@ int main(void)
         cmocka_unit_test(files_without_a_split_are_the_train_split),
         cmocka_unit_test(saved_data_sets_name_their_files),
         cmocka_unit_test(a_configuration_is_a_folder),
+        cmocka_unit_test(the_card_names_the_files_of_a_configuration),
         cmocka_unit_test(data_files_are_names_and_patterns),
         cmocka_unit_test(hub_names_are_looked_up_in_the_mirror),
     };
