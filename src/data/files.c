@@ -230,13 +230,14 @@ axl_status axl_file_list_make(const axl_dataset_spec *spec, axl_file_list *out)
     axl_str root = {0};
     const char *scheme = strstr(spec->path, "://");
     bool pattern = strpbrk(spec->path, "*?[") != NULL;
+    // `path: json` beside data_files is how the `datasets` library is told the kind
+    bool word = spec->n_data_files > 0 && strchr(spec->path, '/') == NULL;
 
     AXL_REQUIRE(scheme == NULL, AXL_E_UNSUPPORTED,
                 "%s: data set %s: %.*s:// is not opened, the trainer reads only from disk; fetch "
                 "the data first and give the path of the file or folder",
                 spec->place, spec->path, (int)(scheme - spec->path), spec->path);
-    if (axl_path_exists(spec->path) || pattern ||
-        (spec->n_data_files > 0 && axl_path_exists(spec->data_files[0])))
+    if (axl_path_exists(spec->path) || pattern || word)
         AXL_TRY(axl_str_puts(&root, spec->path));
     else
         AXL_TRY(axl_hub_find(spec, &root));

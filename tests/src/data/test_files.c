@@ -199,6 +199,12 @@ static void data_files_are_names_and_patterns(void **state)
     spec.data_files = some;
     spec.n_data_files = 2;
     assert_string_equal(list(f, &spec, out), "some/b1.jsonl some/b2.jsonl some/a.jsonl");
+    char all[256];
+    spec.path = "json"; // a word of the `datasets` library, no folder
+    spec.data_files = (const char *const[]){folder_file(f, "some/b*.jsonl", all)};
+    spec.n_data_files = 1;
+    assert_string_equal(list(f, &spec, out), "some/b1.jsonl some/b2.jsonl");
+    spec = entry(f, "some", path);
     spec.data_files = (const char *const[]){"c*.jsonl"};
     spec.n_data_files = 1;
     assert_non_null(strstr(list(f, &spec, out), "no file matches"));
