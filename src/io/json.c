@@ -1,5 +1,5 @@
 // jansson behind the project's names. The one hard thing: config.json of older checkpoints holds bare
-// NaN and Infinity, which are no JSON; they are quoted before parsing.
+// NaN and Infinity, which are no JSON; they are quoted before parsing. So are integers of any length made reals.
 #include "src/io/json.h"
 
 #include "src/base/mem.h"
@@ -39,7 +39,20 @@ axl_status axl_json_parse_strict(const char *text, size_t n, const char *name, a
     return parse(text, n, JSON_REJECT_DUPLICATES, name, out);
 }
 
-// Copies text with bare NaN, Infinity and -Infinity outside of strings put in quotes.
+// Where the digits at text[i] end if they are an integer that int64 cannot hold, else 0.
+static size_t huge_integer_end(const char *text, size_t n, size_t i)
+{
+    size_t end = i;
+
+    while (end < n && text[end] >= '0' && text[end] <= '9')
+        end++;
+    bool fraction = end < n && strchr(".eE", text[end]) != NULL;
+    bool begins = i == 0 || strchr("0123456789.eE+", text[i - 1]) == NULL;
+    return begins && !fraction && end - i > 18 ? end : 0;
+}
+
+// Copies text with bare NaN, Infinity and -Infinity outside of strings put in quotes, and with huge integers
+// (tokenizer_config.json writes "no limit" as 10^30) made reals.
 static axl_status quote_bare_numbers(const char *text, size_t n, axl_str *out)
 {
     axl_status status = AXL_OK;
@@ -57,6 +70,14 @@ static axl_status quote_bare_numbers(const char *text, size_t n, axl_str *out)
         }
         if (text[i] == '"')
             in_string = true;
+        size_t digits = huge_integer_end(text, n, i);
+        if (digits > 0) {
+            AXL_TRY(axl_str_append(out, text + from, digits - from));
+            AXL_TRY(axl_str_puts(out, ".0"));
+            from = digits;
+            i = digits - 1;
+            continue;
+        }
         for (size_t w = 0; w < sizeof words / sizeof *words; w++) {
             size_t k = strlen(words[w]);
             if (i + k > n || memcmp(text + i, words[w], k) != 0)
@@ -82,11 +103,7 @@ axl_status axl_json_read(const char *path, axl_json **out)
     AXL_TRY(axl_file_read(path, &text));
     if (axl_json_parse(text.data, text.len, path, out) == AXL_OK)
         goto out;
-    if (memmem(text.data, text.len, "NaN", 3) != NULL ||
-        memmem(text.data, text.len, "Infinity", 8) != NULL)
-        AXL_TRY(quote_bare_numbers(text.data, text.len, &quoted));
-    else
-        AXL_TRY(axl_str_append(&quoted, text.data, text.len));
+    AXL_TRY(quote_bare_numbers(text.data, text.len, &quoted));
     AXL_TRY(axl_json_parse(quoted.data, quoted.len, path, out));
 out:
     axl_str_fini(&text);

@@ -34,7 +34,7 @@ axl_status axl_json_parse(const char *text, size_t n, const char *name, axl_json
 axl_status axl_json_parse_strict(const char *text, size_t n, const char *name, axl_json **out);
 
 // Parses a whole file. A missing or unreadable file is AXL_E_INPUT too. Bare NaN and Infinity, which
-// older config.json files hold, are read as strings "NaN", "Infinity", "-Infinity".
+// older config.json files hold, are read as strings "NaN", "Infinity", "-Infinity"; integers beyond int64 as reals.
 axl_status axl_json_read(const char *path, axl_json **out);
 
 axl_json *axl_json_ref(axl_json *v); // one more owner; NULL-safe; returns v
@@ -84,5 +84,11 @@ void axl_json_drop_nulls(axl_json *v);
 // Appends the text of v: indent 0 gives one line with ", " and ": " as Python does; otherwise indented
 // lines. Reals are written with at most 17 digits; non-ASCII text stays as it is.
 axl_status axl_json_dump(const axl_json *v, int indent, axl_str *out);
+
+// Sets member key of the object in the text to the JSON text value, or removes it when value is NULL; a new member
+// is put last. Every other byte stays (json_edit.c). text must be valid JSON.
+//   object   NULL: the outermost one; else the key of the object in it that has the member
+// AXL_E_INPUT when there is no such object.
+axl_status axl_json_edit(axl_str *text, const char *object, const char *key, const char *value);
 
 #endif

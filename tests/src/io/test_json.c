@@ -100,6 +100,24 @@ static void both_ways_of_parsing_agree(void **state)
     }
 }
 
+static void an_integer_beyond_int64_is_read_as_a_real(void **state)
+{
+    (void)state;
+    axl_json *v = NULL;
+    static const char text[] =
+        "{\"model_max_length\": 1000000000000000019884624838656, \"x\": 7, "
+        "\"s\": \"1000000000000000019884624838656\", \"y\": 0.1234567890123456789}";
+    CHECK_OK(axl_file_write("json_test.tmp", text, sizeof text - 1));
+    CHECK_OK(axl_json_read("json_test.tmp", &v));
+    assert_true(axl_json_real(axl_json_get(v, "model_max_length"), 0.0) == 1e30);
+    assert_int_equal(axl_json_int(axl_json_get(v, "x"), 0), 7);
+    assert_true(axl_json_real(axl_json_get(v, "y"), 0.0) == 0.1234567890123456789);
+    assert_string_equal(axl_json_string(axl_json_get(v, "s"), ""),
+                        "1000000000000000019884624838656");
+    axl_json_free(v);
+    CHECK_OK(axl_path_remove("json_test.tmp"));
+}
+
 static void members_keep_their_order(void **state)
 {
     (void)state;
@@ -113,11 +131,57 @@ static void members_keep_their_order(void **state)
     axl_json_free(v);
 }
 
+// The text after one change; object as in axl_json_edit.
+static void edited(const char *text, const char *object, const char *key, const char *value,
+                   const char *want)
+{
+    axl_str s = {0};
+    axl_json *v = NULL;
+
+    CHECK_OK(axl_str_puts(&s, text));
+    CHECK_OK(axl_json_edit(&s, object, key, value));
+    assert_string_equal(s.data, want);
+    CHECK_OK(axl_json_parse(s.data, s.len, "edited", &v));
+    axl_json_free(v);
+    axl_str_fini(&s);
+}
+
+static void an_edit_changes_one_member_and_no_other_byte(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{\n  \"a\": 1e-5,\n  \"b\\\"\": [1, {\"c\": \"}\"}],\n  \"c\" : null}\n";
+    axl_str s = {0};
+
+    edited(text, NULL, "c", "\"x\"",
+           "{\n  \"a\": 1e-5,\n  \"b\\\"\": [1, {\"c\": \"}\"}],\n  \"c\" : \"x\"}\n");
+    edited(text, NULL, "a", "[2]",
+           "{\n  \"a\": [2],\n  \"b\\\"\": [1, {\"c\": \"}\"}],\n  \"c\" : null}\n");
+    edited(text, NULL, "d", "3",
+           "{\n  \"a\": 1e-5,\n  \"b\\\"\": [1, {\"c\": \"}\"}],\n  \"c\" : null,\n  \"d\": 3}\n");
+    edited(text, NULL, "a", NULL, "{\n  \"b\\\"\": [1, {\"c\": \"}\"}],\n  \"c\" : null}\n");
+    edited(text, NULL, "c", NULL, "{\n  \"a\": 1e-5,\n  \"b\\\"\": [1, {\"c\": \"}\"}]}\n");
+    edited(text, NULL, "none", NULL, text);
+    edited("{}", NULL, "k", "true", "{\"k\": true}");
+    edited("{ \"k\": true }", NULL, "k", NULL, "{ }");
+    edited("{\"o\": {\"x\": 1}, \"x\": 2}", "o", "x", "3", "{\"o\": {\"x\": 3}, \"x\": 2}");
+    edited("{\"o\": {\"x\": 1}, \"x\": 2}", "o", "y", "0",
+           "{\"o\": {\"x\": 1,\"y\": 0}, \"x\": 2}");
+    CHECK_OK(axl_str_puts(&s, "{\"o\": 1}"));
+    CHECK_FAILS(axl_json_edit(&s, "o", "x", "1"), AXL_E_INPUT, "there is no JSON object o");
+    CHECK_FAILS(axl_json_edit(&s, "p", "x", "1"), AXL_E_INPUT, "there is no JSON object p");
+    axl_str_fini(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(errors_name_line_and_column),   cmocka_unit_test(deep_nesting_is_refused),
-        cmocka_unit_test(bare_infinity_is_read_as_text), cmocka_unit_test(members_keep_their_order),
+        cmocka_unit_test(errors_name_line_and_column),
+        cmocka_unit_test(deep_nesting_is_refused),
+        cmocka_unit_test(bare_infinity_is_read_as_text),
+        cmocka_unit_test(an_integer_beyond_int64_is_read_as_a_real),
+        cmocka_unit_test(an_edit_changes_one_member_and_no_other_byte),
+        cmocka_unit_test(members_keep_their_order),
         cmocka_unit_test(both_ways_of_parsing_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
