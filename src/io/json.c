@@ -258,6 +258,16 @@ out:
     return status;
 }
 
+axl_status axl_json_put(axl_json *array, size_t i, axl_json *value)
+{
+    axl_status status = AXL_OK;
+
+    AXL_REQUIRE(json_array_set_new(array, i, value) == 0, AXL_E_MEMORY,
+                "no memory for a JSON array");
+out:
+    return status;
+}
+
 void axl_json_drop_nulls(axl_json *v)
 {
     const char *key;

@@ -77,6 +77,8 @@ axl_json *axl_json_new_null(void);
 // Puts value into the container and takes over the caller's reference, also on failure.
 axl_status axl_json_set(axl_json *object, const char *key, axl_json *value);
 axl_status axl_json_append(axl_json *array, axl_json *value);
+axl_status axl_json_put(axl_json *array, size_t i,
+                        axl_json *value); // in the place of element i, which is there
 
 // Removes every member whose value is null, at any depth, from the objects in v. Elements of arrays stay.
 void axl_json_drop_nulls(axl_json *v);
