@@ -315,6 +315,7 @@ static axl_status read_sizes(const axl_json *config, axl_arch *arch)
     double eps;
 
     AXL_TRY(need_size(config, "vocab_size", INT32_MAX, &arch->vocab));
+    arch->file_vocab = arch->vocab;
     AXL_TRY(need_size(config, "hidden_size", 1 << 20, &arch->hidden));
     AXL_TRY(need_size(config, "intermediate_size", 1 << 24, &arch->ffn));
     AXL_TRY(need_size(config, "num_hidden_layers", 4096, &layers));

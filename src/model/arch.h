@@ -65,6 +65,7 @@ typedef struct axl_norm {
 typedef struct axl_arch {
     const char *family; // model_type of config.json, borrowed from the family's row
     int64_t hidden, ffn, vocab;
+    int64_t file_vocab; // rows of the vocabulary on disk; a run may have made vocab another number
     int32_t n_layers, n_heads, n_kv_heads, head_dim;
     int64_t max_position;
     axl_norm norm;

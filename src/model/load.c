@@ -17,14 +17,30 @@ static axl_tensor_spec spec_of(const axl_model_tensor *t, axl_dtype dtype)
     return spec;
 }
 
+// What is on disk of a matrix over the vocabulary, which may have other rows there: *want is what the file has, *b
+// the part of this rank's rows that is in it.
+static void clip_vocabulary(const axl_model *m, const axl_param *p, axl_tensor_spec *want,
+                            axl_block *b)
+{
+    const int64_t left = m->arch.file_vocab - b->row0;
+
+    if (p != &m->units[0].params[0] && p != m->lm_head)
+        return;
+    want->dims[0] = m->arch.file_vocab;
+    b->n_rows = left < b->n_rows ? (left > 0 ? left : 0) : b->n_rows;
+}
+
 axl_status axl_model_load(axl_model *m, const axl_hfdir *dir)
 {
     axl_status status = AXL_OK;
 
     for (int i = 0; i < m->n_tensors; i++) {
         const axl_model_tensor *t = &m->tensors[i];
-        const axl_param_rect r = axl_param_rect_of(t->param, t->mat);
-        const axl_tensor_spec want = spec_of(t, AXL_F32);
+        axl_param_rect r = axl_param_rect_of(t->param, t->mat);
+        axl_tensor_spec want = spec_of(t, AXL_F32);
+        clip_vocabulary(m, t->param, &want, &r.block);
+        if (r.block.n_rows == 0) // its shape is checked all the same
+            r.block.row0 = 0;
         AXL_TRY(axl_hfdir_read_block(dir, &want, &r.block, t->param->master + r.at));
     }
 out:

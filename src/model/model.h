@@ -59,7 +59,8 @@ static inline axl_param *axl_model_param(const axl_model *m, int i)
 }
 
 // Reads this rank's rows of every weight from a Hugging Face directory into the masters. Fails with AXL_E_INPUT
-// naming the tensor that is missing or has another shape than config.json says. Local.
+// naming the tensor that is missing or has another shape than config.json says. Rows of the vocabulary beyond
+// arch.file_vocab are left alone (resize.h). Local.
 axl_status axl_model_load(axl_model *m, const axl_hfdir *dir);
 
 // Writes the masters as a Hugging Face directory: every rank its rows, streaming; dir must exist. source is the
