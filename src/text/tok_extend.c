@@ -526,14 +526,16 @@ static axl_status install_template(extension *x, axl_tokenizer *t, axl_tok_files
 {
     axl_status status = AXL_OK;
     const axl_tok_change *c = x->change;
+    const bool install =
+        c->chat_template != NULL && (t->chat_template == NULL || !c->template_if_none);
     axl_str file = {0};
 
-    if (c->chat_template != NULL) {
+    if (install) {
         free(t->chat_template);
         t->chat_template = NULL;
         AXL_TRY(axl_strdup(c->chat_template, &t->chat_template));
     }
-    if (t->chat_template == NULL || (c->chat_template == NULL && !c->move_template))
+    if (t->chat_template == NULL || (!install && !c->move_template))
         goto out;
     if (c->template_in_config) {
         AXL_TRY(edit_string(x, CONFIG, "chat_template", t->chat_template));

@@ -23,6 +23,7 @@ typedef struct axl_tok_change {
     const axl_tok_override *overrides; // [n_overrides] new texts of added tokens
     size_t n_overrides;
     const char *chat_template; // text of the template to install; NULL: as it is
+    bool template_if_none;     // install it only when there is none
     bool template_in_config;   // in tokenizer_config.json instead of chat_template.jinja
     bool move_template;        // the template of the directory too, wherever it stands
     bool pad_left;             // padding_side: left

@@ -8,7 +8,6 @@
 #include "src/data/summary.h"
 #include "src/io/file.h"
 #include "src/io/gguf_import.h"
-#include "src/io/json.h"
 #include "src/train/chat_setup.h"
 
 #include <sched.h>
@@ -240,24 +239,6 @@ static bool eval_packing(const axl_config *c)
     return c->set.eval_sample_packing ? c->eval_sample_packing : c->sample_packing;
 }
 
-// Rows of the vocabulary, from config.json of the model; 0 when it does not say.
-static int64_t vocab_size_of(const char *model_dir)
-{
-    axl_str path = {0};
-    axl_json *config = NULL;
-    int64_t n = 0;
-
-    if (axl_str_printf(&path, "%s/config.json", model_dir) == AXL_OK &&
-        axl_path_exists(path.data) && axl_json_read(path.data, &config) == AXL_OK) {
-        const axl_json *text = axl_json_get(config, "text_config");
-        n = axl_json_int(axl_json_get(config, "vocab_size"),
-                         axl_json_int(axl_json_get(text, "vocab_size"), 0));
-    }
-    axl_json_free(config);
-    axl_str_fini(&path);
-    return n > 0 ? n : 0;
-}
-
 // The key decides; else what the launcher gave all ranks of the host, on the processors this rank may use.
 static int threads_of(const axl_config *c, int given)
 {
@@ -271,11 +252,11 @@ static int threads_of(const axl_config *c, int given)
     return given > 0 && given < own ? given : own;
 }
 
-static axl_data_options options_of(const axl_config *c, const char *model_dir, bool eval)
+static axl_data_options options_of(const axl_config *c, int64_t vocab_size, bool eval)
 {
     return (axl_data_options){.sequence_len = sequence_len_of(c, eval),
                               .min_sample_len = c->min_sample_len,
-                              .vocab_size = vocab_size_of(model_dir),
+                              .vocab_size = vocab_size,
                               .excess = excess_of(c->excess_length_strategy),
                               .train_on_inputs = c->train_on_inputs,
                               .drop_untrained = eval ? eval_packing(c) : c->sample_packing,
@@ -311,7 +292,7 @@ bool axl_data_setup_streams(const axl_config *c)
     return c->streaming || c->pretraining_dataset.n > 0;
 }
 
-// ---- model directory and tokenizer
+// ---- model directory
 
 static axl_status find_model(const axl_config *c, bool first, char **out)
 {
@@ -343,36 +324,6 @@ out:
     return status;
 }
 
-static axl_status load_tokenizer(const axl_config *c, const char *model_dir, axl_tokenizer **out)
-{
-    axl_status status = AXL_OK;
-    axl_tokenizer *t = NULL;
-    const char *dir = c->tokenizer_config != NULL    ? c->tokenizer_config
-                      : c->base_model_config != NULL ? c->base_model_config
-                                                     : model_dir;
-    const axl_special_tokens_config *s = &c->special_tokens;
-    const char *const named[][2] = {{"bos_token", s->bos_token},
-                                    {"eos_token", s->eos_token},
-                                    {"pad_token", s->pad_token},
-                                    {"unk_token", s->unk_token}};
-    const axl_tokenizer_options o = {.legacy = c->set.tokenizer_legacy ? c->tokenizer_legacy : -1,
-                                     .mistral = c->tokenizer_use_mistral_common};
-
-    if (!axl_tokenizer_found(dir))
-        goto out; // tokenized data need none; a format that does says so
-    AXL_TRY(axl_tokenizer_load_with(dir, &o, &t));
-    for (int i = 0; i < 4; i++) {
-        if (named[i][1] != NULL)
-            AXL_TRY(axl_tokenizer_set_special(t, named[i][0], named[i][1]));
-    }
-    *out = t;
-    t = NULL;
-
-out:
-    axl_tokenizer_destroy(t);
-    return status;
-}
-
 // ---- the sets
 
 static axl_status prepare_list(const axl_config *c, const axl_dataset_list *list, bool eval,
@@ -380,7 +331,7 @@ static axl_status prepare_list(const axl_config *c, const axl_dataset_list *list
 {
     axl_status status = AXL_OK;
     spec_list specs = {0};
-    axl_data_options o = options_of(c, d->model_dir, eval);
+    axl_data_options o = options_of(c, d->vocabulary.rows, eval);
 
     o.n_threads = threads_of(c, options->n_threads);
     AXL_TRY(spec_list_make(c, list, d->tokenizer, &specs));
@@ -417,7 +368,7 @@ static axl_status make_stream(const axl_config *c, axl_data_setup *d)
     AXL_TRY(spec_list_make(c, list, d->tokenizer, &s->specs));
     if (corpus)
         make_pretraining(c, list, &s->specs);
-    s->options = options_of(c, d->model_dir, false);
+    s->options = options_of(c, d->vocabulary.rows, false);
     d->stream = s;
     s = NULL;
 
@@ -506,7 +457,7 @@ axl_status axl_data_setup_make_with(const axl_config *c, axl_comm *world,
 
     status = first ? find_model(c, true, &d.model_dir) : AXL_OK;
     if (status == AXL_OK && first)
-        status = load_tokenizer(c, d.model_dir, &d.tokenizer);
+        status = axl_vocabulary_load(c, d.model_dir, true, &d.vocabulary, &d.tokenizer);
     if (status == AXL_OK && first)
         status = prepare_all(c, options, &d);
     AXL_TRY(axl_comm_agree(world, status));
@@ -516,7 +467,7 @@ axl_status axl_data_setup_make_with(const axl_config *c, axl_comm *world,
     if (!first) {
         status = find_model(c, false, &d.model_dir);
         if (status == AXL_OK)
-            status = load_tokenizer(c, d.model_dir, &d.tokenizer);
+            status = axl_vocabulary_load(c, d.model_dir, false, &d.vocabulary, &d.tokenizer);
         if (status == AXL_OK)
             status = open_key(c, keys[0], &d.set);
         if (status == AXL_OK)
@@ -548,6 +499,7 @@ void axl_data_setup_fini(axl_data_setup *d)
     axl_prepared_close(d->set);
     axl_prepared_close(d->test_set);
     axl_tokenizer_destroy(d->tokenizer);
+    axl_vocabulary_fini(&d->vocabulary);
     free(d->model_dir);
     *d = (axl_data_setup){0};
 }

@@ -12,13 +12,15 @@
 #include "src/data/loader.h"
 #include "src/data/prepare.h"
 #include "src/text/tokenizer.h"
+#include "src/train/vocabulary.h"
 
 typedef struct axl_data_setup {
-    char *model_dir;          // owned; base_model, or the folder a .gguf was imported to
-    axl_tokenizer *tokenizer; // owned; NULL when the model directory has none
-    axl_prepared *set;        // owned; datasets
-    axl_prepared *test_set;   // owned; test_datasets; NULL without them
-    axl_sample_list train;    // owned
+    char *model_dir;           // owned; base_model, or the folder a .gguf was imported to
+    axl_tokenizer *tokenizer;  // owned; NULL when the model directory has none
+    axl_vocabulary vocabulary; // owned; what the tokenizer makes of the model
+    axl_prepared *set;         // owned; datasets
+    axl_prepared *test_set;    // owned; test_datasets; NULL without them
+    axl_sample_list train;     // owned
     axl_sample_list eval; // owned; of test_set, or the validation part of set; n 0: no evaluation
     bool made;            // rank 0: set was made now, not found
     struct axl_stream_setup

@@ -120,7 +120,8 @@ static void save(const char *dir, const axl_tok_files *files)
     }
 }
 
-static int check_record(const char *root, axl_json *record)
+// again: also as it is saved and loaded, which waits for the disk.
+static int check_record(const char *root, axl_json *record, bool again)
 {
     axl_str dir = {0};
     asked a;
@@ -134,10 +135,12 @@ static int check_record(const char *root, axl_json *record)
     CHECK_OK(axl_tokenizer_load_changed(dir.data, &a.change, &files, &t));
     wrong = differences(record, t, "made");
     axl_tokenizer_destroy(t);
-    save(dir.data, &files);
-    CHECK_OK(axl_tokenizer_load(SCRATCH, &t));
-    wrong += differences(record, t, "saved");
-    axl_tokenizer_destroy(t);
+    if (again) {
+        save(dir.data, &files);
+        CHECK_OK(axl_tokenizer_load(SCRATCH, &t));
+        wrong += differences(record, t, "saved");
+        axl_tokenizer_destroy(t);
+    }
     axl_tok_files_fini(&files);
     axl_str_fini(&dir);
     return wrong;
@@ -146,13 +149,13 @@ static int check_record(const char *root, axl_json *record)
 static int check_file(const char *root, const char *path)
 {
     axl_str text = {0};
-    int wrong = 0;
+    int wrong = 0, n = 0;
 
     CHECK_OK(axl_file_read(path, &text));
-    for (char *line = text.data, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+    for (char *line = text.data, *end; (end = strchr(line, '\n')) != NULL; line = end + 1, n++) {
         axl_json *record = NULL;
         CHECK_OK(axl_json_parse(line, (size_t)(end - line), path, &record));
-        wrong += check_record(root, record);
+        wrong += check_record(root, record, n % 5 == 0);
         axl_json_free(record);
     }
     axl_str_fini(&text);
