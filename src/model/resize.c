@@ -2,6 +2,7 @@
 // taken from the mapped files, by blocks, by every rank that needs it.
 #include "src/model/resize.h"
 
+#include "src/base/hash.h"
 #include "src/base/log.h"
 #include "src/base/mem.h"
 #include "src/base/philox.h"
@@ -212,4 +213,35 @@ out:
     free(f.block);
     free(f.sum);
     return status;
+}
+
+// ---- all weights
+
+static bool is_bias(const char *key)
+{
+    const size_t n = strlen(key), k = strlen(".bias");
+    return n > k && strcmp(key + n - k, ".bias") == 0;
+}
+
+void axl_model_reinit(axl_model *m, double std, uint64_t seed)
+{
+    const float norm =
+        m->arch.norm.kind == AXL_NORM_RMS1P ? 0.0f : 1.0f; // what leaves a row as it is
+
+    for (int i = 0; i < m->n_tensors; i++) {
+        const axl_model_tensor *t = &m->tensors[i];
+        const axl_param_rect r = axl_param_rect_of(t->param, t->mat);
+        const uint64_t own = axl_hash64(t->key, strlen(t->key), seed);
+        const float flat = is_bias(t->key) ? 0.0f : norm;
+        float *to = t->param->master + r.at; // [n_rows, n_cols]
+
+        for (int64_t row = 0; row < r.block.n_rows; row++) {
+            for (int64_t col = 0; col < r.block.n_cols; col++, to++) {
+                const int64_t at = (r.block.row0 + row) * t->param->file_cols + r.block.col0 + col;
+                *to = t->param->n_dims == 1
+                          ? flat
+                          : (float)(std * axl_random_normal(own, AXL_RANDOM_INIT, (uint64_t)at));
+            }
+        }
+    }
 }

@@ -27,4 +27,8 @@ typedef struct axl_resize {
 // Local. AXL_E_CONFIG when a row of fix is beyond the vocabulary.
 axl_status axl_model_resize(axl_model *m, const axl_hfdir *dir, const axl_resize *r);
 
+// Random weights in place of loaded ones: matrices normal(0, std), vectors of norms 1, biases 0. Every tensor has its
+// own numbers, by its key. Local; cannot fail.
+void axl_model_reinit(axl_model *m, double std, uint64_t seed);
+
 #endif

@@ -116,7 +116,7 @@ out:
 static const char *const side_files[] = {
     "config.json",         "generation_config.json",  "tokenizer.json",    "tokenizer_config.json",
     "chat_template.jinja", "special_tokens_map.json", "added_tokens.json", "vocab.json",
-    "merges.txt",          "tokenizer.model"};
+    "merges.txt",          "tokenizer.model",         "tekken.json"};
 #define N_SIDE_FILES (sizeof side_files / sizeof *side_files)
 
 static axl_status read_side_files(const axl_trainer *t, axl_str *texts, axl_ckpt_file *files,
@@ -127,11 +127,15 @@ static axl_status read_side_files(const axl_trainer *t, axl_str *texts, axl_ckpt
 
     *n = 0;
     for (size_t i = 0; i < N_SIDE_FILES; i++) {
+        const axl_tok_file *changed = axl_tok_files_find(&t->data.vocabulary.files, side_files[i]);
         axl_str_clear(&path);
         AXL_TRY(axl_str_printf(&path, "%s/%s", axl_hfdir_path(t->source), side_files[i]));
-        if (!axl_path_exists(path.data))
+        if (changed != NULL ? changed->absent : !axl_path_exists(path.data))
             continue;
-        AXL_TRY(axl_file_read(path.data, &texts[i]));
+        if (changed != NULL)
+            AXL_TRY(axl_str_append(&texts[i], changed->text.data, changed->text.len));
+        else
+            AXL_TRY(axl_file_read(path.data, &texts[i]));
         files[(*n)++] =
             (axl_ckpt_file){.name = side_files[i], .bytes = texts[i].data, .n = texts[i].len};
     }

@@ -10,6 +10,7 @@
 #include "src/data/loader.h"
 #include "src/methods/method.h"
 #include "src/model/pass.h"
+#include "src/model/resize.h"
 #include "src/model/router.h"
 #include "src/model/traffic.h"
 #include "src/optim/optim.h"

@@ -39,11 +39,32 @@ out:
     return status;
 }
 
+// What is to be done about rows of the vocabulary. fix_untrained_tokens: a number is true or the id of a token, a
+// list holds ids; rows that are zero are fixed in any case.
+static axl_resize resize_of(const axl_trainer *t)
+{
+    const axl_config *c = t->env.config;
+    const axl_int_list *fix = &c->fix_untrained_tokens;
+    const axl_yaml_node *node = axl_yaml_get(axl_yaml_root(c->yaml), "fix_untrained_tokens");
+    const bool flag = fix->n == 1 && fix->items[0] <= 1 && node != NULL && node->n_entries == 0;
+    const axl_tokenizer *tokenizer = t->data.tokenizer;
+
+    return (axl_resize){.mean = c->mean_resizing_embeddings,
+                        .std = t->data.vocabulary.initializer_range,
+                        .seed = (uint64_t)c->seed,
+                        .untrained = fix->n > 0 && !(flag && fix->items[0] == 0),
+                        .fix = fix->items,
+                        .n_fix = flag ? 0 : fix->n,
+                        .keep = tokenizer != NULL ? axl_tokenizer_special_id(tokenizer, "pad_token")
+                                                  : -1};
+}
+
 static axl_status open_model(axl_trainer *t, bool train)
 {
     axl_status status = AXL_OK;
     const axl_config *c = t->env.config;
     axl_arch arch = {0};
+    const axl_resize resize = resize_of(t);
     const axl_sharder_options so = {
         .dtype = c->derived.compute_dtype,
         .train = train,
@@ -54,11 +75,20 @@ static axl_status open_model(axl_trainer *t, bool train)
 
     AXL_TRY(axl_hfdir_open(t->data.model_dir, &t->source));
     AXL_TRY(axl_arch_read(t->data.model_dir, &arch));
+    arch.vocab = t->data.vocabulary.rows;
+    arch.max_position = t->data.vocabulary.max_position > arch.max_position
+                            ? t->data.vocabulary.max_position
+                            : arch.max_position;
     AXL_TRY(check_mesh(t, &arch));
     AXL_TRY(axl_model_create(&arch, t->mesh, &t->model));
     AXL_TRY(axl_sharder_init(&t->sharder, t->env.device, t->mesh, t->model->units,
                              t->model->n_units, &so));
-    AXL_TRY(axl_model_load(t->model, t->source));
+    if (t->env.config->reinit_weights) {
+        axl_model_reinit(t->model, resize.std, resize.seed);
+    } else {
+        AXL_TRY(axl_model_load(t->model, t->source));
+        AXL_TRY(axl_model_resize(t->model, t->source, &resize));
+    }
 out:
     axl_arch_fini(&arch);
     return status;
@@ -188,6 +218,7 @@ static axl_status write_resolved(const axl_trainer *t)
 
     if (axl_comm_rank(t->env.world) != 0)
         goto out;
+    AXL_TRY(axl_vocabulary_write_tokenizer(t->env.config, &t->data.vocabulary, t->data.model_dir));
     AXL_TRY(axl_config_resolved(t->env.config, &text));
     AXL_TRY(axl_str_printf(&path, "%s/resolved_config.json", t->env.config->output_dir));
     AXL_TRY(axl_file_write(path.data, text.data, text.len));
@@ -419,6 +450,8 @@ axl_status axl_trainer_run(axl_trainer *t)
     t->agreed = true; // saving agrees on its result
     axl_watch_phase(t->env.world, AXL_PHASE_SAVING, t->step);
     AXL_TRY(axl_model_save(t->model, t->source, t->env.config->output_dir));
+    AXL_TRY(axl_comm_agree(t->env.world,
+                           axl_vocabulary_write(&t->data.vocabulary, t->env.config->output_dir)));
     AXL_TRY(axl_comm_agree(t->env.world, axl_write_card(t)));
     AXL_TRY(axl_metrics_memory(t));
     axl_info("wrote the model to %s", t->env.config->output_dir);
