@@ -32,11 +32,11 @@ typedef struct small_file {
 typedef struct extension {
     const char *dir;
     const axl_tok_change *change;
-    axl_json *root;  // tokenizer.json, owned; NULL: there is none
-    axl_json *added; // its added_tokens, borrowed
-    axl_json *vocab; // its model.vocab, borrowed
+    axl_tokenizer *plain; // owned; the tokenizer of the directory
+    axl_json *root;       // tokenizer.json, owned; NULL until something in it has to change
+    axl_json *added;      // its added_tokens, borrowed
+    axl_json *vocab;      // its model.vocab, borrowed
     bool root_changed;
-    axl_tokenizer *plain; // owned; the tokenizer of the directory when there is no tokenizer.json
     small_file small[N_SMALL];
     char *named[N_NAMES]; // owned; NULL: none
     int64_t next_id;
@@ -121,12 +121,25 @@ static axl_status open_directory(extension *x)
     for (int i = 0; i < N_SMALL; i++)
         AXL_TRY(read_small(x, i, &path));
     AXL_TRY(read_names(x));
-    axl_str_clear(&path);
-    AXL_TRY(axl_str_printf(&path, "%s/tokenizer.json", x->dir));
-    if (!axl_path_exists(path.data)) {
-        AXL_TRY(axl_tokenizer_load(x->dir, &x->plain));
+    AXL_TRY(axl_tokenizer_load(x->dir, &x->plain));
+out:
+    axl_str_fini(&path);
+    return status;
+}
+
+// Reads tokenizer.json to change it, which takes longer than to load it. why: the key, for messages.
+static axl_status open_root(extension *x, const char *why)
+{
+    axl_status status = AXL_OK;
+    axl_str path = {0};
+
+    if (x->root != NULL)
         goto out;
-    }
+    AXL_TRY(axl_str_printf(&path, "%s/tokenizer.json", x->dir));
+    AXL_REQUIRE(axl_path_exists(path.data), AXL_E_UNSUPPORTED,
+                "%s: the vocabulary of %s cannot be changed: there is no tokenizer.json; convert "
+                "the tokenizer to one",
+                why, x->dir);
     AXL_TRY(axl_json_read(path.data, &x->root));
     x->vocab = axl_json_get(axl_json_get(x->root, "model"), "vocab");
     if (!axl_json_is(axl_json_get(x->root, "added_tokens"), AXL_JSON_ARRAY))
@@ -248,19 +261,24 @@ out:
     return status;
 }
 
+static bool is_added(const extension *x, const char *text)
+{
+    return x->root != NULL ? find_added(x, text) != NULL
+                           : axl_vocab_find(&x->plain->added_vocab, text, strlen(text)) >= 0;
+}
+
 // where names the key for messages.
 static axl_status add_token(extension *x, const char *text, bool special, const char *where)
 {
     axl_status status = AXL_OK;
-    axl_json *entry = find_added(x, text);
+    axl_json *entry;
 
     AXL_REQUIRE(text[0] != '\0', AXL_E_CONFIG, "%s: a token cannot be empty", where);
-    if (x->root == NULL) {
-        AXL_REQUIRE(special && axl_tokenizer_id(x->plain, text) >= 0, AXL_E_UNSUPPORTED,
-                    "%s: \"%.60s\" cannot be added: %s has no tokenizer.json; convert it to one",
-                    where, text, x->dir);
-        goto out;
-    }
+    if (x->root == NULL && is_added(x, text) &&
+        (!special || axl_tokenizer_is_special(x->plain, axl_tokenizer_id(x->plain, text))))
+        goto out; // it is there as it shall be
+    AXL_TRY(open_root(x, where));
+    entry = find_added(x, text);
     if (entry != NULL) {
         if (!special || axl_json_bool(axl_json_get(entry, "special"), false))
             goto out;
@@ -284,14 +302,14 @@ static axl_status add_named(extension *x)
     axl_status status = AXL_OK;
     static const char *const lists[] = {"extra_special_tokens", "additional_special_tokens"};
 
-    for (int i = 0; x->root != NULL && i < N_NAMES; i++)
-        if (x->named[i] != NULL && find_added(x, x->named[i]) == NULL)
+    for (int i = 0; i < N_NAMES; i++)
+        if (x->named[i] != NULL && !is_added(x, x->named[i]))
             AXL_TRY(add_token(x, x->named[i], true, names[i]));
-    for (int k = 0; x->root != NULL && k < 2; k++) {
+    for (int k = 0; k < 2; k++) {
         const axl_json *list = axl_json_get(x->small[CONFIG].json, lists[k]);
         for (size_t i = 0; axl_json_is(list, AXL_JSON_ARRAY) && i < axl_json_count(list); i++) {
             const char *text = token_text(axl_json_at(list, i));
-            if (text != NULL && find_added(x, text) == NULL)
+            if (text != NULL && !is_added(x, text))
                 AXL_TRY(add_token(x, text, true, lists[k]));
         }
     }
@@ -364,8 +382,8 @@ static axl_status apply_overrides(extension *x)
 {
     axl_status status = AXL_OK;
 
-    AXL_REQUIRE(x->change->n_overrides == 0 || x->root != NULL, AXL_E_UNSUPPORTED,
-                "added_tokens_overrides: %s has no tokenizer.json; convert it to one", x->dir);
+    if (x->change->n_overrides > 0)
+        AXL_TRY(open_root(x, "added_tokens_overrides"));
     for (size_t i = 0; i < x->change->n_overrides; i++)
         AXL_TRY(override_one(x, &x->change->overrides[i]));
 out:
@@ -385,12 +403,6 @@ static bool is_class(const extension *x, const char *const *classes, size_t n)
     return false;
 }
 
-static bool is_token(const extension *x, const char *text)
-{
-    return x->root == NULL ? axl_tokenizer_id(x->plain, text) >= 0
-                           : find_added(x, text) != NULL || vocab_id(x, text) >= 0;
-}
-
 static axl_status set_by_class(extension *x)
 {
     axl_status status = AXL_OK;
@@ -398,7 +410,7 @@ static axl_status set_by_class(extension *x)
                                         "CodeLlamaTokenizer", "CodeLlamaTokenizerFast"};
     static const char *const neox[] = {"GPTNeoXTokenizer", "GPTNeoXTokenizerFast"};
 
-    if (is_class(x, llama, 4) && x->named[PAD] == NULL && is_token(x, "</s>"))
+    if (is_class(x, llama, 4) && x->named[PAD] == NULL && axl_tokenizer_id(x->plain, "</s>") >= 0)
         AXL_TRY(set_name(x, PAD, "</s>"));
     if (is_class(x, neox, 2)) {
         AXL_TRY(add_token(x, "[PAD]", true, "pad_token"));
@@ -501,15 +513,15 @@ static axl_status load(extension *x, const axl_tok_files *files, axl_tokenizer *
 {
     axl_status status = AXL_OK;
     const axl_tok_file *json = axl_tok_files_find(files, "tokenizer.json");
-    axl_tokenizer *t = x->plain;
+    axl_tokenizer *t = NULL;
 
-    x->plain = NULL;
-    if (json != NULL) {
+    if (json == NULL) {
+        t = x->plain;
+        x->plain = NULL;
+    } else {
         AXL_TRY_CTX(axl_tokenizer_parse(json->text.data, json->text.len, &t),
                     "%s with the tokens of the configuration", x->dir);
         AXL_TRY(axl_tok_read_neighbours(x->dir, t));
-    } else if (t == NULL) {
-        AXL_TRY(axl_tokenizer_load(x->dir, &t));
     }
     for (int i = 0; i < N_NAMES; i++)
         if (x->named[i] != NULL)

@@ -54,7 +54,7 @@ axl_status axl_tok_files_put(axl_tok_files *f, const char *name, axl_str *text);
 // token as pad token when there is still none (a warning); the chat template.
 //   files   what is to be saved instead of the files of dir; release with axl_tok_files_fini, on failure too
 // AXL_E_CONFIG when an override names an id that is no added token or a text that another token has, or a token is
-// empty; AXL_E_UNSUPPORTED when tokens are to be added to a directory without tokenizer.json; else as
+// empty; AXL_E_UNSUPPORTED when the vocabulary of a directory without tokenizer.json would change; else as
 // axl_tokenizer_load.
 axl_status axl_tokenizer_load_changed(const char *dir, const axl_tok_change *change,
                                       axl_tok_files *files, axl_tokenizer **out);

@@ -73,13 +73,31 @@ out:
     return status;
 }
 
+// Appends a template with the system text in it: whoever loads the result does not know the key. chatml's own text is
+// replaced, and the variable is set where the template reads it.
+static axl_status put_with_system(const char *name, const char *source, const char *text,
+                                  axl_str *out)
+{
+    axl_status status = AXL_OK;
+
+    if (strstr(source, "default_system_message") != NULL) {
+        AXL_TRY(axl_str_puts(out, "{%- set default_system_message = "));
+        AXL_TRY(axl_str_put_json(out, text, strlen(text)));
+        AXL_TRY(axl_str_puts(out, " -%}\n"));
+    }
+    if (strcmp(name, "chatml") == 0)
+        AXL_TRY(put_replaced(source, "You are a helpful assistant.", text, out));
+    else
+        AXL_TRY(axl_str_puts(out, source));
+out:
+    return status;
+}
+
 // Appends the template that chat_template names; nothing when the tokenizer keeps its own.
-static axl_status find_template(const axl_config *c, bool first, axl_tok_change *change,
-                                axl_str *out)
+static axl_status find_template(const axl_config *c, axl_tok_change *change, axl_str *out)
 {
     axl_status status = AXL_OK;
     static const char fallback[] = "tokenizer_default_fallback_";
-    static const char system[] = "You are a helpful assistant.";
     const char *name = c->chat_template, *source = c->chat_template_jinja;
 
     if (name == NULL || strcmp(name, "tokenizer_default") == 0)
@@ -95,14 +113,10 @@ static axl_status find_template(const axl_config *c, bool first, axl_tok_change 
     change->template_if_none = strncmp(name, fallback, sizeof fallback - 1) == 0;
     name += change->template_if_none ? sizeof fallback - 1 : 0;
     AXL_TRY(axl_chat_template_find(name, &source));
-    if (c->default_system_message == NULL || strcmp(name, "chatml") != 0) {
+    if (c->default_system_message != NULL)
+        AXL_TRY(put_with_system(name, source, c->default_system_message, out));
+    else
         AXL_TRY(axl_str_puts(out, source));
-        goto out;
-    }
-    if (strstr(source, system) == NULL && first)
-        axl_warn("default_system_message: the template chatml writes no system message of its "
-                 "own, so there is none to replace");
-    AXL_TRY(put_replaced(source, system, c->default_system_message, out));
 out:
     return status;
 }
@@ -182,7 +196,7 @@ static axl_status load_tokenizer(const axl_config *c, const axl_json *config, co
 
     AXL_TRY(read_overrides(c->added_tokens_overrides, &overrides, &change.n_overrides));
     change.overrides = overrides;
-    AXL_TRY(find_template(c, first, &change, &template));
+    AXL_TRY(find_template(c, &change, &template));
     change.chat_template = template.data;
     AXL_TRY(axl_tokenizer_load_changed(dir, &change, files, out));
 out:

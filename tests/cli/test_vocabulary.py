@@ -157,6 +157,16 @@ class Vocabulary(test_cli.Case):
         with open(os.path.join(self.out("inside"), "tokenizer_config.json")) as f:
             self.assertEqual(json.load(f)["chat_template"], TEMPLATE)
 
+    def test_the_system_text_goes_into_the_template(self):
+        # whoever loads the result does not know the key; a template that reads the variable finds it set
+        self.train("system", self.keys("default_system_message: Be \"brief\".\nmax_steps: 1\n")
+                   .replace("chat_template: jinja\nchat_template_jinja: " + self.template, "chat_template: chatml"))
+        done = self.run_program("render", self.out("system"), input='{"messages": [{"role": "user", "content": "a"}]}\n')
+        text = json.loads(done.stdout)["text"]
+        self.assertTrue(text.endswith("<|im_start|>user\na<|im_end|>\n"), text)
+        source = test_cli.read(os.path.join(self.out("system"), "chat_template.jinja")).decode()
+        self.assertEqual("Be \"brief\"." in text, "default_system_message" in source, text)
+
     def test_faults_are_named(self):
         done = self.train("bad1", self.keys().replace(f"  {self.added['<|end|>']}: <|call|>", "  5: <|call|>"), expect=2)
         self.assertIn("added_tokens_overrides: 5 is not the id of an added token", done.stderr)
