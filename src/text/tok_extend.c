@@ -6,7 +6,7 @@
 #include "src/base/log.h"
 #include "src/base/mem.h"
 #include "src/io/file.h"
-#include "src/text/tokenizer_private.h"
+#include "src/text/tok_source.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +37,7 @@ typedef struct extension {
     axl_json *added;      // its added_tokens, borrowed
     axl_json *vocab;      // its model.vocab, borrowed
     bool root_changed;
+    bool is_json; // the tokenizer is a tokenizer.json; else root holds nothing but added_tokens
     small_file small[N_SMALL];
     char *named[N_NAMES]; // owned; NULL: none
     int64_t next_id;
@@ -81,14 +82,13 @@ static const char *token_text(const axl_json *v)
     return text != NULL ? text : axl_json_string(axl_json_get(v, "content"), NULL);
 }
 
+// The names of the files, and those that the kind of tokenizer gives.
 static axl_status read_names(extension *x)
 {
     axl_status status = AXL_OK;
 
     for (int i = 0; i < N_NAMES; i++) {
-        const char *text = token_text(axl_json_get(x->small[CONFIG].json, names[i]));
-        if (text == NULL)
-            text = token_text(axl_json_get(x->small[MAP].json, names[i]));
+        const char *text = axl_tokenizer_special(x->plain, names[i]);
         if (text != NULL)
             AXL_TRY(axl_strdup(text, &x->named[i]));
     }
@@ -120,26 +120,71 @@ static axl_status open_directory(extension *x)
 
     for (int i = 0; i < N_SMALL; i++)
         AXL_TRY(read_small(x, i, &path));
+    AXL_TRY(axl_tokenizer_load_with(x->dir, &x->change->load, &x->plain));
     AXL_TRY(read_names(x));
-    AXL_TRY(axl_tokenizer_load(x->dir, &x->plain));
+    x->is_json = axl_tok_is_json(x->dir, &x->change->load);
 out:
     axl_str_fini(&path);
     return status;
 }
 
-// Reads tokenizer.json to change it, which takes longer than to load it. why: the key, for messages.
-static axl_status open_root(extension *x, const char *why)
+// An entry of added_tokens.
+static axl_status new_entry(const axl_added *a, const char *text, axl_json **out)
+{
+    axl_status status = AXL_OK;
+    const struct {
+        const char *name;
+        bool on;
+    } flags[] = {{"single_word", a->single_word},
+                 {"lstrip", a->lstrip},
+                 {"rstrip", a->rstrip},
+                 {"normalized", a->normalized},
+                 {"special", a->special}};
+    axl_json *entry = axl_json_new_object();
+
+    AXL_TRY(axl_json_set(entry, "id", axl_json_new_int(a->id)));
+    AXL_TRY(axl_json_set(entry, "content", axl_json_new_string(text, strlen(text))));
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+        AXL_TRY(axl_json_set(entry, flags[i].name, axl_json_new_bool(flags[i].on)));
+    *out = entry;
+    entry = NULL;
+out:
+    axl_json_free(entry);
+    return status;
+}
+
+// A tree with the added tokens of another kind of tokenizer.
+static axl_status make_root(extension *x)
+{
+    axl_status status = AXL_OK;
+    const axl_tokenizer *t = x->plain;
+
+    x->root = axl_json_new_object();
+    AXL_TRY(axl_json_set(x->root, "added_tokens", axl_json_new_array()));
+    x->added = axl_json_get(x->root, "added_tokens");
+    for (size_t i = 0; i < t->n_added; i++) {
+        axl_json *entry = NULL;
+        AXL_TRY(new_entry(&t->added[i], axl_tokenizer_token(t, t->added[i].id), &entry));
+        AXL_TRY(axl_json_append(x->added, entry));
+    }
+    x->next_id = axl_tokenizer_size(t);
+out:
+    return status;
+}
+
+// Reads tokenizer.json to change it, which takes longer than to load it.
+static axl_status open_root(extension *x)
 {
     axl_status status = AXL_OK;
     axl_str path = {0};
 
     if (x->root != NULL)
         goto out;
+    if (!x->is_json) {
+        AXL_TRY(make_root(x));
+        goto out;
+    }
     AXL_TRY(axl_str_printf(&path, "%s/tokenizer.json", x->dir));
-    AXL_REQUIRE(axl_path_exists(path.data), AXL_E_UNSUPPORTED,
-                "%s: the vocabulary of %s cannot be changed: there is no tokenizer.json; convert "
-                "the tokenizer to one",
-                why, x->dir);
     AXL_TRY(axl_json_read(path.data, &x->root));
     x->vocab = axl_json_get(axl_json_get(x->root, "model"), "vocab");
     if (!axl_json_is(axl_json_get(x->root, "added_tokens"), AXL_JSON_ARRAY))
@@ -196,7 +241,8 @@ static axl_status put_neighbours(extension *x, const axl_json *entry, const char
     axl_str value = {0};
 
     (void)snprintf(number, sizeof number, "%lld", id);
-    if (axl_json_get(x->small[CONFIG].json, "added_tokens_decoder") != NULL) {
+    // other kinds of tokenizers have all of them there (put_decoder)
+    if (x->is_json && axl_json_get(x->small[CONFIG].json, "added_tokens_decoder") != NULL) {
         AXL_TRY(axl_str_puts(&value, "{\"content\": "));
         AXL_TRY(axl_str_put_json(&value, text, strlen(text)));
         for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
@@ -230,9 +276,11 @@ static axl_json *find_added(const extension *x, const char *text)
     return NULL;
 }
 
-// The id of a token in model.vocab (an object, or Unigram's list), or -1.
+// The id of a token of the model (model.vocab is an object, or Unigram's list), or -1.
 static int64_t vocab_id(const extension *x, const char *text)
 {
+    if (!x->is_json)
+        return axl_vocab_find(&x->plain->vocab, text, strlen(text));
     if (axl_json_is(x->vocab, AXL_JSON_OBJECT))
         return axl_json_int(axl_json_get(x->vocab, text), -1);
     for (size_t i = 0; i < axl_json_count(x->vocab); i++) {
@@ -241,24 +289,6 @@ static int64_t vocab_id(const extension *x, const char *text)
             return (int64_t)i;
     }
     return -1;
-}
-
-static axl_status new_entry(int64_t id, const char *text, bool special, axl_json **out)
-{
-    axl_status status = AXL_OK;
-    static const char *const off[] = {"single_word", "lstrip", "rstrip", "normalized"};
-    axl_json *entry = axl_json_new_object();
-
-    AXL_TRY(axl_json_set(entry, "id", axl_json_new_int(id)));
-    AXL_TRY(axl_json_set(entry, "content", axl_json_new_string(text, strlen(text))));
-    for (size_t i = 0; i < sizeof off / sizeof *off; i++)
-        AXL_TRY(axl_json_set(entry, off[i], axl_json_new_bool(false)));
-    AXL_TRY(axl_json_set(entry, "special", axl_json_new_bool(special)));
-    *out = entry;
-    entry = NULL;
-out:
-    axl_json_free(entry);
-    return status;
 }
 
 static bool is_added(const extension *x, const char *text)
@@ -277,7 +307,7 @@ static axl_status add_token(extension *x, const char *text, bool special, const 
     if (x->root == NULL && is_added(x, text) &&
         (!special || axl_tokenizer_is_special(x->plain, axl_tokenizer_id(x->plain, text))))
         goto out; // it is there as it shall be
-    AXL_TRY(open_root(x, where));
+    AXL_TRY(open_root(x));
     entry = find_added(x, text);
     if (entry != NULL) {
         if (!special || axl_json_bool(axl_json_get(entry, "special"), false))
@@ -286,7 +316,8 @@ static axl_status add_token(extension *x, const char *text, bool special, const 
     } else {
         int64_t id = vocab_id(x, text);
         AXL_REQUIRE(x->next_id < INT32_MAX, AXL_E_INPUT, "%s: ids are used up", x->dir);
-        AXL_TRY(new_entry(id >= 0 ? id : x->next_id, text, special, &entry));
+        const axl_added a = {.id = (int32_t)(id >= 0 ? id : x->next_id), .special = special};
+        AXL_TRY(new_entry(&a, text, &entry));
         x->next_id += id < 0;
         AXL_TRY(axl_json_append(x->added, entry));
     }
@@ -363,7 +394,7 @@ static axl_status override_one(extension *x, const axl_tok_override *o)
     AXL_REQUIRE(find_added(x, o->text) == NULL && vocab_id(x, o->text) < 0, AXL_E_CONFIG,
                 "added_tokens_overrides: %lld: \"%.60s\" is a token already", (long long)o->id,
                 o->text);
-    if (vocab_id(x, old) == o->id)
+    if (x->is_json && vocab_id(x, old) == o->id)
         AXL_TRY(rename_in_vocab(x, o->id, o->text));
     if (strcmp(axl_json_string(axl_json_get(model, "unk_token"), ""), old) == 0)
         AXL_TRY(axl_json_set(model, "unk_token", axl_json_new_string(o->text, strlen(o->text))));
@@ -383,7 +414,7 @@ static axl_status apply_overrides(extension *x)
     axl_status status = AXL_OK;
 
     if (x->change->n_overrides > 0)
-        AXL_TRY(open_root(x, "added_tokens_overrides"));
+        AXL_TRY(open_root(x));
     for (size_t i = 0; i < x->change->n_overrides; i++)
         AXL_TRY(override_one(x, &x->change->overrides[i]));
 out:
@@ -494,6 +525,35 @@ out:
 
 // ---- results ----
 
+// added_tokens_decoder with all added tokens, in the text and in the values of tokenizer_config.json.
+static axl_status put_decoder(extension *x)
+{
+    axl_status status = AXL_OK;
+    static const char *const keys[] = {"content", "lstrip",      "normalized",
+                                       "rstrip",  "single_word", "special"};
+    axl_json *decoder = axl_json_new_object();
+    axl_str text = {0};
+    char number[24];
+
+    for (size_t i = 0; i < axl_json_count(x->added); i++) {
+        const axl_json *entry = axl_json_at(x->added, i);
+        axl_json *token = axl_json_new_object();
+        (void)snprintf(number, sizeof number, "%lld",
+                       (long long)axl_json_int(axl_json_get(entry, "id"), 0));
+        AXL_TRY(axl_json_set(decoder, number, token));
+        for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+            AXL_TRY(axl_json_set(token, keys[k], axl_json_ref(axl_json_get(entry, keys[k]))));
+    }
+    AXL_TRY(axl_json_dump(decoder, 2, &text));
+    AXL_TRY(axl_json_edit(&x->small[CONFIG].text, NULL, "added_tokens_decoder", text.data));
+    AXL_TRY(axl_json_set(x->small[CONFIG].json, "added_tokens_decoder", axl_json_ref(decoder)));
+    x->small[CONFIG].changed = true;
+out:
+    axl_json_free(decoder);
+    axl_str_fini(&text);
+    return status;
+}
+
 static axl_status put_root(extension *x, axl_tok_files *files)
 {
     axl_status status = AXL_OK;
@@ -501,6 +561,10 @@ static axl_status put_root(extension *x, axl_tok_files *files)
 
     if (!x->root_changed)
         goto out;
+    if (!x->is_json) {
+        AXL_TRY(put_decoder(x));
+        goto out;
+    }
     AXL_TRY(axl_json_dump(x->root, 2, &text));
     AXL_TRY(axl_tok_files_put(files, "tokenizer.json", &text));
 out:
@@ -515,9 +579,12 @@ static axl_status load(extension *x, const axl_tok_files *files, axl_tokenizer *
     const axl_tok_file *json = axl_tok_files_find(files, "tokenizer.json");
     axl_tokenizer *t = NULL;
 
-    if (json == NULL) {
+    if (!x->root_changed) {
         t = x->plain;
         x->plain = NULL;
+    } else if (json == NULL) {
+        AXL_TRY(axl_tok_load_configured(x->dir, &x->change->load, x->small[CONFIG].json,
+                                        x->small[LEGACY].json, &t));
     } else {
         AXL_TRY_CTX(axl_tokenizer_parse(json->text.data, json->text.len, &t),
                     "%s with the tokens of the configuration", x->dir);

@@ -13,8 +13,10 @@ typedef struct axl_tok_override {
     const char *text; // borrowed
 } axl_tok_override;
 
-// What is asked for. All pointers are borrowed; {0} asks for nothing beyond the steps that always run.
+// What is asked for. All pointers are borrowed; a change with load.legacy -1 and zeros asks for nothing beyond the
+// steps that always run.
 typedef struct axl_tok_change {
+    axl_tokenizer_options load;        // as for axl_tokenizer_load_with
     const char *bos, *eos, *pad, *unk; // named special tokens; NULL: as they are
     const char *const *tokens;         // [n_tokens] added, not special
     size_t n_tokens;
@@ -54,8 +56,8 @@ axl_status axl_tok_files_put(axl_tok_files *f, const char *name, axl_str *text);
 // token as pad token when there is still none (a warning); the chat template.
 //   files   what is to be saved instead of the files of dir; release with axl_tok_files_fini, on failure too
 // AXL_E_CONFIG when an override names an id that is no added token or a text that another token has, or a token is
-// empty; AXL_E_UNSUPPORTED when the vocabulary of a directory without tokenizer.json would change; else as
-// axl_tokenizer_load.
+// empty; else as axl_tokenizer_load. A directory without tokenizer.json gets its added tokens in
+// tokenizer_config.json (added_tokens_decoder), where transformers reads them too.
 axl_status axl_tokenizer_load_changed(const char *dir, const axl_tok_change *change,
                                       axl_tok_files *files, axl_tokenizer **out);
 

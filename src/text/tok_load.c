@@ -141,18 +141,16 @@ out:
     return status;
 }
 
-axl_status axl_tokenizer_load_with(const char *dir, const axl_tokenizer_options *o,
+axl_status axl_tok_load_configured(const char *dir, const axl_tokenizer_options *o,
+                                   const axl_json *config, const axl_json *extra,
                                    axl_tokenizer **out)
 {
     axl_status status = AXL_OK;
     axl_tokenizer *t = NULL;
     axl_str path = {0}, text = {0};
-    axl_json *config = NULL, *extra = NULL;
 
     AXL_TRY(find_file(dir, o->mistral, &path));
     AXL_TRY(axl_file_read(path.data, &text));
-    AXL_TRY(read_json(dir, "tokenizer_config.json", &config));
-    AXL_TRY(read_json(dir, "added_tokens.json", &extra));
     AXL_TRY_CTX(axl_tokenizer_parse_any(text.data, text.len, config, extra, o->legacy, &t), "%s",
                 path.data);
     AXL_TRY(axl_tok_read_neighbours(dir, t));
@@ -160,11 +158,35 @@ axl_status axl_tokenizer_load_with(const char *dir, const axl_tokenizer_options 
     t = NULL;
 out:
     axl_tokenizer_destroy(t);
-    axl_json_free(config);
-    axl_json_free(extra);
     axl_str_fini(&path);
     axl_str_fini(&text);
     return status;
+}
+
+axl_status axl_tokenizer_load_with(const char *dir, const axl_tokenizer_options *o,
+                                   axl_tokenizer **out)
+{
+    axl_status status = AXL_OK;
+    axl_json *config = NULL, *extra = NULL;
+
+    AXL_TRY(read_json(dir, "tokenizer_config.json", &config));
+    AXL_TRY(read_json(dir, "added_tokens.json", &extra));
+    AXL_TRY(axl_tok_load_configured(dir, o, config, extra, out));
+out:
+    axl_json_free(config);
+    axl_json_free(extra);
+    return status;
+}
+
+bool axl_tok_is_json(const char *dir, const axl_tokenizer_options *o)
+{
+    axl_str path = {0};
+    static const char name[] = "/tokenizer.json";
+    bool is = find_file(dir, o->mistral, &path) == AXL_OK && path.len >= sizeof name - 1 &&
+              strcmp(path.data + path.len - (sizeof name - 1), name) == 0;
+
+    axl_str_fini(&path);
+    return is;
 }
 
 axl_status axl_tokenizer_load(const char *dir, axl_tokenizer **out)

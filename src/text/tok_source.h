@@ -51,6 +51,13 @@ axl_status axl_source_finish(axl_source *s);
 axl_status axl_source_merges(axl_tokenizer *t, const int32_t *order, size_t n, const bool *may,
                              bool same_rank);
 
+// As axl_tokenizer_load_with, with these in place of the directory's tokenizer_config.json and added_tokens.json.
+axl_status axl_tok_load_configured(const char *dir, const axl_tokenizer_options *o,
+                                   const axl_json *config, const axl_json *extra,
+                                   axl_tokenizer **out);
+// Whether the file that would be taken is a tokenizer.json.
+bool axl_tok_is_json(const char *dir, const axl_tokenizer_options *o);
+
 // Readers. bytes[0 .. n) is the whole file.
 axl_status axl_spm_read(axl_source *s, const char *bytes, size_t n);
 axl_status axl_tiktoken_read(axl_source *s, const char *bytes, size_t n);

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-// The files of a tokenizer, whatever its kind; the first three can stand alone.
+// The files of a tokenizer, whatever its kind.
 static const char *const tokenizer_files[] = {"tokenizer.json",
                                               "tokenizer.model",
                                               "tekken.json",
@@ -26,7 +26,18 @@ static const char *const tokenizer_files[] = {"tokenizer.json",
                                               "spiece.model",
                                               "chat_template.jinja",
                                               "chat_template.json",
-                                              "sentencepiece.bpe.model"};
+                                              "sentencepiece.bpe.model",
+                                              "tokenizer.model.v15",
+                                              "tokenizer.model.v13",
+                                              "tokenizer.model.v11",
+                                              "tokenizer.model.v7m1",
+                                              "tokenizer.model.v7",
+                                              "tokenizer.model.v3",
+                                              "tokenizer.model.v2",
+                                              "tokenizer.model.v1",
+                                              "spm.model",
+                                              "tiktoken.model",
+                                              "qwen.tiktoken"};
 #define N_FILES (sizeof tokenizer_files / sizeof *tokenizer_files)
 
 void axl_vocabulary_fini(axl_vocabulary *v)
@@ -159,17 +170,6 @@ static const char *default_class(const axl_json *config)
                                            : NULL;
 }
 
-static bool is_there(const char *dir)
-{
-    char path[4096];
-    bool there = false;
-
-    for (int i = 0; i < 3; i++)
-        if (snprintf(path, sizeof path, "%s/%s", dir, tokenizer_files[i]) < (int)sizeof path)
-            there = there || axl_path_exists(path);
-    return there;
-}
-
 static axl_status load_tokenizer(const axl_config *c, const axl_json *config, const char *dir,
                                  bool first, axl_tok_files *files, axl_tokenizer **out)
 {
@@ -178,6 +178,8 @@ static axl_status load_tokenizer(const axl_config *c, const axl_json *config, co
     axl_tok_override *overrides = NULL;
     axl_str template = {0};
     axl_tok_change change = {
+        .load = {.legacy = c->set.tokenizer_legacy ? c->tokenizer_legacy : -1,
+                 .mistral = c->tokenizer_use_mistral_common},
         .bos = s->bos_token,
         .eos = s->eos_token,
         .pad = s->pad_token,
@@ -395,7 +397,7 @@ axl_status axl_vocabulary_load(const axl_config *c, const char *model_dir, bool 
         axl_warn("sequence_len %lld is more than max_position_embeddings %lld of the model, which "
                  "becomes %lld",
                  (long long)c->sequence_len, (long long)position, (long long)v->max_position);
-    if (is_there(dir))
+    if (axl_tokenizer_found(dir))
         AXL_TRY(load_tokenizer(c, config, dir, first, &v->files, &t));
     else // tokenized data need none; a format that does says so
         AXL_TRY(require_tokenizer(c, dir));

@@ -2,7 +2,8 @@
 
 usage: make_vocabulary.py [FOLDER] > tests/data/tokenizers/vocabulary.jsonl   (needs transformers; no torch)
 
-FOLDER holds directories of tokenizers; without it they are those of tests/data/tokenizers.
+FOLDER holds directories of tokenizers; without it they are those of tests/data/tokenizers. tests/data/spm/vocabulary.jsonl
+is made of unigram-own and bpe-own of tests/data/spm (needs sentencepiece and protobuf).
 
 Each record is a change of one of the tokenizers of tests/data/tokenizers, done in the order of the reference: the
 files are edited for the overrides, then AutoTokenizer loads them, then special tokens, tokens and additional special
@@ -86,8 +87,10 @@ def main():
             with tempfile.TemporaryDirectory() as scratch:
                 path = os.path.join(scratch, name)
                 shutil.copytree(os.path.join(ROOT, name), path)
-                with open(os.path.join(path, "tokenizer.json")) as f:
-                    added = json.load(f).get("added_tokens", [])
+                added = []
+                if os.path.exists(os.path.join(path, "tokenizer.json")):
+                    with open(os.path.join(path, "tokenizer.json")) as f:
+                        added = json.load(f).get("added_tokens", [])
                 if case.get("overrides") and not added:
                     continue
                 renamed = override(path, case.get("overrides", []))

@@ -31,6 +31,7 @@ static void read_change(axl_json *record, asked *a)
     *a = (asked){.change = {.tokens = a->tokens,
                             .additional = a->additional,
                             .overrides = a->overrides,
+                            .load = {.legacy = -1},
                             .quiet = true}};
     a->change.bos = axl_json_string(axl_json_get(special, "bos_token"), NULL);
     a->change.eos = axl_json_string(axl_json_get(special, "eos_token"), NULL);
@@ -99,9 +100,9 @@ static void write_file(const char *name, const char *bytes, size_t n)
 // A directory with the files of dir, those of the list in their place.
 static void save(const char *dir, const axl_tok_files *files)
 {
-    static const char *const names[] = {"tokenizer.json", "tokenizer_config.json",
-                                        "special_tokens_map.json", "added_tokens.json",
-                                        "chat_template.jinja"};
+    static const char *const names[] = {"tokenizer.json",        "tokenizer.model",
+                                        "tokenizer_config.json", "special_tokens_map.json",
+                                        "added_tokens.json",     "chat_template.jinja"};
 
     (void)axl_path_remove(SCRATCH);
     CHECK_OK(axl_dir_make(SCRATCH));
@@ -168,6 +169,7 @@ static void changed_vocabularies_equal_the_reference(void **state)
     const char *more = getenv("AXL_TEST_VOCABULARY"), *root = getenv("AXL_TEST_TOKENIZERS");
 
     assert_int_equal(check_file(DIR, DIR "vocabulary.jsonl"), 0);
+    assert_int_equal(check_file(AXL_TEST_DATA "/spm", AXL_TEST_DATA "/spm/vocabulary.jsonl"), 0);
     if (more != NULL && root != NULL)
         assert_int_equal(check_file(root, more), 0);
 }
@@ -184,7 +186,7 @@ static axl_tokenizer *changed(const char *dir, const axl_tok_change *change, axl
 static void nothing_asked_changes_no_file(void **state)
 {
     (void)state;
-    const axl_tok_change none = {.quiet = true};
+    const axl_tok_change none = {.load = {.legacy = -1}, .quiet = true};
     axl_tok_files files = {0};
     axl_tokenizer *plain = NULL, *t = changed(DIR "tiny-unigram-spm", &none, &files);
 
@@ -216,7 +218,8 @@ static void all_files_that_name_a_token_follow(void **state)
     (void)state;
     const char *const additional[] = {"<a>"};
     const axl_tok_override over = {0, "<start>"};
-    const axl_tok_change c = {.eos = "<|stop|>",
+    const axl_tok_change c = {.load = {.legacy = -1},
+                              .eos = "<|stop|>",
                               .additional = additional,
                               .n_additional = 1,
                               .overrides = &over,
@@ -254,7 +257,8 @@ static void all_files_that_name_a_token_follow(void **state)
 static void pad_tokens_follow_the_class(void **state)
 {
     (void)state;
-    const axl_tok_change none = {.quiet = true}, closed = {.eos = "</s>", .quiet = true};
+    const axl_tok_change none = {.load = {.legacy = -1}, .quiet = true},
+                         closed = {.eos = "</s>", .load = {.legacy = -1}, .quiet = true};
     static const char llama[] =
         "{\"tokenizer_class\": \"LlamaTokenizer\", \"eos_token\": \"<|end|>\"}";
     axl_tok_files files = {0};
@@ -282,9 +286,10 @@ static void pad_tokens_follow_the_class(void **state)
 static void a_template_stands_where_it_is_asked_for(void **state)
 {
     (void)state;
-    const axl_tok_change file = {.chat_template = "{{ 'a' }}\n"};
-    const axl_tok_change config = {.chat_template = "{{ 'a' }}\n", .template_in_config = true};
-    const axl_tok_change move = {.move_template = true};
+    const axl_tok_change file = {.load = {.legacy = -1}, .chat_template = "{{ 'a' }}\n"};
+    const axl_tok_change config = {
+        .load = {.legacy = -1}, .chat_template = "{{ 'a' }}\n", .template_in_config = true};
+    const axl_tok_change move = {.load = {.legacy = -1}, .move_template = true};
     axl_tok_files files = {0};
 
     make_scratch("{\"pad_token\": \"<|end|>\", \"chat_template\": \"own\"}", NULL);
@@ -311,8 +316,8 @@ static void impossible_changes_are_refused(void **state)
     (void)state;
     const char *const empty[] = {""};
     axl_tok_override over = {3, "<x>"};
-    const axl_tok_change one = {.overrides = &over, .n_overrides = 1};
-    const axl_tok_change nothing = {.tokens = empty, .n_tokens = 1};
+    const axl_tok_change one = {.load = {.legacy = -1}, .overrides = &over, .n_overrides = 1};
+    const axl_tok_change nothing = {.load = {.legacy = -1}, .tokens = empty, .n_tokens = 1};
     axl_tok_files files = {0};
     axl_tokenizer *t = NULL;
 
