@@ -5,17 +5,15 @@
 
 #include <stdlib.h>
 
-axl_status axl_dispatch_create(axl_comm *comm, int n_experts, axl_dispatch **out)
+axl_status axl_dispatch_imagine(int n_ranks, int n_experts, axl_dispatch **out)
 {
     axl_status status = AXL_OK;
     axl_dispatch *d = NULL;
-    const int n_ranks = axl_comm_size(comm);
     const size_t n = (size_t)n_ranks;
 
     AXL_REQUIRE(n_experts > 0 && n_experts % n_ranks == 0, AXL_E_CONFIG,
                 "expert_parallel_size %d does not divide %d experts", n_ranks, n_experts);
     AXL_TRY(axl_calloc(1, sizeof *d, "the dispatch of experts", &d));
-    d->comm = comm;
     d->n_ranks = n_ranks;
     d->n_experts = n_experts;
     d->n_local = n_experts / n_ranks;
@@ -34,6 +32,17 @@ axl_status axl_dispatch_create(axl_comm *comm, int n_experts, axl_dispatch **out
 
 out:
     axl_dispatch_destroy(d);
+    return status;
+}
+
+axl_status axl_dispatch_create(axl_comm *comm, int n_experts, axl_dispatch **out)
+{
+    axl_status status = AXL_OK;
+
+    AXL_TRY(axl_dispatch_imagine(axl_comm_size(comm), n_experts, out));
+    (*out)->comm = comm;
+
+out:
     return status;
 }
 

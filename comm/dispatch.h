@@ -30,6 +30,8 @@ typedef struct axl_dispatch {
 
 // AXL_E_CONFIG when n_experts is no multiple of the ranks. comm is borrowed. Local.
 axl_status axl_dispatch_create(axl_comm *comm, int n_experts, axl_dispatch **out);
+// The same without ranks, to count bytes: for plans of machines that are not here.
+axl_status axl_dispatch_imagine(int n_ranks, int n_experts, axl_dispatch **out);
 void axl_dispatch_destroy(axl_dispatch *d); // NULL-safe
 
 void axl_dispatch_reset(axl_dispatch *d); // NULL-safe

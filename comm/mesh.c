@@ -21,6 +21,19 @@ const char *axl_axis_name(axl_axis axis)
     return (unsigned)axis < AXL_N_AXES ? axis_names[axis] : "unknown";
 }
 
+const char *axl_group_name(axl_group group)
+{
+    static const char *const names[AXL_N_GROUPS] = {
+        [AXL_GROUP_WORLD] = "world",   [AXL_GROUP_BATCH] = "batch",
+        [AXL_GROUP_LOSS] = "loss",     [AXL_GROUP_DENSE] = "dense",
+        [AXL_GROUP_EXPERT] = "expert", [AXL_GROUP_TP_SHARE] = "tp_share",
+    };
+
+    if (group >= AXL_GROUP_AXIS && group < AXL_GROUP_BATCH)
+        return axl_axis_name((axl_axis)(group - AXL_GROUP_AXIS));
+    return (unsigned)group < AXL_N_GROUPS ? names[group] : "unknown";
+}
+
 void axl_mesh_imagine(const int size[AXL_N_AXES], int64_t rank, axl_mesh *out)
 {
     *out = (axl_mesh){0};
@@ -65,8 +78,7 @@ int axl_mesh_expert_rank(const axl_mesh *m)
 }
 
 // The comm of the ranks that differ in these axes only; remembered among all.
-static axl_status make(axl_mesh *m, axl_group group, unsigned axes, const char *name,
-                       axl_comm **out)
+static axl_status make(axl_mesh *m, axl_group group, unsigned axes, axl_comm **out)
 {
     axl_status status = AXL_OK;
     int color = 0;
@@ -74,7 +86,7 @@ static axl_status make(axl_mesh *m, axl_group group, unsigned axes, const char *
     for (int i = 0; i < AXL_N_AXES; i++)
         if ((axes & BIT(i)) == 0)
             color = color * m->size[i] + m->coord[i];
-    AXL_TRY(axl_comm_split(m->world, color, axl_comm_rank(m->world), name, out));
+    AXL_TRY(axl_comm_split(m->world, color, axl_comm_rank(m->world), axl_group_name(group), out));
     m->comms[group] = *out;
 
 out:
@@ -113,12 +125,11 @@ axl_status axl_mesh_create(axl_comm *world, const int size[AXL_N_AXES], axl_mesh
     m->world = world;
     m->comms[AXL_GROUP_WORLD] = world;
     for (int i = 0; i < AXL_N_AXES; i++)
-        AXL_TRY(make(m, (axl_group)(AXL_GROUP_AXIS + i), BIT(i), axis_names[i], &m->axis[i]));
-    AXL_TRY(make(m, AXL_GROUP_BATCH, data, "batch", &m->batch));
-    AXL_TRY(make(m, AXL_GROUP_LOSS, data | BIT(AXL_CP), "loss", &m->loss));
-    AXL_TRY(make(m, AXL_GROUP_DENSE, BIT(AXL_DP_SHARD) | BIT(AXL_EP) | BIT(AXL_CP), "dense",
-                 &m->dense));
-    AXL_TRY(make(m, AXL_GROUP_EXPERT, BIT(AXL_DP_SHARD) | BIT(AXL_CP), "expert", &m->expert));
+        AXL_TRY(make(m, (axl_group)(AXL_GROUP_AXIS + i), BIT(i), &m->axis[i]));
+    AXL_TRY(make(m, AXL_GROUP_BATCH, data, &m->batch));
+    AXL_TRY(make(m, AXL_GROUP_LOSS, data | BIT(AXL_CP), &m->loss));
+    AXL_TRY(make(m, AXL_GROUP_DENSE, BIT(AXL_DP_SHARD) | BIT(AXL_EP) | BIT(AXL_CP), &m->dense));
+    AXL_TRY(make(m, AXL_GROUP_EXPERT, BIT(AXL_DP_SHARD) | BIT(AXL_CP), &m->expert));
     *out = m;
     m = NULL;
 

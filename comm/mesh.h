@@ -47,7 +47,8 @@ typedef struct axl_mesh {
     axl_comm *comms[AXL_N_GROUPS]; // borrowed: all of the above by axl_group
 } axl_mesh;
 
-const char *axl_axis_name(axl_axis axis); // "dp_replicate", ... borrowed
+const char *axl_axis_name(axl_axis axis);    // "dp_replicate", ... borrowed
+const char *axl_group_name(axl_group group); // "dense", ...: what its comm is called; borrowed
 
 // Splits world. size[i] >= 1; AXL_E_CONFIG when their product is not the number of ranks. Collective on
 // world. Destroy with axl_mesh_destroy (Collective, NULL-safe) before the world goes.

@@ -219,6 +219,17 @@ out:
     return status;
 }
 
+// Documents that end at this rank: their last tokens have no label.
+static int64_t count_ends(const axl_cp_layout *l, int rank)
+{
+    const int32_t *cu = axl_cp_local_cu(l, rank), *rows = axl_cp_rows(l, rank);
+    int64_t n = 0;
+
+    for (int32_t i = 0; i < l->n_seqs; i++)
+        n += cu[i + 1] > cu[i] && rows[cu[i + 1] - 1] + 1 == l->cu_seqlens[i + 1];
+    return n;
+}
+
 axl_status axl_traffic_outlook(const axl_work *w, const axl_sharder_options *o, int64_t n_micro,
                                int64_t n_tokens, int64_t n_docs, axl_traffic *expected,
                                axl_traffic *worst)
@@ -227,14 +238,15 @@ axl_status axl_traffic_outlook(const axl_work *w, const axl_sharder_options *o, 
     axl_cp_layout layout;
     void *memory = NULL;
     const int n_cp = w->model->mesh->size[AXL_CP];
-    shape mean = {.n_tokens = n_tokens, .n_scored = n_tokens, .certainty = EXPECTED};
+    shape mean = {.n_tokens = n_tokens, .n_scored = n_tokens - n_docs, .certainty = EXPECTED};
     const shape most = {
         .n_tokens = w->options.n_tokens, .n_scored = w->options.n_tokens, .certainty = WORST};
 
     if (n_cp > 1) {
         AXL_TRY(lay_out(w, n_tokens, n_docs, &layout, &memory));
         mean.cp = &layout;
-        mean.n_tokens = mean.n_scored = axl_cp_n_rows(&layout, w->model->mesh->coord[AXL_CP]);
+        mean.n_tokens = axl_cp_n_rows(&layout, w->model->mesh->coord[AXL_CP]);
+        mean.n_scored = mean.n_tokens - count_ends(&layout, w->model->mesh->coord[AXL_CP]);
     }
     axl_traffic_weights(w->model, o, n_micro, expected);
     axl_traffic_weights(w->model, o, n_micro, worst);

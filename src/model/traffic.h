@@ -27,7 +27,7 @@ void axl_traffic_experts(const axl_work *w, axl_traffic *t);
 
 // Before any token is known: adds what a step of n_micro micro-batches will send.
 //   expected  micro-batches of n_tokens tokens (of the whole cp group) in n_docs documents of equal length, every
-//             token scored, experts evenly chosen
+//             token scored but the last of a document, experts evenly chosen
 //   worst     micro-batches as large as there is memory for, every key needed by every rank, every token copy for an
 //             expert of another rank
 // AXL_E_MEMORY. Local.

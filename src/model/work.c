@@ -252,6 +252,26 @@ out:
     return status;
 }
 
+axl_status axl_work_imagine(axl_work *w, axl_model *m, const axl_work_options *o)
+{
+    axl_status status = AXL_OK;
+
+    *w = (axl_work){.model = m, .options = *o};
+    AXL_TRY(axl_calloc((size_t)m->n_programs, sizeof *w->plans, "the unit plans", &w->plans));
+    AXL_TRY(axl_calloc((size_t)m->n_units, sizeof *w->saved, "the saved regions", &w->saved));
+    AXL_TRY(make_plans(m, o, w->plans));
+    w->memory_bytes = cut_all(w, NULL);
+    w->bytes.ring = ring_bytes(m, o);
+    if (m->arch.moe.n_experts > 0)
+        AXL_TRY(axl_dispatch_imagine(m->mesh->size[AXL_EP], m->arch.moe.n_experts, &w->dispatch));
+    w->run.dtype = o->dtype;
+    w->run.stat = stat_dtype(o);
+out:
+    if (status != AXL_OK)
+        axl_work_fini(w);
+    return status;
+}
+
 axl_status axl_work_init(axl_work *w, axl_model *m, axl_device *device, const axl_work_options *o)
 {
     axl_status status = AXL_OK;

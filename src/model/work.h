@@ -69,6 +69,10 @@ axl_status axl_work_plan(const axl_model *m, const axl_work_options *o, axl_unit
                          axl_work_bytes *out);
 size_t axl_work_total(const axl_work_bytes *b);
 
+// The plans and sizes of a pass without its memory, for formulas: the model may lie on an imagined mesh. Release
+// with axl_work_fini. AXL_E_MEMORY. Local.
+axl_status axl_work_imagine(axl_work *w, axl_model *m, const axl_work_options *o);
+
 axl_status axl_work_init(axl_work *w, axl_model *m, axl_device *device, const axl_work_options *o);
 void axl_work_fini(axl_work *w);
 

@@ -6,38 +6,13 @@
 #include "src/base/log.h"
 #include "src/base/mem.h"
 #include "src/io/file.h"
+#include "src/train/settings.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static axl_checkpointing checkpointing_of(const axl_config *c)
-{
-    static const axl_checkpointing modes[] = {[AXL_RECOMPUTE_NONE] = AXL_CHECKPOINT_NONE,
-                                              [AXL_RECOMPUTE_SELECTIVE] = AXL_CHECKPOINT_SELECTIVE,
-                                              [AXL_RECOMPUTE_FULL] = AXL_CHECKPOINT_FULL};
-
-    return modes[c->derived.recompute];
-}
-
-// What the mesh asks of the model, beyond what places its weights (axl_model_create).
-static axl_status check_mesh(const axl_trainer *t, const axl_arch *arch)
-{
-    axl_status status = AXL_OK;
-    const axl_config *c = t->env.config;
-    const int tp = t->mesh->size[AXL_TP];
-    const int32_t kv_heads = arch->n_kv_heads > tp ? arch->n_kv_heads / tp : 1;
-
-    AXL_REQUIRE(t->mesh->size[AXL_CP] == 1 || axl_data_setup_ring(c) != AXL_RING_VARLEN_LLAMA3 ||
-                    kv_heads % c->heads_k_stride == 0,
-                AXL_E_CONFIG,
-                "heads_k_stride %lld does not divide the %d key-value heads of a rank; use 1 or %d",
-                (long long)c->heads_k_stride, kv_heads, kv_heads);
-out:
-    return status;
-}
 
 // What is to be done about rows of the vocabulary. fix_untrained_tokens: a number is true or the id of a token, a
 // list holds ids; rows that are zero are fixed in any case.
@@ -65,13 +40,7 @@ static axl_status open_model(axl_trainer *t, bool train)
     const axl_config *c = t->env.config;
     axl_arch arch = {0};
     const axl_resize resize = resize_of(t);
-    const axl_sharder_options so = {
-        .dtype = c->derived.compute_dtype,
-        .train = train,
-        .reduce_bf16 = c->derived.reduce_dtype == AXL_BF16,
-        .invariant = c->world_invariant ? c->gradient_accumulation_steps : 0,
-        .reshard_after_forward =
-            !c->fsdp_config.set.reshard_after_forward || c->fsdp_config.reshard_after_forward};
+    const axl_sharder_options so = axl_settings_sharder(c, train);
 
     AXL_TRY(axl_hfdir_open(t->data.model_dir, &t->source));
     AXL_TRY(axl_arch_read(t->data.model_dir, &arch));
@@ -79,7 +48,7 @@ static axl_status open_model(axl_trainer *t, bool train)
     arch.max_position = t->data.vocabulary.max_position > arch.max_position
                             ? t->data.vocabulary.max_position
                             : arch.max_position;
-    AXL_TRY(check_mesh(t, &arch));
+    AXL_TRY(axl_settings_check(c, &arch, t->mesh->size[AXL_CP], t->mesh->size[AXL_TP]));
     AXL_TRY(axl_model_create(&arch, t->mesh, &t->model));
     AXL_TRY(axl_sharder_init(&t->sharder, t->env.device, t->mesh, t->model->units,
                              t->model->n_units, &so));
@@ -103,11 +72,7 @@ static axl_status take_memory(axl_trainer *t, bool train)
 {
     axl_status status = AXL_OK;
     const axl_config *c = t->env.config;
-    axl_work_options o = {.dtype = c->derived.compute_dtype,
-                          .checkpointing = checkpointing_of(c),
-                          .train = train,
-                          .ring = axl_data_setup_ring(c),
-                          .heads_k_stride = (int32_t)c->heads_k_stride};
+    axl_work_options o = axl_settings_work(c, train);
 
     if (t->loader != NULL) {
         o.n_tokens = axl_loader_max_tokens(t->loader);
