@@ -20,7 +20,7 @@ LEVELS = {
     "comm": 2, "src/text": 2, "src/config": 2,
     "sharding": 3, "src/data": 3,
     "src/model": 4, "src/methods": 4, "src/optim": 4,
-    "src/generate": 5,
+    "src/generate": 5, "src/plan": 5,
     "src/train": 6,
     "launch": 7,
 }  # fmt: skip
