@@ -1,0 +1,420 @@
+// Putting it together: the model on an imagined mesh, the plans of its passes, the formulas of its traffic, and time.
+#include "src/plan/forecast.h"
+
+#include "comm/cp_layout.h"
+#include "src/base/mem.h"
+#include "src/plan/cost.h"
+#include "src/plan/network.h"
+#include "src/plan/pipeline.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define LOADER_SLOTS 4 // batches that the loader prepares ahead
+
+static const char *const time_names[AXL_TIME_N] = {
+    [AXL_TIME_PRODUCTS] = "products",
+    [AXL_TIME_ATTENTION] = "attention",
+    [AXL_TIME_ELEMENTWISE] = "elementwise",
+    [AXL_TIME_HEAD] = "head",
+    [AXL_TIME_OPTIMIZER] = "optimizer",
+    [AXL_TIME_TP] = "tp",
+    [AXL_TIME_RING] = "ring",
+    [AXL_TIME_EXPERTS] = "experts",
+    [AXL_TIME_GATHER] = "gather",
+    [AXL_TIME_REDUCE] = "reduce",
+    [AXL_TIME_REPLICATE] = "replicate",
+};
+
+const char *axl_time_class_name(axl_time_class c)
+{
+    return time_names[c];
+}
+
+double axl_seconds_sum(const axl_seconds *t)
+{
+    double sum = 0.0;
+
+    for (int i = 0; i < AXL_TIME_N; i++)
+        sum += t->s[i];
+    return sum;
+}
+
+static int64_t min64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t max64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+// ---- the batch (as src/data/plan.c sizes it, of data that fill their rows)
+
+void axl_forecast_fill(const axl_forecast_data *d, axl_forecast_job *job)
+{
+    const int n_cp = job->mesh[AXL_CP];
+    const int64_t whole = d->sequence_len * d->micro_batch_size;
+    const int64_t bins = d->packing && !d->real_batches ? 1 : d->micro_batch_size;
+    const int64_t bin_docs = !d->packing ? 1 : d->row_docs > 0 ? d->row_docs : whole / bins;
+    axl_work_options *w = &job->work;
+
+    w->whole_tokens = max64(whole, d->eval_tokens);
+    w->n_seqs = max64(min64(bins * bin_docs, whole), d->eval_docs);
+    w->n_tokens = n_cp > 1 ? axl_cp_most_rows(w->whole_tokens, n_cp) : w->whole_tokens;
+    job->n_micro = d->accumulation;
+    job->n_tokens = whole;
+    job->n_docs = max64(min64(whole / max64(d->document_len, 1), w->n_seqs), 1);
+}
+
+// ---- context parallelism
+
+static void add_window(axl_forecast_view *v, int32_t window)
+{
+    for (int k = 0; k < v->n_windows; k++)
+        if (v->window[k] == window)
+            return;
+    if (v->n_windows < AXL_FORECAST_WINDOWS)
+        v->window[v->n_windows++] = window;
+}
+
+// (query, key) pairs of a document of n tokens.
+static double pairs_of(double n, double window)
+{
+    if (window > 0.0 && n > window)
+        return window * (window + 1.0) / 2.0 + (n - window) * window;
+    return n * (n + 1.0) / 2.0;
+}
+
+static void view_layout(const axl_forecast_job *job, const axl_cp_layout *l, axl_forecast_view *v)
+{
+    axl_mesh mesh;
+
+    axl_mesh_imagine(job->mesh, job->rank, &mesh);
+    const int rank = mesh.coord[AXL_CP];
+    const int32_t *cu = axl_cp_local_cu(l, rank), *rows = axl_cp_rows(l, rank);
+    v->n_tokens = v->n_scored = axl_cp_n_rows(l, rank);
+    for (int32_t i = 0; i < l->n_seqs; i++)
+        v->n_scored -= cu[i + 1] > cu[i] && rows[cu[i + 1] - 1] + 1 == l->cu_seqlens[i + 1];
+    for (int k = 0; k < v->n_windows; k++) {
+        const axl_ring_traffic t = axl_ring_traffic_of(l, rank, v->window[k], 1, AXL_F32);
+        v->rows[k] = t.forward / (int64_t)sizeof(float);
+        v->rows_back[k] = (t.backward - t.forward) / (int64_t)sizeof(float);
+        for (int r = 0; r < l->n_ranks; r++) {
+            const double pairs = (double)axl_cp_pairs(l, r, v->window[k]);
+            v->pairs[k] = pairs > v->pairs[k] ? pairs : v->pairs[k];
+        }
+    }
+}
+
+axl_status axl_forecast_view_make(const axl_arch *arch, const axl_forecast_job *job,
+                                  axl_forecast_view *out)
+{
+    axl_status status = AXL_OK;
+    axl_forecast_view v = {.n_tokens = job->n_tokens, .n_scored = job->n_tokens - job->n_docs};
+    const int n_cp = job->mesh[AXL_CP];
+    const int32_t n_docs = (int32_t)job->n_docs;
+    const double len = (double)job->n_tokens / (double)n_docs;
+    axl_cp_layout layout;
+    void *memory = NULL;
+    int32_t *cu = NULL;
+
+    for (int l = 0; l < arch->n_layers; l++)
+        add_window(&v, arch->layers[l].window);
+    for (int k = 0; k < v.n_windows; k++)
+        v.pairs[k] = n_cp == 1 ? n_docs * pairs_of(len, v.window[k]) : 0.0;
+    if (n_cp > 1) {
+        AXL_TRY(axl_calloc((size_t)n_docs + 1, sizeof *cu, "documents", &cu));
+        for (int64_t i = 0; i <= n_docs; i++)
+            cu[i] = (int32_t)(job->n_tokens * i / n_docs);
+        AXL_TRY(
+            axl_calloc(axl_cp_layout_bytes(n_cp, job->n_tokens, n_docs), 1, "a layout", &memory));
+        axl_cp_layout_init(&layout, axl_ring_layout(job->work.ring), n_cp, job->n_tokens, n_docs,
+                           memory);
+        AXL_TRY(axl_cp_layout_set(&layout, cu, n_docs));
+        view_layout(job, &layout, &v);
+    }
+    *out = v;
+out:
+    free(cu);
+    free(memory);
+    return status;
+}
+
+// ---- arithmetic of the model
+
+// Parameters that a token meets: all but the embedding's and the experts that it does not go to.
+static void count_params(const axl_model *m, axl_forecast *f)
+{
+    const axl_moe *moe = &m->arch.moe;
+
+    f->n_params = f->n_active = m->n_elements;
+    for (int i = 0; i < m->n_params; i++) {
+        const int64_t n = axl_param_file_count(m->params[i]);
+        if (m->params[i]->is_expert)
+            f->n_active -= n - n / moe->n_experts * moe->top_k;
+    }
+}
+
+static void count_flops(const axl_model *m, const axl_forecast_job *job, axl_forecast *f)
+{
+    const axl_arch *a = &m->arch;
+    const double len = (double)job->n_tokens / (double)job->n_docs;
+    const double embedding = a->tied ? 0.0 : (double)(a->vocab * a->hidden);
+    double full = 0.0, causal = 0.0;
+
+    for (int l = 0; l < a->n_layers; l++) {
+        const double width = 2.0 * a->head_dim * a->n_heads;
+        full += 6.0 * width * len;
+        causal += 6.0 * width * pairs_of(len, a->layers[l].window) / len;
+    }
+    f->flops_attention = full;
+    f->flops_token = 6.0 * ((double)f->n_active - embedding) + full;
+    f->flops_causal = f->flops_token - full + causal;
+}
+
+// ---- memory
+
+// What the loader keeps of batches on the host, and what stages one.
+static size_t host_bytes(const axl_work_options *w, int n_cp, int64_t n_micro)
+{
+    const size_t whole = (size_t)w->whole_tokens, part = (size_t)w->n_tokens;
+    const size_t docs = (size_t)w->n_seqs;
+    size_t slot = whole * 16 + docs * 12;
+
+    if (n_cp > 1)
+        slot += part * 16 + axl_cp_layout_bytes(n_cp, w->whole_tokens, (int32_t)w->n_seqs);
+    return LOADER_SLOTS * slot + part * (12 + 16) + (size_t)n_micro * 8;
+}
+
+static void count_memory(const axl_cluster *c, const axl_forecast_job *job, axl_forecast *f)
+{
+    f->tensors = axl_sharder_total(&f->sharder) + axl_work_total(&f->work);
+    f->host = host_bytes(&job->work, job->mesh[AXL_CP], job->n_micro);
+    f->process = (size_t)c->process;
+    f->total = f->tensors + f->process + (c->is_host ? f->host : 0);
+    f->limit = (size_t)c->memory;
+}
+
+// ---- time
+
+static double gather_seconds(const axl_cluster *c, const axl_unit *u, const axl_mesh *m,
+                             const axl_sharder_options *o)
+{
+    double sum[2] = {0.0, 0.0}, seconds = 0.0; // dense, expert
+
+    for (int k = 0; k < u->n_params; k++)
+        if (u->params[k].n_shards > 1)
+            sum[u->params[k].is_expert] +=
+                (double)axl_param_full_count(&u->params[k]) * (double)axl_dtype_size(o->dtype);
+    for (int i = 0; i < 2; i++)
+        if (sum[i] > 0.0)
+            seconds += axl_network_seconds(
+                c, m, axl_network_axes(i == 0 ? AXL_GROUP_DENSE : AXL_GROUP_EXPERT),
+                AXL_COMM_ALL_GATHER, sum[i]);
+    return seconds;
+}
+
+static double reduce_seconds(const axl_cluster *c, const axl_unit *u, const axl_mesh *m,
+                             const axl_sharder_options *o)
+{
+    double sum[2] = {0.0, 0.0}, seconds = 0.0;
+
+    for (int k = 0; k < u->n_params; k++)
+        if (u->params[k].n_shards > 1 && u->params[k].trainable)
+            sum[u->params[k].is_expert] +=
+                (double)axl_param_full_count(&u->params[k]) * (o->reduce_bf16 ? 2.0 : 4.0);
+    for (int i = 0; i < 2; i++)
+        if (sum[i] > 0.0)
+            seconds += axl_network_seconds(
+                c, m, axl_network_axes(i == 0 ? AXL_GROUP_DENSE : AXL_GROUP_EXPERT),
+                AXL_COMM_REDUCE_SCATTER, sum[i]);
+    return seconds;
+}
+
+static double shard_elements(const axl_unit *u)
+{
+    double n = 0.0;
+
+    for (int k = 0; k < u->n_params; k++)
+        n += (double)axl_param_shard_count(&u->params[k]);
+    return n;
+}
+
+static axl_unit_seconds unit_seconds(const axl_cost_input *x, const axl_unit *u)
+{
+    const axl_sharder_options *o = &x->job->sharder;
+    const axl_mesh *m = x->model->mesh;
+    const double elements = shard_elements(u);
+    // the shard is rounded to the compute dtype before it travels; a sum is added to it
+    const double cast = o->dtype == AXL_F32 ? 0.0 : axl_cost_bytes(x->cluster, elements * 6.0);
+    axl_unit_seconds s = {.gather = gather_seconds(x->cluster, u, m, o),
+                          .reduce = reduce_seconds(x->cluster, u, m, o),
+                          .forward = cast,
+                          .replicate =
+                              axl_network_seconds(x->cluster, m, AXL_AXIS_BIT(AXL_DP_REPLICATE),
+                                                  AXL_COMM_ALL_REDUCE, elements * 4.0)};
+
+    if (u->layer >= 0) {
+        s.backward = o->reshard_after_forward ? cast : 0.0;
+        s.gather_again = s.gather;
+    }
+    return s;
+}
+
+static void add_seconds(axl_seconds *sum, const axl_seconds *a, double times)
+{
+    for (int i = 0; i < AXL_TIME_N; i++)
+        sum->s[i] += times * a->s[i];
+}
+
+// Seconds of kernels and of what stands inside the units, for one micro-step; and of each unit.
+static void fill_units(const axl_cost_input *x, const axl_unit_plan *plans, int64_t chunk,
+                       axl_unit_seconds *units, axl_seconds *micro, axl_forecast *f)
+{
+    const axl_model *m = x->model;
+    int last = -1;
+    axl_seconds there = {{0.0}}, back = {{0.0}};
+    axl_unit_seconds layer = {0};
+    double flops = 0.0;
+
+    for (int u = 0; u < m->n_units; u++) {
+        if (m->units[u].program != last) { // neighbours of one kind cost the same
+            last = m->units[u].program;
+            flops = 0.0;
+            axl_cost_program(x, &m->programs[last], &plans[last], &there, &back, &flops);
+            layer = unit_seconds(x, &m->units[u]);
+            if (u == m->n_units - 1)
+                axl_cost_head(x, chunk, &there, &flops);
+            micro->s[AXL_TIME_ELEMENTWISE] += 0.0;
+        }
+        units[u] = layer;
+        there.s[AXL_TIME_GATHER] = back.s[AXL_TIME_GATHER] = 0.0;
+        micro->s[AXL_TIME_OPTIMIZER] += layer.forward + layer.backward; // casts of weights
+        units[u].forward += axl_seconds_sum(&there);
+        units[u].backward += axl_seconds_sum(&back);
+        if (u == m->n_units - 1) { // all of the head runs before backward of the layers
+            units[u].forward += axl_seconds_sum(&back);
+            units[u].backward = 0.0;
+        }
+        add_seconds(micro, &there, 1.0);
+        add_seconds(micro, &back, 1.0);
+        f->flops_rank += flops * (double)x->job->n_micro;
+    }
+}
+
+static axl_status count_time(const axl_cost_input *x, const axl_unit_plan *plans, axl_forecast *f)
+{
+    axl_status status = AXL_OK;
+    const axl_model *m = x->model;
+    axl_unit_seconds *units = NULL;
+    axl_seconds micro = {{0.0}};
+    double elements = 0.0;
+
+    AXL_TRY(axl_calloc((size_t)m->n_units, sizeof *units, "the units' seconds", &units));
+    fill_units(x, plans, f->chunk, units, &micro, f);
+    for (int u = 0; u < m->n_units; u++)
+        elements += shard_elements(&m->units[u]);
+    const axl_pipeline p = {.units = units,
+                            .n_units = m->n_units,
+                            .n_micro = x->job->n_micro,
+                            .kept = !x->job->sharder.reshard_after_forward,
+                            .invariant = x->job->sharder.invariant > 0,
+                            .overlap = x->cluster->overlap};
+    f->step = axl_pipeline_run(&p, &f->time, &f->hidden);
+    add_seconds(&f->time, &micro, (double)x->job->n_micro);
+    const double before = f->time.s[AXL_TIME_OPTIMIZER];
+    axl_cost_optimizer(x, elements, &f->time);
+    f->step += f->time.s[AXL_TIME_OPTIMIZER] - before;
+out:
+    free(units);
+    return status;
+}
+
+static void count_speed(const axl_cost_input *x, axl_forecast *f)
+{
+    const axl_mesh *m = x->model->mesh;
+    const axl_cluster *c = x->cluster;
+    const double ranks = (double)axl_network_ranks(m, ~0u);
+    const double peak = x->job->work.dtype == AXL_BF16 ? c->peak_bf16 : c->peak_f32;
+
+    f->tokens_step = (double)(x->job->n_tokens * x->job->n_micro) * axl_mesh_n_batches(m);
+    f->tokens_per_second = f->tokens_step / f->step;
+    f->tokens_per_second_rank = f->tokens_per_second / ranks;
+    f->mfu = f->flops_token * f->tokens_per_second_rank / peak;
+    f->mfu_causal = f->flops_causal * f->tokens_per_second_rank / peak;
+}
+
+// ---- a job on a model
+
+static axl_status forecast_work(axl_work *w, const axl_cluster *cluster,
+                                const axl_forecast_job *job, const axl_forecast_view *view,
+                                axl_forecast *f)
+{
+    axl_status status = AXL_OK;
+    const axl_model *m = w->model;
+    const axl_cost_input x = {.cluster = cluster, .model = m, .job = job, .view = view};
+
+    *f = (axl_forecast){.work = w->bytes, .chunk = w->chunk};
+    f->sharder = axl_sharder_plan(m->units, m->n_units, &job->sharder);
+    count_params(m, f);
+    count_flops(m, job, f);
+    count_memory(cluster, job, f);
+    AXL_TRY(count_time(&x, w->plans, f));
+    count_speed(&x, f);
+out:
+    return status;
+}
+
+axl_status axl_forecast_on(axl_model *m, const axl_cluster *cluster, const axl_forecast_job *job,
+                           const axl_forecast_view *view, axl_forecast *out)
+{
+    axl_status status = AXL_OK;
+    axl_work w = {0};
+
+    AXL_TRY(axl_work_imagine(&w, m, &job->work));
+    AXL_TRY(forecast_work(&w, cluster, job, view, out));
+out:
+    axl_work_fini(&w);
+    return status;
+}
+
+axl_status axl_forecast_copy_arch(const axl_arch *arch, axl_arch *out)
+{
+    axl_status status = AXL_OK;
+    axl_layer *layers = NULL;
+    const size_t n = (size_t)arch->n_layers;
+
+    AXL_TRY(axl_calloc(n, sizeof *layers, "the layers", &layers));
+    memcpy(layers, arch->layers, n * sizeof *layers);
+    *out = *arch;
+    out->layers = layers;
+out:
+    return status;
+}
+
+axl_status axl_forecast_make(const axl_arch *arch, const axl_cluster *cluster,
+                             const axl_forecast_job *job, axl_forecast *out)
+{
+    axl_status status = AXL_OK;
+    axl_arch copy = {0};
+    axl_mesh mesh;
+    axl_model *m = NULL;
+    axl_work w = {0};
+    axl_forecast_view view;
+
+    axl_mesh_imagine(job->mesh, job->rank, &mesh);
+    AXL_TRY(axl_forecast_copy_arch(arch, &copy));
+    AXL_TRY(axl_model_create(&copy, &mesh, &m));
+    AXL_TRY(axl_forecast_view_make(arch, job, &view));
+    AXL_TRY(axl_work_imagine(&w, m, &job->work));
+    AXL_TRY(forecast_work(&w, cluster, job, &view, out));
+    AXL_TRY(axl_traffic_outlook(&w, &job->sharder, job->n_micro, job->n_tokens, job->n_docs,
+                                &out->expected, &out->worst));
+out:
+    axl_work_fini(&w);
+    axl_model_destroy(m);
+    axl_arch_fini(&copy);
+    return status;
+}
