@@ -93,7 +93,7 @@ static void make_row(trial *t, const trial_options *o)
         for (int32_t k = cu[i]; k < cu[i + 1]; k++) {
             x = x * 1664525u + 1013904223u;
             ids[k] = 3 + (int32_t)(x >> 8) % (int32_t)(t->model->arch.vocab - 3);
-            labels[k] = k == cu[i] || (x >> 4) % 5 == 0 ? AXL_IGNORE : ids[k];
+            labels[k] = k == cu[i] || (!o->all_trained && (x >> 4) % 5 == 0) ? AXL_IGNORE : ids[k];
         }
     }
 }

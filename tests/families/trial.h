@@ -23,6 +23,7 @@ typedef struct trial_options {
     const int32_t
         *lengths; // [n_lengths] of made-up documents instead of the reference's row; NULL: that row
     int n_lengths;
+    bool all_trained; // of made-up documents: every token that can be
 } trial_options;
 
 typedef struct trial {

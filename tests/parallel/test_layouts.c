@@ -1,6 +1,7 @@
 // RUN: np=1,2,3,4,6,8,16
 // The same run on any layout: tiny models over meshes of every axis, against the reference's losses, gradients and
 // parameters. Each rank count runs the rows of the table whose product it is.
+#include "src/plan/forecast.h"
 #include "tests/families/trial.h"
 
 typedef struct layout {
@@ -198,6 +199,79 @@ static void ten_steps_on_nasty_lengths_equal_one_rank(void **state)
     axl_comm_destroy(alone);
 }
 
+// Bytes of every operation: those that the run counted. What goes to experts depends on the routing: at most the worst.
+static void check_bytes(const trial *t, const axl_forecast *f)
+{
+    axl_comm_counter c[AXL_COMM_N_OPS] = {{0}};
+
+    for (int g = 0; g < AXL_N_GROUPS; g++) {
+        if (t->mesh->comms[g] == NULL)
+            continue;
+        axl_comm_counters_read(t->mesh->comms[g], c);
+        for (int op = 0; op < AXL_COMM_N_OPS; op++) {
+            if (g == AXL_GROUP_AXIS + AXL_EP)
+                assert_true(c[op].sent_bytes <= f->worst.sent[g][op]);
+            else if (c[op].sent_bytes != f->expected.sent[g][op])
+                fail_msg("%s: %s on %s sent %lld bytes, the plan says %lld", t->where,
+                         axl_comm_op_name((axl_comm_op)op), axl_comm_name(t->mesh->comms[g]),
+                         (long long)c[op].sent_bytes, (long long)f->expected.sent[g][op]);
+        }
+    }
+}
+
+// The plan knows only config.json, the mesh and the sizes of the batch; the run knows all.
+static void check_plan(const layout *l)
+{
+    enum { LENGTH = 24, EACH = 2, MOST = 256 }; // tokens of a document, documents of a micro-batch
+    int32_t lengths[MOST];
+    trial t;
+    trial_options o = {.backend = "cpu",
+                       .mode = l->mode,
+                       .reshard = !l->keep,
+                       .micro_steps = l->micro_steps > 0 ? l->micro_steps : 1,
+                       .ring = l->ring,
+                       .lengths = lengths,
+                       .all_trained = true};
+    axl_cluster cluster;
+    axl_forecast f;
+    axl_arch arch;
+
+    memcpy(o.mesh, l->mesh, sizeof o.mesh);
+    o.n_lengths = EACH * o.micro_steps * l->mesh[0] * l->mesh[1] * l->mesh[2];
+    assert_true(o.n_lengths <= MOST);
+    for (int i = 0; i < o.n_lengths; i++)
+        lengths[i] = LENGTH;
+    trial_begin(&t, l->model, world, &o);
+    (void)snprintf(t.where, sizeof t.where, "%s on %d x %d x %d x %d x %d, planned", l->model,
+                   l->mesh[0], l->mesh[1], l->mesh[2], l->mesh[3], l->mesh[4]);
+    (void)trial_run(&t);
+    axl_forecast_job job = {.rank = axl_comm_rank(world),
+                            .sharder = t.sharder.options,
+                            .work = t.work.options,
+                            .n_micro = o.micro_steps,
+                            .n_tokens = EACH * LENGTH,
+                            .n_docs = EACH};
+    memcpy(job.mesh, l->mesh, sizeof job.mesh);
+    CHECK_OK(axl_cluster_read("cpu", &cluster));
+    CHECK_OK(axl_arch_read(t.dir, &arch));
+    CHECK_OK(axl_forecast_make(&arch, &cluster, &job, &f));
+    assert_memory_equal(&f.sharder, &t.sharder.bytes, sizeof f.sharder);
+    assert_memory_equal(&f.work, &t.work.bytes, sizeof f.work);
+    assert_int_equal(f.n_params, t.model->n_elements);
+    check_bytes(&t, &f);
+    assert_true(f.step > 0.0);
+    axl_arch_fini(&arch);
+    trial_end(&t);
+}
+
+static void the_plan_is_what_the_run_counts(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++)
+        if (product(layouts[i].mesh) == axl_comm_size(world))
+            check_plan(&layouts[i]);
+}
+
 static void every_layout_gives_the_reference_run(void **state)
 {
     int n = 0;
@@ -217,6 +291,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_layout_gives_the_reference_run),
         cmocka_unit_test(ten_steps_on_nasty_lengths_equal_one_rank),
+        cmocka_unit_test(the_plan_is_what_the_run_counts),
     };
     CHECK_OK(axl_comm_init(&argc, &argv, &world));
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
