@@ -11,6 +11,7 @@ int axl_cmd_import(int argc, char **argv);
 int axl_cmd_inference(int argc, char **argv);
 int axl_cmd_inspect(int argc, char **argv);
 int axl_cmd_merge(int argc, char **argv);
+int axl_cmd_plan(int argc, char **argv);
 int axl_cmd_preprocess(int argc, char **argv);
 int axl_cmd_render(int argc, char **argv);
 int axl_cmd_tokenize(int argc, char **argv);

@@ -17,6 +17,7 @@ static const struct {
     {"preprocess", axl_cmd_preprocess, "tokenize, mask and pack the data of a configuration"},
     {"explain", axl_cmd_explain, "one sample token by token"},
     {"validate", axl_cmd_validate, "check a configuration; needs no model and no data"},
+    {"plan", axl_cmd_plan, "memory, traffic and time of a run before it, and the best layouts"},
     {"import", axl_cmd_import, "GGUF file to Hugging Face directory"},
     {"merge", axl_cmd_merge, "a checkpoint to a Hugging Face directory"},
     {"inspect", axl_cmd_inspect, "what is in a model, a checkpoint or a GGUF file"},

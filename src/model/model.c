@@ -155,6 +155,11 @@ static bool divides(const axl_arch *a, int tp)
     return a->n_heads % tp == 0 && kv && a->ffn % tp == 0 && a->moe.width % tp == 0;
 }
 
+bool axl_model_fits(const axl_arch *a, int tp, int ep)
+{
+    return divides(a, tp) && (ep == 1 || (a->moe.n_experts > 0 && a->moe.n_experts % ep == 0));
+}
+
 static axl_status check_ep(const axl_arch *a, int ep)
 {
     axl_status status = AXL_OK;

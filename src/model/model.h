@@ -36,6 +36,9 @@ typedef struct axl_model {
 #define AXL_PROGRAM_EMBEDDING 0
 #define AXL_PROGRAM_HEAD      1
 
+// Whether tp and ep divide the model; axl_model_create says why they do not.
+bool axl_model_fits(const axl_arch *a, int tp, int ep);
+
 // Builds programs and units for arch (taken over, also on failure) and places every weight on mesh, which may be
 // imagined. No memory for weights is taken here (axl_sharder_init does). AXL_E_CONFIG when an axis does not
 // divide the model. Collective on mesh.

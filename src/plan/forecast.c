@@ -10,7 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOADER_SLOTS 4 // batches that the loader prepares ahead
+enum {
+    LOADER_SLOTS = 4, // batches that the loader prepares ahead
+    MOST_ASKED = 16   // ranks of a cp group
+};
 
 static const char *const time_names[AXL_TIME_N] = {
     [AXL_TIME_PRODUCTS] = "products",
@@ -91,7 +94,7 @@ static void view_layout(const axl_forecast_job *job, const axl_cp_layout *l, axl
 {
     axl_mesh mesh;
 
-    axl_mesh_imagine(job->mesh, job->rank, &mesh);
+    axl_mesh_imagine(job->mesh, job->rank >= 0 ? job->rank : 0, &mesh);
     const int rank = mesh.coord[AXL_CP];
     const int32_t *cu = axl_cp_local_cu(l, rank), *rows = axl_cp_rows(l, rank);
     v->n_tokens = v->n_scored = axl_cp_n_rows(l, rank);
@@ -188,10 +191,29 @@ static size_t host_bytes(const axl_work_options *w, int n_cp, int64_t n_micro)
     return LOADER_SLOTS * slot + part * (12 + 16) + (size_t)n_micro * 8;
 }
 
+// What the host gives beyond what is asked for: large buffers take whole huge pages (kernels/cpu/device_cpu.c).
+static size_t page_rest(size_t bytes)
+{
+    const size_t page = (size_t)2 << 20;
+
+    return bytes < page ? 0 : (page - bytes % page) % page;
+}
+
+static size_t page_rests(const axl_forecast *f)
+{
+    const axl_sharder_bytes *s = &f->sharder;
+    const size_t work = axl_work_total(&f->work) - f->work.ring;
+    const size_t levels = s->master > 0 ? s->levels / s->master : 0;
+
+    return page_rest(s->master) * (1 + levels) + page_rest(s->grads) +
+           2 * page_rest(s->moments / 2) + page_rest(s->gathered) + page_rest(s->grad_buffers) +
+           page_rest(work) + page_rest(f->work.ring);
+}
+
 static void count_memory(const axl_cluster *c, const axl_forecast_job *job, axl_forecast *f)
 {
     f->tensors = axl_sharder_total(&f->sharder) + axl_work_total(&f->work);
-    f->host = host_bytes(&job->work, job->mesh[AXL_CP], job->n_micro);
+    f->host = host_bytes(&job->work, job->mesh[AXL_CP], job->n_micro) + page_rests(f);
     f->process = (size_t)c->process;
     f->total = f->tensors + f->process + (c->is_host ? f->host : 0);
     f->limit = (size_t)c->memory;
@@ -348,35 +370,41 @@ static void count_speed(const axl_cost_input *x, axl_forecast *f)
 
 // ---- a job on a model
 
-static axl_status forecast_work(axl_work *w, const axl_cluster *cluster,
-                                const axl_forecast_job *job, const axl_forecast_view *view,
-                                axl_forecast *f)
+static void count_memory_and_flops(const axl_work *w, const axl_cluster *cluster,
+                                   const axl_forecast_job *job, axl_forecast *f)
 {
-    axl_status status = AXL_OK;
     const axl_model *m = w->model;
-    const axl_cost_input x = {.cluster = cluster, .model = m, .job = job, .view = view};
 
     *f = (axl_forecast){.work = w->bytes, .chunk = w->chunk};
     f->sharder = axl_sharder_plan(m->units, m->n_units, &job->sharder);
     count_params(m, f);
     count_flops(m, job, f);
     count_memory(cluster, job, f);
+}
+
+static axl_status count_time_and_speed(const axl_work *w, const axl_cluster *cluster,
+                                       const axl_forecast_job *job, const axl_forecast_view *view,
+                                       axl_forecast *f)
+{
+    axl_status status = AXL_OK;
+    const axl_cost_input x = {.cluster = cluster, .model = w->model, .job = job, .view = view};
+
     AXL_TRY(count_time(&x, w->plans, f));
     count_speed(&x, f);
 out:
     return status;
 }
 
-axl_status axl_forecast_on(axl_model *m, const axl_cluster *cluster, const axl_forecast_job *job,
-                           const axl_forecast_view *view, axl_forecast *out)
+axl_status axl_forecast_on(const axl_work *w, const axl_cluster *cluster,
+                           const axl_forecast_job *job, const axl_forecast_view *view,
+                           axl_forecast *out)
 {
     axl_status status = AXL_OK;
-    axl_work w = {0};
 
-    AXL_TRY(axl_work_imagine(&w, m, &job->work));
-    AXL_TRY(forecast_work(&w, cluster, job, view, out));
+    count_memory_and_flops(w, cluster, job, out);
+    if (axl_forecast_fits(out))
+        AXL_TRY(count_time_and_speed(w, cluster, job, view, out));
 out:
-    axl_work_fini(&w);
     return status;
 }
 
@@ -394,6 +422,35 @@ out:
     return status;
 }
 
+static void keep_largest(axl_traffic *t, const axl_traffic *other)
+{
+    for (int g = 0; g < AXL_N_GROUPS; g++)
+        for (int op = 0; op < AXL_COMM_N_OPS; op++)
+            t->sent[g][op] = max64(t->sent[g][op], other->sent[g][op]);
+}
+
+// Of one rank, or of the ranks of a cp group the one that sends most of each: what the run reports, too. Of a large
+// group some ranks are asked.
+static axl_status count_bytes(const axl_work *w, const axl_forecast_job *job, axl_mesh *mesh,
+                              axl_forecast *f)
+{
+    axl_status status = AXL_OK;
+    const int n_cp = mesh->size[AXL_CP], own = mesh->coord[AXL_CP];
+    const int step = job->rank >= 0 ? n_cp : n_cp > MOST_ASKED ? n_cp / MOST_ASKED : 1;
+
+    for (int c = job->rank >= 0 ? own : 0; c < n_cp; c += step) {
+        axl_traffic expected = {0}, worst = {0};
+        mesh->coord[AXL_CP] = c;
+        AXL_TRY(axl_traffic_outlook(w, &job->sharder, job->n_micro, job->n_tokens, job->n_docs,
+                                    &expected, &worst));
+        keep_largest(&f->expected, &expected);
+        keep_largest(&f->worst, &worst);
+    }
+out:
+    mesh->coord[AXL_CP] = own;
+    return status;
+}
+
 axl_status axl_forecast_make(const axl_arch *arch, const axl_cluster *cluster,
                              const axl_forecast_job *job, axl_forecast *out)
 {
@@ -404,14 +461,14 @@ axl_status axl_forecast_make(const axl_arch *arch, const axl_cluster *cluster,
     axl_work w = {0};
     axl_forecast_view view;
 
-    axl_mesh_imagine(job->mesh, job->rank, &mesh);
+    axl_mesh_imagine(job->mesh, job->rank >= 0 ? job->rank : 0, &mesh);
     AXL_TRY(axl_forecast_copy_arch(arch, &copy));
     AXL_TRY(axl_model_create(&copy, &mesh, &m));
     AXL_TRY(axl_forecast_view_make(arch, job, &view));
     AXL_TRY(axl_work_imagine(&w, m, &job->work));
-    AXL_TRY(forecast_work(&w, cluster, job, &view, out));
-    AXL_TRY(axl_traffic_outlook(&w, &job->sharder, job->n_micro, job->n_tokens, job->n_docs,
-                                &out->expected, &out->worst));
+    count_memory_and_flops(&w, cluster, job, out);
+    AXL_TRY(count_time_and_speed(&w, cluster, job, &view, out));
+    AXL_TRY(count_bytes(&w, job, &mesh, out));
 out:
     axl_work_fini(&w);
     axl_model_destroy(m);

@@ -25,7 +25,7 @@ typedef struct axl_forecast_data {
 // One run. Fill mesh, rank, sharder and the dtypes and modes of work; axl_forecast_fill does the rest.
 typedef struct axl_forecast_job {
     int mesh[AXL_N_AXES];
-    int64_t rank; // whose memory and bytes
+    int64_t rank; // whose bytes; -1: of each operation the rank that sends most
     axl_sharder_options sharder;
     axl_work_options work;
     int64_t n_micro;
@@ -63,7 +63,7 @@ typedef struct axl_forecast {
     // memory of this rank, bytes
     axl_sharder_bytes sharder;
     axl_work_bytes work;
-    size_t host;    // buffers of the loader and of the host's side of a batch
+    size_t host;    // buffers of the loader, the host's side of a batch, rests of pages
     size_t process; // of the runtime, from the cluster
     size_t tensors; // sharder + work
     size_t total;   // what counts on the device
@@ -109,8 +109,15 @@ axl_status axl_forecast_view_make(const axl_arch *arch, const axl_forecast_job *
 // The arch's copy, to be released with axl_arch_fini.
 axl_status axl_forecast_copy_arch(const axl_arch *arch, axl_arch *out);
 
-// Memory, arithmetic and time of a job on a model that lies on its mesh; no bytes by operation.
-axl_status axl_forecast_on(axl_model *m, const axl_cluster *cluster, const axl_forecast_job *job,
-                           const axl_forecast_view *view, axl_forecast *out);
+// Memory, arithmetic and time of a job on a model that lies on its mesh; no bytes by operation, and no time when it
+// does not fit. w is of this model and job->work (axl_work_imagine).
+axl_status axl_forecast_on(const axl_work *w, const axl_cluster *cluster,
+                           const axl_forecast_job *job, const axl_forecast_view *view,
+                           axl_forecast *out);
+
+static inline bool axl_forecast_fits(const axl_forecast *f)
+{
+    return f->total <= f->limit;
+}
 
 #endif

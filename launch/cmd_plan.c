@@ -1,0 +1,258 @@
+// axl-dist plan: what a run will take and how long a step will last, from config.json and the YAML alone.
+#include "launch/commands.h"
+
+#include "launch/plan_report.h"
+#include "src/io/file.h"
+#include "src/io/gguf_import.h"
+#include "src/train/settings.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char usage[] =
+    "usage: axl-dist plan CONFIG.yaml --ranks N [--nodes M] [--cluster NAME|FILE] [--search]\n"
+    "                     [--json] [--document-tokens N] [--key value ...]\n"
+    "\n"
+    "Says what a run will take before it: memory of a rank by class (the trainer's own plan), "
+    "bytes\n"
+    "that travel on each axis of the mesh, arithmetic, and a prediction of the time of a step. "
+    "Reads\n"
+    "the YAML and the model's config.json; needs no weights, no data and no GPU. Rows are taken "
+    "as\n"
+    "full. When the run does not fit, the cheapest mend is named. Exit code 0; 2: bad input.\n"
+    "\n"
+    "  --ranks N            ranks of the run, up to 1000000\n"
+    "  --nodes M            nodes that they fill evenly; else the cluster says how many ranks one "
+    "has\n"
+    "  --cluster NAME|FILE  a100, cpu, h100 (when not given), h200, tcp, or a file like those of\n"
+    "                       configs/clusters\n"
+    "  --search             rank all layouts for the same rows a step by predicted time\n"
+    "  --json               print an object instead of tables\n"
+    "  --document-tokens N  mean length of a document; else a document fills a row (sequence_len)\n"
+    "  --key value          override a key, as for training\n"
+    "\n"
+    "example: axl-dist plan run.yaml --ranks 1024 --cluster h100 --search\n";
+
+#define MAX_ARGUMENTS 256
+
+typedef struct options {
+    const char *path, *cluster;
+    bool json, search, help;
+    int64_t n_ranks, n_nodes, document; // 0: not given
+    const char *overrides[MAX_ARGUMENTS];
+    int n_overrides;
+} options;
+
+static axl_status parse_count(const char *name, const char *text, int64_t *out)
+{
+    axl_status status = AXL_OK;
+    char *end = NULL;
+    const long n = text == NULL ? 0 : strtol(text, &end, 10);
+
+    AXL_REQUIRE(n >= 1 && n <= AXL_MAX_RANKS && *end == '\0', AXL_E_CONFIG,
+                "%s: a number from 1 to %d was expected here, not %s", name, AXL_MAX_RANKS,
+                text == NULL ? "nothing" : text);
+    *out = n;
+out:
+    return status;
+}
+
+// Takes "--name value" or "--name=value" at argv[*i]; *value is NULL when it is another argument.
+static bool takes(const char *name, int argc, char **argv, int *i, const char **value)
+{
+    const size_t n = strlen(name);
+
+    if (strcmp(argv[*i], name) == 0) {
+        *value = *i + 1 < argc ? argv[*i + 1] : NULL;
+        (*i)++;
+        return true;
+    }
+    if (strncmp(argv[*i], name, n) == 0 && argv[*i][n] == '=') {
+        *value = argv[*i] + n + 1;
+        return true;
+    }
+    return false;
+}
+
+static axl_status parse_arguments(int argc, char **argv, options *o)
+{
+    axl_status status = AXL_OK;
+    const char *value = NULL;
+
+    AXL_REQUIRE(argc <= MAX_ARGUMENTS, AXL_E_CONFIG, "more than %d arguments", MAX_ARGUMENTS);
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0)
+            o->json = true;
+        else if (strcmp(argv[i], "--search") == 0)
+            o->search = true;
+        else if (strcmp(argv[i], "--help") == 0)
+            o->help = true;
+        else if (takes("--ranks", argc, argv, &i, &value))
+            AXL_TRY(parse_count("--ranks", value, &o->n_ranks));
+        else if (takes("--nodes", argc, argv, &i, &value))
+            AXL_TRY(parse_count("--nodes", value, &o->n_nodes));
+        else if (takes("--document-tokens", argc, argv, &i, &value))
+            AXL_TRY(parse_count("--document-tokens", value, &o->document));
+        else if (takes("--cluster", argc, argv, &i, &o->cluster))
+            AXL_REQUIRE(o->cluster != NULL, AXL_E_CONFIG, "--cluster: a name or a file is missing");
+        else if (o->path == NULL && argv[i][0] != '-')
+            o->path = argv[i];
+        else
+            o->overrides[o->n_overrides++] = argv[i];
+    }
+    if (o->help)
+        goto out;
+    AXL_REQUIRE(o->path != NULL, AXL_E_CONFIG,
+                "no configuration file given; see axl-dist plan --help");
+    AXL_REQUIRE(o->n_ranks > 0, AXL_E_CONFIG,
+                "--ranks is missing: for how many ranks shall be planned?");
+    AXL_REQUIRE(o->n_nodes == 0 || o->n_ranks % o->n_nodes == 0, AXL_E_CONFIG,
+                "--nodes: %lld nodes cannot share %lld ranks evenly", (long long)o->n_nodes,
+                (long long)o->n_ranks);
+out:
+    return status;
+}
+
+// The file's findings; errors are the result of the command.
+static axl_status load(const options *o, axl_config **out)
+{
+    axl_status status = AXL_OK;
+    axl_diagnostics findings = {0};
+    axl_str text = {0};
+    const axl_config_options machine = {.overrides = o->overrides,
+                                        .n_overrides = o->n_overrides,
+                                        .has_bf16 = true,
+                                        .n_ranks = (int)o->n_ranks,
+                                        .elsewhere = true};
+
+    status = axl_config_load(o->path, &machine, &findings, out);
+    if (status == AXL_OK && axl_diagnostics_text(&findings, AXL_WARNING, &text) == AXL_OK &&
+        text.len > 0)
+        (void)fputs(text.data, stderr);
+    axl_str_fini(&text);
+    axl_diagnostics_fini(&findings);
+    return status;
+}
+
+static axl_status read_arch(const axl_config *c, axl_arch *out)
+{
+    axl_status status = AXL_OK;
+    const char *path = c->base_model;
+    const size_t n = strlen(path);
+    axl_str dir = {0}, root = {0};
+
+    if (n > 5 && strcmp(path + n - 5, ".gguf") == 0) {
+        AXL_TRY(axl_str_printf(&root, "%s/models", c->dataset_prepared_path));
+        AXL_TRY(axl_gguf_cache_dir(path, root.data, NULL, &dir));
+        AXL_REQUIRE(axl_path_is_dir(dir.data), AXL_E_INPUT,
+                    "base_model %s has no config.json yet; make it a folder first: axl-dist import "
+                    "%s -o DIR",
+                    path, path);
+        path = dir.data;
+    }
+    AXL_REQUIRE(axl_path_is_dir(path), AXL_E_INPUT,
+                "base_model %s is not a folder; put the model's config.json into one (weights are "
+                "not needed) and give its path",
+                path);
+    AXL_TRY(axl_arch_read(path, out));
+out:
+    axl_str_fini(&dir);
+    axl_str_fini(&root);
+    return status;
+}
+
+static int64_t row_docs(bool packing, bool sequential, int64_t bin_size)
+{
+    return packing && !sequential ? bin_size : 0;
+}
+
+// Data that fill their rows: what the loader would size its batches for.
+static axl_forecast_data data_of(const axl_config *c, int64_t document)
+{
+    const bool evaluates = c->test_datasets.n > 0 || c->val_set_size > 0.0;
+    const int64_t eval_len =
+        c->test_datasets.n > 0 && c->set.eval_sequence_len ? c->eval_sequence_len : c->sequence_len;
+    axl_forecast_data d = {.sequence_len = c->sequence_len,
+                           .micro_batch_size = c->micro_batch_size,
+                           .accumulation = c->gradient_accumulation_steps,
+                           .packing = c->sample_packing,
+                           .real_batches = c->multipack_real_batches,
+                           .row_docs = row_docs(c->sample_packing, c->sample_packing_sequentially,
+                                                c->sample_packing_bin_size),
+                           .document_len = document > 0 ? document : c->sequence_len};
+
+    if (!evaluates)
+        return d;
+    const axl_forecast_data e = {.sequence_len = eval_len,
+                                 .micro_batch_size = c->eval_batch_size,
+                                 .packing = c->eval_sample_packing,
+                                 .real_batches = c->multipack_real_batches,
+                                 .row_docs = row_docs(c->eval_sample_packing,
+                                                      c->sample_packing_sequentially,
+                                                      c->sample_packing_bin_size)};
+    axl_forecast_job job = {.mesh = {1, 1, 1, 1, 1}};
+    axl_forecast_fill(&e, &job);
+    d.eval_tokens = job.work.whole_tokens;
+    d.eval_docs = job.work.n_seqs;
+    return d;
+}
+
+static axl_status make(const options *o, const axl_config *c, axl_plan_report *r)
+{
+    axl_status status = AXL_OK;
+    const axl_mesh_sizes *m = &c->derived.mesh;
+    const int mesh[AXL_N_AXES] = {m->dp_replicate, m->dp_shard, m->ep, m->cp, m->tp};
+    axl_arch arch = {0};
+
+    AXL_TRY(axl_cluster_read(o->cluster != NULL ? o->cluster : "h100", &r->cluster));
+    if (o->n_nodes > 0)
+        r->cluster.node_ranks = (double)(o->n_ranks / o->n_nodes);
+    r->n_ranks = o->n_ranks;
+    r->n_nodes = (o->n_ranks + (int64_t)r->cluster.node_ranks - 1) / (int64_t)r->cluster.node_ranks;
+    AXL_TRY(read_arch(c, &arch));
+    AXL_TRY(axl_settings_check(c, &arch, m->cp, m->tp));
+    r->family = arch.family;
+    r->data = data_of(c, o->document);
+    r->job = (axl_forecast_job){
+        .rank = -1, .sharder = axl_settings_sharder(c, true), .work = axl_settings_work(c, true)};
+    memcpy(r->job.mesh, mesh, sizeof mesh);
+    axl_forecast_fill(&r->data, &r->job);
+    AXL_REQUIRE(r->job.work.whole_tokens <= INT32_MAX, AXL_E_CONFIG,
+                "a micro-batch may have %lld tokens, more than 2^31 - 1; lower sequence_len or "
+                "micro_batch_size",
+                (long long)r->job.work.whole_tokens);
+    AXL_TRY(axl_forecast_make(&arch, &r->cluster, &r->job, &r->forecast));
+    r->searched = o->search;
+    if (o->search || !axl_forecast_fits(&r->forecast))
+        AXL_TRY(axl_search_run(&arch, &r->cluster, &r->data, &r->job, &r->search));
+out:
+    axl_arch_fini(&arch);
+    return status;
+}
+
+int axl_cmd_plan(int argc, char **argv)
+{
+    axl_status status = AXL_OK;
+    options o = {0};
+    axl_config *config = NULL;
+    axl_plan_report report = {0};
+    axl_str text = {0};
+
+    AXL_TRY(parse_arguments(argc, argv, &o));
+    if (o.help) {
+        (void)fputs(usage, stdout);
+        goto out;
+    }
+    AXL_TRY(load(&o, &config));
+    AXL_TRY(make(&o, config, &report));
+    AXL_TRY(o.json ? axl_plan_json(&report, &text) : axl_plan_text(&report, &text));
+    AXL_REQUIRE(fwrite(text.data, 1, text.len, stdout) == text.len && fflush(stdout) == 0, AXL_E_IO,
+                "cannot write to the terminal");
+out:
+    if (status != AXL_OK)
+        (void)fprintf(stderr, "axl-dist plan: %s\n", axl_error_message());
+    axl_str_fini(&text);
+    axl_config_destroy(config);
+    return axl_status_exit_code(status);
+}

@@ -1,0 +1,139 @@
+"""axl-dist plan beside the run it speaks of: memory by class, bytes by operation, and the memory of the process.
+
+    test_plan.py AXL_DIST MPIRUN... -- [unittest arguments]
+"""
+
+import json
+import os
+import random
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+from array import array
+
+D, F, V, L, H, HK, LEN = 512, 1536, 8192, 6, 8, 4, 256
+KEYS = {"weights": "weights", "gradients": "gradients", "moments": "moments", "gathered weights": "gathered_weights",
+        "gradients in flight": "gradients_in_flight", "scratch": "scratch", "head": "head"}
+
+
+def tensors():
+    yield "model.embed_tokens.weight", (V, D)
+    for n in range(L):
+        at = f"model.layers.{n}."
+        for name, rows in ("q", D), ("k", D * HK // H), ("v", D * HK // H), ("o", D):
+            yield at + f"self_attn.{name}_proj.weight", (rows, D)
+        for name in "input_layernorm", "post_attention_layernorm":
+            yield at + name + ".weight", (D,)
+        for name, shape in (("gate", (F, D)), ("up", (F, D)), ("down", (D, F))):
+            yield at + f"mlp.{name}_proj.weight", shape
+    yield "model.norm.weight", (D,)
+
+
+def make_model(path):
+    """Weights of a size that a process is measured by; their values repeat."""
+    os.makedirs(path)
+    rng = random.Random(1)
+    block = array("f", (rng.gauss(0.0, 0.03) for _ in range(1 << 14))).tobytes()
+    header, blobs, at = {"__metadata__": {"format": "pt"}}, [], 0
+    for name, shape in sorted(tensors()):
+        n = 4 * shape[0] * (shape[1] if len(shape) > 1 else 1)
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [at, at + n]}
+        blobs.append((block * (n // len(block) + 1))[:n])
+        at += n
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(os.path.join(path, "model.safetensors"), "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text)
+        for blob in blobs:
+            f.write(blob)
+    config = {"model_type": "llama", "vocab_size": V, "hidden_size": D, "intermediate_size": F, "num_hidden_layers": L,
+              "num_attention_heads": H, "num_key_value_heads": HK, "max_position_embeddings": 4096,
+              "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": True, "torch_dtype": "float32"}
+    with open(os.path.join(path, "config.json"), "w") as f:
+        json.dump(config, f)
+
+
+def make_data(path, rows=48):
+    """Tokenized documents that fill their rows."""
+    rng = random.Random(2)
+    with open(path, "w") as f:
+        for _ in range(rows):
+            ids = [rng.randrange(3, V) for _ in range(LEN)]
+            f.write(json.dumps({"input_ids": ids, "labels": ids, "attention_mask": [1] * LEN}) + "\n")
+
+
+class PlanIsRun(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.dir = tempfile.mkdtemp(prefix="axl-plan-")
+        make_model(os.path.join(cls.dir, "model"))
+        make_data(os.path.join(cls.dir, "rows.jsonl"))
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.dir)
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def config(self, **keys):
+        keys = {"base_model": self.path("model"), "output_dir": self.path("out"), "sequence_len": LEN,
+                "datasets": [{"path": self.path("rows.jsonl")}], "dataset_prepared_path": self.path("prepared"),
+                "sample_packing": True, "sample_packing_bin_size": 16, "micro_batch_size": 1,
+                "gradient_accumulation_steps": 1, "max_steps": 2, "learning_rate": 1e-5, "bf16": False,
+                "logging_steps": 1, "save_strategy": "no"} | keys
+        with open(self.path("run.yaml"), "w") as f:
+            json.dump(keys, f)
+        shutil.rmtree(self.path("out"), ignore_errors=True)
+        return self.path("run.yaml")
+
+    def run_and_plan(self, ranks, **keys):
+        config = self.config(**keys)
+        plan = subprocess.run([AXL, "plan", config, "--ranks", str(ranks), "--cluster", "cpu", "--json"],
+                              check=True, capture_output=True, text=True)
+        run = subprocess.run([*MPIRUN, "-np", str(ranks), AXL, config], check=True, capture_output=True, text=True)
+        with open(self.path("out/metrics.jsonl")) as f:
+            metrics = [json.loads(line) for line in f]
+        return json.loads(plan.stdout), run.stdout + run.stderr, metrics
+
+    def check(self, ranks, **keys):
+        plan, log, metrics = self.run_and_plan(ranks, **keys)
+        line = re.search(r"plan, MiB a rank: (.*)", log)[1]
+        for name, value in re.findall(r"([a-z ]+?) ([0-9.]+)(?:,|$)", line):
+            name = name.strip()
+            if name in KEYS:
+                self.assertAlmostEqual(plan["memory_bytes"][KEYS[name]] / 2**20, float(value), delta=0.051, msg=name)
+            elif name == "sum":
+                self.assertAlmostEqual(plan["memory_bytes"]["tensors"] / 2**20, float(value), delta=0.051)
+        self.assertEqual(plan["comm_bytes"], metrics[0]["comm_bytes"])
+        self.assertEqual(plan["tokens"], metrics[0]["tokens"])
+        measured = max(m["peak_memory_bytes"] for m in metrics)
+        off = plan["memory_bytes"]["sum"] / measured - 1
+        print(f"{ranks} ranks {keys}: planned {plan['memory_bytes']['sum'] / 2**20:.1f} MiB, "
+              f"process {measured / 2**20:.1f}, {100 * off:+.1f} %")
+        self.assertLess(abs(off), 0.05)
+
+    def test_one_rank(self):
+        self.check(1)
+
+    def test_shards_and_accumulation(self):
+        self.check(2, micro_batch_size=2, gradient_accumulation_steps=2, gradient_checkpointing=True)
+
+    def test_replicas(self):
+        self.check(2, dp_replicate_size=2, dp_shard_size=1, fsdp_config={"reshard_after_forward": False})
+
+    def test_tensor_parallel(self):
+        self.check(2, tensor_parallel_size=2)
+
+    def test_context_parallel(self):
+        self.check(4, context_parallel_size=2, gradient_checkpointing=True, selective_checkpointing=True)
+
+
+if __name__ == "__main__":
+    split = sys.argv.index("--")
+    AXL, MPIRUN = sys.argv[1], sys.argv[2:split]
+    unittest.main(argv=[sys.argv[0], *sys.argv[split + 1:]])
