@@ -154,6 +154,7 @@ static axl_status put_mend(axl_json *root, const axl_plan_report *r)
     } else {
         AXL_TRY(axl_json_set(root, "mend", axl_json_new_null()));
         AXL_TRY(put_int(root, "ranks_needed", r->search.ranks_needed));
+        AXL_TRY(put_int(root, "tensor_parallel_size_needed", r->search.tp_needed));
     }
 out:
     return status;

@@ -265,8 +265,10 @@ static axl_status put_mend(const axl_plan_report *r, axl_str *out)
         AXL_TRY(axl_str_printf(out, "\nno layout of %lld ranks fits", (long long)r->n_ranks));
         if (r->search.ranks_needed > 0)
             AXL_TRY(axl_str_printf(
-                out, "; %lld ranks do, with gradient_checkpointing: true and micro_batch_size: 1",
-                (long long)r->search.ranks_needed));
+                out,
+                "; %lld ranks do, with tensor_parallel_size: %d, gradient_checkpointing: true and "
+                "micro_batch_size: 1",
+                (long long)r->search.ranks_needed, r->search.tp_needed));
         AXL_TRY(axl_str_puts(out, "\n"));
         goto out;
     }

@@ -37,9 +37,9 @@ static double product_rate(const axl_cost_input *x, bool layer)
     return (is_half(x) ? c->peak_bf16 : c->peak_f32) * c->clock * c->gemm;
 }
 
-static double rounded(double n)
+static double rounded(const axl_cost_input *x, double n)
 {
-    return n < TILE ? n : ceil(n / TILE) * TILE;
+    return x->cluster->is_host || n < TILE ? n : ceil(n / TILE) * TILE;
 }
 
 // [m, k] x [k, n]; written in out_bytes an element.
@@ -47,7 +47,7 @@ static double product(const axl_cost_input *x, double m, double n, double k, dou
                       bool layer)
 {
     const axl_cluster *c = x->cluster;
-    const double arithmetic = 2.0 * rounded(m) * rounded(n) * k / product_rate(x, layer);
+    const double arithmetic = 2.0 * rounded(x, m) * rounded(x, n) * k / product_rate(x, layer);
     const double bytes = axl_cost_bytes(c, (m * k + k * n) * element(x) + m * n * out_bytes);
     double cast = 0.0;
 

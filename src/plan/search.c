@@ -9,6 +9,7 @@
 #include <string.h>
 
 enum { MAX_MICROS = 8, MAX_VIEWS = 256, MIN_TOKENS = 64 }; // tokens of a rank, at least
+enum { MOST_RANKS = 1000000, MOST_TP = 64 };
 
 typedef struct cached_view {
     int cp;
@@ -252,24 +253,41 @@ static axl_status forecast_asked(const searcher *s, axl_forecast *out)
     return axl_forecast_make(s->arch, &roomy, s->asked, out);
 }
 
-// Doubles the ranks along dp_shard, with what saves most memory, until a rank has room.
-static axl_status find_ranks(searcher *s)
+// Whether n ranks, tp of them on a matrix, have room with what saves most memory.
+static axl_status has_room(const searcher *s, int64_t n, int tp, bool *out)
 {
     axl_status status = AXL_OK;
     axl_forecast_job job = *s->asked;
     axl_forecast_data data = *s->data;
     axl_forecast f;
 
+    *out = false;
+    if (!axl_model_fits(s->arch, tp, 1) || (double)tp > s->cluster->node_ranks || n % tp != 0)
+        goto out;
     data.micro_batch_size = 1;
     data.accumulation = 1;
     job.work.checkpointing = AXL_CHECKPOINT_FULL;
     job.sharder.reshard_after_forward = true;
-    for (int64_t n = 2; n * s->n_ranks <= 1000000 && s->out->ranks_needed == 0; n *= 2) {
-        job.mesh[AXL_DP_SHARD] = (int)(s->asked->mesh[AXL_DP_SHARD] * n);
-        axl_forecast_fill(&data, &job);
-        AXL_TRY(axl_forecast_make(s->arch, s->cluster, &job, &f));
-        if (axl_forecast_fits(&f))
-            s->out->ranks_needed = n * s->n_ranks;
+    memcpy(job.mesh, (const int[AXL_N_AXES]){1, (int)(n / tp), 1, 1, tp}, sizeof job.mesh);
+    axl_forecast_fill(&data, &job);
+    AXL_TRY(axl_forecast_make(s->arch, s->cluster, &job, &f));
+    *out = axl_forecast_fits(&f);
+out:
+    return status;
+}
+
+// Doubles the ranks until a rank has room.
+static axl_status find_ranks(const searcher *s)
+{
+    axl_status status = AXL_OK;
+
+    for (int64_t n = 2 * s->n_ranks; n <= MOST_RANKS && s->out->ranks_needed == 0; n *= 2) {
+        for (int tp = 1; tp <= MOST_TP && s->out->ranks_needed == 0; tp *= 2) {
+            bool room = false;
+            AXL_TRY(has_room(s, n, tp, &room));
+            s->out->ranks_needed = room ? n : 0;
+            s->out->tp_needed = tp;
+        }
     }
 out:
     return status;

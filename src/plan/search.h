@@ -26,6 +26,7 @@ typedef struct axl_search {
         mend; // the fastest that fits, where each key that changes costs a tenth of the time
     bool has_mend;
     int64_t ranks_needed; // nothing fits: ranks with which something does; 0: not found either
+    int tp_needed;        // and along tp
 } axl_search;
 
 // Rows of a step stay those of data and asked. Layouts with tp over several nodes are left out: two sums a layer
