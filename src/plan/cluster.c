@@ -218,7 +218,10 @@ axl_status axl_cluster_read(const char *name, axl_cluster *out)
     if (!axl_path_exists(name))
         AXL_TRY(fail_unknown(name));
     AXL_TRY(axl_file_read(name, &text));
-    AXL_TRY(axl_cluster_parse(text.data, text.len, name, out));
+    if (text.len > 0 && text.data[0] == '{')
+        AXL_TRY(axl_cluster_from_doctor(text.data, text.len, name, out));
+    else
+        AXL_TRY(axl_cluster_parse(text.data, text.len, name, out));
 out:
     axl_str_fini(&text);
     return status;

@@ -46,12 +46,16 @@ typedef struct axl_cluster {
     double async_tp;          // 1: sums over tp run beside the products
 } axl_cluster;
 
-// Reads `name`: one of the ready-made clusters, else the path of a cluster file.
+// Reads `name`: one of the ready-made clusters, else a path: a cluster file, or what `axl-dist doctor
+// --json` printed, which begins with a brace.
 // AXL_E_CONFIG lists every fault with file:line:column; a name that is neither gets the ready-made ones and the
 // nearest. Local.
 axl_status axl_cluster_read(const char *name, axl_cluster *out);
 
 // From text; name stands for it in messages.
 axl_status axl_cluster_parse(const char *text, size_t n, const char *name, axl_cluster *out);
+
+// From the report of axl-dist doctor --json. AXL_E_INPUT.
+axl_status axl_cluster_from_doctor(const char *text, size_t n, const char *name, axl_cluster *out);
 
 #endif

@@ -58,6 +58,31 @@ static void every_fault_of_a_cluster_is_named(void **state)
     assert_int_equal(axl_cluster_parse("a: [", 4, "x.yaml", &c), AXL_E_CONFIG);
 }
 
+static void a_report_of_doctor_is_a_cluster(void **state)
+{
+    static const char text[] =
+        "{\"ranks\": [{\"host\": \"a\", \"ranks_on_host\": 2, \"fp32_gflops\": 160.0,"
+        " \"bf16_gflops\": 180.0, \"memory_gb_per_s\": 9.0, \"memory_bytes\": 8000000000,"
+        " \"memory_limit_bytes\": 0}, {\"host\": \"a\", \"ranks_on_host\": 2, \"fp32_gflops\": "
+        "150.0,"
+        " \"bf16_gflops\": 190.0, \"memory_gb_per_s\": 8.0, \"memory_bytes\": 8000000000,"
+        " \"memory_limit_bytes\": 6000000000}], \"axes\": [{\"axis\": \"dp_shard\", \"ranks\": 2,"
+        " \"operation\": \"all_gather\", \"latency_us\": 3.0, \"busbw_gb_per_s\": 5.0}]}";
+    axl_cluster c;
+    (void)state;
+
+    CHECK_OK(axl_cluster_from_doctor(text, sizeof text - 1, "here.json", &c));
+    near(c.peak_f32 * c.gemm, 150e9); // the slowest
+    near(c.peak_bf16 * c.gemm, 180e9);
+    near(c.memory_rate * c.memory_achievable, 8e9);
+    near(c.memory, 3e9);
+    near(c.node_ranks, 2.0);
+    near(c.inside.bytes_per_second * c.inside.achievable, 5e9);
+    near(c.inside.latency, 3e-6);
+    assert_true(c.is_host);
+    assert_int_equal(axl_cluster_from_doctor("{}", 2, "x", &c), AXL_E_INPUT);
+}
+
 // ---- links
 
 static const axl_cluster simple = {.name = "simple",
@@ -345,6 +370,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ready_made_clusters_are_read_by_name),
         cmocka_unit_test(every_fault_of_a_cluster_is_named),
+        cmocka_unit_test(a_report_of_doctor_is_a_cluster),
         cmocka_unit_test(a_group_has_the_link_of_its_ranks),
         cmocka_unit_test(traffic_shorter_than_kernels_is_hidden_but_at_the_ends),
         cmocka_unit_test(traffic_longer_than_kernels_sets_the_pace),
