@@ -381,7 +381,7 @@ axl_status axl_data_setup_dump(const axl_data_setup *d, const axl_config *c, con
 {
     axl_status status = AXL_OK;
     spec_list specs = {0};
-    axl_data_options o = options_of(c, d->model_dir, false);
+    axl_data_options o = options_of(c, d->vocabulary.rows, false);
 
     AXL_TRY(spec_list_make(c, &c->datasets, d->tokenizer, &specs));
     const axl_dump_source from = {specs.specs, specs.n, &o, d->tokenizer};
