@@ -67,8 +67,10 @@ void axl_forecast_fill(const axl_forecast_data *d, axl_forecast_job *job)
     w->n_seqs = max64(min64(bins * bin_docs, whole), d->eval_docs);
     w->n_tokens = n_cp > 1 ? axl_cp_most_rows(w->whole_tokens, n_cp) : w->whole_tokens;
     job->n_micro = d->accumulation;
-    job->n_tokens = whole;
-    job->n_docs = max64(min64(whole / max64(d->document_len, 1), w->n_seqs), 1);
+    // without packing a row is one document, and nothing pads it
+    const int64_t len = max64(min64(d->document_len, d->sequence_len), 1);
+    job->n_tokens = d->packing ? whole : d->micro_batch_size * len;
+    job->n_docs = max64(min64(job->n_tokens / len, w->n_seqs), 1);
 }
 
 // ---- context parallelism

@@ -1,5 +1,6 @@
 // RUN: np=1
 // Clusters, links, the pipeline of a step and the search, by cases that can be reckoned by hand.
+#include "comm/cp_layout.h"
 #include "src/plan/network.h"
 #include "src/plan/pipeline.h"
 #include "src/plan/search.h"
@@ -275,6 +276,42 @@ static void documents_shorten_attention(void **state)
     axl_arch_fini(&arch);
 }
 
+static void a_batch_is_as_full_as_its_documents_make_it(void **state)
+{
+    axl_forecast_data d = {.sequence_len = 1000,
+                           .micro_batch_size = 4,
+                           .accumulation = 3,
+                           .packing = true,
+                           .row_docs = 200,
+                           .document_len = 100};
+    axl_forecast_job job = {.mesh = {1, 2, 1, 2, 1}};
+    (void)state;
+
+    axl_forecast_fill(&d, &job); // one packed row of 4,000
+    assert_int_equal(job.work.whole_tokens, 4000);
+    assert_int_equal(job.work.n_tokens, axl_cp_most_rows(4000, 2));
+    assert_int_equal(job.work.n_seqs, 200);
+    assert_int_equal(job.n_tokens, 4000);
+    assert_int_equal(job.n_docs, 40);
+    assert_int_equal(job.n_micro, 3);
+    d.real_batches = true; // four rows
+    axl_forecast_fill(&d, &job);
+    assert_int_equal(job.work.n_seqs, 800);
+    d.packing = false; // four documents, which are not padded
+    axl_forecast_fill(&d, &job);
+    assert_int_equal(job.work.whole_tokens, 4000);
+    assert_int_equal(job.work.n_seqs, 4);
+    assert_int_equal(job.n_tokens, 400);
+    assert_int_equal(job.n_docs, 4);
+    d.document_len = 5000; // longer ones are cut or dropped
+    d.eval_tokens = 9000;
+    d.eval_docs = 7;
+    axl_forecast_fill(&d, &job);
+    assert_int_equal(job.n_tokens, 4000);
+    assert_int_equal(job.work.whole_tokens, 9000); // memory serves both
+    assert_int_equal(job.work.n_seqs, 7);
+}
+
 static void a_rank_of_a_hundred_thousand_has_a_plan(void **state)
 {
     axl_arch arch;
@@ -378,6 +415,7 @@ int main(void)
         cmocka_unit_test(what_does_not_overlap_costs_kernels_time),
         cmocka_unit_test(arithmetic_is_that_of_the_formula),
         cmocka_unit_test(documents_shorten_attention),
+        cmocka_unit_test(a_batch_is_as_full_as_its_documents_make_it),
         cmocka_unit_test(a_rank_of_a_hundred_thousand_has_a_plan),
         cmocka_unit_test(found_layouts_are_what_a_plan_of_them_says),
         cmocka_unit_test(a_plan_that_does_not_fit_is_mended_with_few_keys),
