@@ -72,6 +72,17 @@ out:
     return status;
 }
 
+static axl_status keep_normal(axl_added *a, const char *s, size_t n)
+{
+    axl_status status = AXL_OK;
+
+    AXL_TRY(axl_calloc(n + 1, 1, "an added token", &a->normal));
+    memcpy(a->normal, s, n);
+    a->n_normal = n;
+out:
+    return status;
+}
+
 axl_status axl_added_build(axl_tokenizer *t)
 {
     axl_status status = AXL_OK;
@@ -97,6 +108,8 @@ axl_status axl_added_build(axl_tokenizer *t)
             axl_text_view(&w.norm, s, n, NULL, NULL, 0, false);
             AXL_TRY(axl_normalize(t, &w));
             AXL_TRY(add_pattern(&t->normal_set, w.norm.s, w.norm.n, i));
+            if (w.norm.n != n || memcmp(w.norm.s, s, n) != 0)
+                AXL_TRY(keep_normal(&t->added[i], w.norm.s, w.norm.n));
         }
     }
 out:
@@ -179,9 +192,13 @@ void axl_added_next(const axl_tokenizer *t, const axl_added_set *set, const char
             at = end - 1; // the search goes on behind it, as if it had been taken
             continue;
         }
-        size_t begin = a->lstrip && at > done ? spaces_before(s, at, done) : at;
+        size_t begin = !a->lstrip ? at : at > done ? spaces_before(s, at, done) : done;
         if (a->rstrip)
             end = spaces_after(s, n, end);
+        if (begin >= end) { // the token before took it with the white space behind it
+            at = state->at - 1;
+            continue;
+        }
         *plain = (axl_span){(uint32_t)done, (uint32_t)(begin > done ? begin : done)};
         *token = (axl_span){(uint32_t)begin, (uint32_t)end};
         *index = found;

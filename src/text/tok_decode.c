@@ -116,6 +116,26 @@ const axl_step_kind axl_decoder_kinds[] = {
 };
 const size_t axl_n_decoder_kinds = sizeof axl_decoder_kinds / sizeof *axl_decoder_kinds;
 
+// A token's text; of an added token that is found in normalized text, as it is found there.
+static const char *decoded_text(const axl_tokenizer *t, int32_t id, size_t *n)
+{
+    bool is_added = id >= 0 && id < t->added_vocab.size && t->added_at[id] >= 0;
+    const axl_added *a = is_added ? &t->added[t->added_at[id]] : NULL;
+
+    if (a != NULL && a->normal != NULL) {
+        *n = a->n_normal;
+        return a->normal;
+    }
+    const char *s = axl_vocab_text(&t->added_vocab, id, n);
+    return s != NULL ? s : axl_vocab_text(&t->vocab, id, n);
+}
+
+// The reference asks whether the text, not the id, is that of a special token.
+static bool is_special_text(const axl_tokenizer *t, const char *s, size_t n)
+{
+    return axl_tokenizer_is_special(t, axl_vocab_find(&t->added_vocab, s, n));
+}
+
 axl_status axl_tokenizer_decode(const axl_tokenizer *t, const int32_t *ids, size_t n,
                                 bool skip_special, axl_str *out)
 {
@@ -124,10 +144,8 @@ axl_status axl_tokenizer_decode(const axl_tokenizer *t, const int32_t *ids, size
 
     for (size_t i = 0; i < n; i++) {
         size_t len = 0;
-        const char *s = axl_vocab_text(&t->added_vocab, ids[i], &len);
-        if (s == NULL)
-            s = axl_vocab_text(&t->vocab, ids[i], &len);
-        if (s == NULL || (skip_special && axl_tokenizer_is_special(t, ids[i])))
+        const char *s = decoded_text(t, ids[i], &len);
+        if (s == NULL || (skip_special && is_special_text(t, s, len)))
             continue;
         if (t->decoders.n == 0 && tokens.n > 0)
             AXL_TRY(axl_str_putc(&tokens.text, ' '));

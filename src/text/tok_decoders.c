@@ -95,8 +95,11 @@ axl_status axl_wordpiece_decode(const axl_step *s, axl_tokens *t)
         bool continues = token.n >= cut && memcmp(token.s, s->content.data, cut) == 0;
         if (i > 0 && continues)
             AXL_TRY(axl_str_append(&out.text, token.s + cut, token.n - cut));
-        else
-            AXL_TRY(axl_str_printf(&out.text, "%s%.*s", i > 0 ? " " : "", (int)token.n, token.s));
+        else {
+            if (i > 0)
+                AXL_TRY(axl_str_putc(&out.text, ' '));
+            AXL_TRY(axl_str_append(&out.text, token.s, token.n));
+        }
         if (s->clean && out.text.len > from)
             AXL_TRY(clean_up(&out.text, from));
         AXL_TRY(axl_tokens_end(&out));
@@ -151,6 +154,7 @@ axl_status axl_ctc_decode(const axl_step *s, axl_tokens *t)
         view token = token_at(t, i), before = i > 0 ? token_at(t, i - 1) : (view){"", 0};
         if (i > 0 && token.n == before.n && memcmp(token.s, before.s, token.n) == 0)
             continue; // a repetition
+        size_t from = out.text.len;
         axl_str_clear(&one);
         AXL_TRY(put_replaced(token, s->content.data, s->content.len, "", 0, &one));
         if (one.len > 0 && s->clean) {
@@ -160,7 +164,8 @@ axl_status axl_ctc_decode(const axl_step *s, axl_tokens *t)
         } else {
             AXL_TRY(axl_str_append(&out.text, one.data, one.len));
         }
-        AXL_TRY(axl_tokens_end(&out));
+        if (out.text.len > from) // nothing left is no text, not an empty one
+            AXL_TRY(axl_tokens_end(&out));
     }
     exchange(t, &out);
 out:

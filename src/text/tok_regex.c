@@ -25,8 +25,14 @@ typedef struct escape_row {
 } escape_row;
 
 static const escape_row escapes[] = {
-    {'s', "[" SPACE "]", SPACE}, {'S', "[^" SPACE "]", NOT_SPACE},  {'w', "[" WORD "]", WORD},
-    {'W', "[^" WORD "]", NULL},  {'h', "[0-9a-fA-F]", "0-9a-fA-F"}, {'H', "[^0-9a-fA-F]", NULL},
+    {'s', "[" SPACE "]", SPACE},
+    {'S', "[^" SPACE "]", NOT_SPACE},
+    {'w', "[" WORD "]", WORD},
+    {'W', "[^" WORD "]", NULL},
+    {'b', "(?:(?<=[" WORD "])(?![" WORD "])|(?<![" WORD "])(?=[" WORD "]))", "\\x08"},
+    {'B', "(?:(?<=[" WORD "])(?=[" WORD "])|(?<![" WORD "])(?![" WORD "]))", NULL},
+    {'h', "[0-9a-fA-F]", "0-9a-fA-F"},
+    {'H', "[^0-9a-fA-F]", NULL},
 };
 
 static const escape_row *find_escape(char letter)

@@ -402,6 +402,8 @@ void axl_tokenizer_destroy(axl_tokenizer *t)
         return;
     axl_vocab_fini(&t->vocab);
     axl_vocab_fini(&t->added_vocab);
+    for (size_t i = 0; i < t->n_added; i++)
+        free(t->added[i].normal);
     free(t->added);
     free(t->added_at);
     axl_added_set_fini(&t->raw_set);

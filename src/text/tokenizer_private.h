@@ -1,9 +1,8 @@
 // What the files of the tokenizer share. Read from top to bottom: containers, the text that remembers
 // where its bytes came from, the four kinds of parts of tokenizer.json, and the tokenizer itself.
 //
-// The one idea: a text is never copied into pieces. A pre-tokenizer turns a list of spans of one text
-// into a finer list; a part that rewrites text (a normalizer, Metaspace, ByteLevel) writes a new text
-// once and, only when offsets are wanted, an origin for each byte.
+// The one idea: a text is never copied into pieces. A pre-tokenizer turns spans of one text into finer
+// ones; a part that rewrites text writes it once and, when offsets are wanted, an origin for each byte.
 #ifndef AXL_TEXT_TOKENIZER_PRIVATE_H
 #define AXL_TEXT_TOKENIZER_PRIVATE_H
 
@@ -159,6 +158,8 @@ axl_status axl_wordlevel_run(const axl_tokenizer *t, struct axl_tok_work *w, axl
 typedef struct axl_added {
     int32_t id;
     bool single_word, lstrip, rstrip, normalized, special;
+    size_t n_normal;
+    char *normal; // [n_normal], owned; the normalized form where it differs, else NULL
 } axl_added;
 
 typedef struct axl_added_set {
@@ -193,7 +194,6 @@ struct axl_tokenizer {
     char *chat_template; // owned or NULL
     uint64_t hash;
 };
-
 // What encoding needs besides the tokenizer; one a token buffer.
 typedef struct axl_bpe_symbol {
     int32_t id;
