@@ -112,14 +112,15 @@ axl_status axl_vocab_add(axl_vocab *v, const char *s, size_t n, int64_t id)
 {
     axl_status status = AXL_OK;
     int32_t there = axl_vocab_find(v, s, n);
+    int shown = n < 60 ? (int)n : 60; // of s, which no NUL need end
 
     AXL_REQUIRE(id >= 0 && id < AXL_TOK_MAX_ID, AXL_E_INPUT, "id %lld is not in 0 .. %lld",
                 (long long)id, (long long)AXL_TOK_MAX_ID - 1);
-    AXL_REQUIRE(there < 0, AXL_E_INPUT, "the token \"%.60s\" is there twice, as %d and %lld", s,
-                there, (long long)id);
+    AXL_REQUIRE(there < 0, AXL_E_INPUT, "the token \"%.*s\" is there twice, as %d and %lld", shown,
+                s, there, (long long)id);
     AXL_REQUIRE(id >= v->size || v->at[id] == UINT32_MAX, AXL_E_INPUT,
-                "id %lld belongs to \"%.60s\" and to \"%.60s\"", (long long)id, v->pool + v->at[id],
-                s);
+                "id %lld belongs to \"%.60s\" and to \"%.*s\"", (long long)id, v->pool + v->at[id],
+                shown, s);
     AXL_REQUIRE(v->pool_len + n + 1 < UINT32_MAX, AXL_E_INPUT, "the vocabulary is too large");
     AXL_TRY(axl_grow(&v->pool, &v->pool_capacity, v->pool_len + n + 1, 1, "a vocabulary"));
     AXL_TRY(axl_grow(&v->at, &v->at_capacity, (size_t)id + 1, sizeof *v->at, "a vocabulary"));

@@ -337,6 +337,26 @@ static void escapes_in_tokens_are_read(void **state)
     axl_tokenizer_destroy(t);
 }
 
+// Training sets both anew on every call: what the file says is not applied.
+static void truncation_and_padding_of_the_file_are_ignored(void **state)
+{
+    (void)state;
+    static const char json[] =
+        "{\"truncation\": {\"direction\": \"Right\", \"max_length\": 2, \"strategy\": "
+        "\"LongestFirst\", \"stride\": 0}, \"padding\": {\"strategy\": {\"Fixed\": 9}, "
+        "\"direction\": \"Right\", \"pad_to_multiple_of\": null, \"pad_id\": 0, \"pad_type_id\": "
+        "0, \"pad_token\": \"a\"}, \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": "
+        "1}, \"merges\": []}}";
+    axl_tokenizer *t = NULL;
+    axl_token_buffer b = {0};
+
+    CHECK_OK(axl_tokenizer_parse(json, sizeof json - 1, &t));
+    CHECK_OK(axl_tokenizer_encode(t, "abba", 4, true, &b));
+    assert_int_equal(b.n, 4);
+    axl_token_buffer_fini(&b);
+    axl_tokenizer_destroy(t);
+}
+
 // Merging by walking and merging by heap are two ways to one result.
 static void long_words_merge_as_short_ones(void **state)
 {
@@ -380,6 +400,7 @@ int main(void)
         cmocka_unit_test(a_used_buffer_gives_what_a_fresh_one_gives),
         cmocka_unit_test(the_quick_reader_equals_the_general_one),
         cmocka_unit_test(escapes_in_tokens_are_read),
+        cmocka_unit_test(truncation_and_padding_of_the_file_are_ignored),
         cmocka_unit_test(offsets_in_bytes_are_those_of_the_characters),
         cmocka_unit_test(long_words_merge_as_short_ones),
     };
