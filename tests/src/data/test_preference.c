@@ -277,14 +277,14 @@ static void the_loader_gives_both_documents_of_a_pair(void **state)
     axl_tokenizer *t = NULL;
     axl_dataset_spec spec;
     axl_data_options o;
-    axl_sample_list list = {0};
+    axl_sample_list list;
     axl_loader *loader = NULL;
     axl_step_info step;
     char paths[2][256];
     int n_documents = 0;
 
     prepare_pairs(*state, &set, &t, &spec, &o, paths);
-    CHECK_OK(axl_sample_list_all(set, &list));
+    list = axl_sample_list_all(set);
     const axl_loader_options lo = {.plan = {.sequence_len = 64, .micro_batch_size = 2, .seed = 1},
                                    .dp_size = 1,
                                    .gradient_accumulation_steps = 2,
@@ -309,7 +309,6 @@ static void the_loader_gives_both_documents_of_a_pair(void **state)
     }
     assert_int_equal(n_documents, 2 * PAIRS);
     axl_loader_destroy(loader);
-    axl_sample_list_fini(&list);
     axl_prepared_close(set);
     axl_tokenizer_destroy(t);
 }

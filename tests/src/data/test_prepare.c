@@ -406,7 +406,7 @@ static long peak_of(const setup *s, int64_t n)
         p = NULL;
         good = good && axl_prepare(&s->spec, 1, &s->options, NULL, false, NULL, &p) == AXL_OK;
         good = good && p->n == n && p->counts.duplicates == n / 9;
-        good = good && axl_dump_all(p, "/dev/null") == AXL_OK;
+        good = good && axl_dump_all(p, NULL, "/dev/null") == AXL_OK;
         for (int64_t i = 0; good && i < p->n; i++) {
             tokens += axl_prepared_length(p, i);
             if (i % 1000 == 999)
