@@ -216,7 +216,7 @@ axl_status axl_metrics_traffic(const axl_trainer *t)
     const int64_t n_tokens = mean < 1 ? 1 : mean < most ? mean : most;
     const int64_t docs = n_tokens * d->train.n / (tokens > 0 ? tokens : 1);
     AXL_TRY(axl_traffic_outlook(&t->work, &t->sharder.options, n_micro, n_tokens,
-                                docs > 0 ? docs : 1, &expected, &worst));
+                                docs > 0 ? docs : 1, false, &expected, &worst));
     show_traffic(t, &expected, &worst);
 out:
     return status;
