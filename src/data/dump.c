@@ -192,8 +192,7 @@ typedef struct dumping {
     const char *path;
     int64_t next; // sample to write
     axl_str line;
-    axl_encoder *encoder; // owned; of entry `entry`
-    int32_t entry;
+    axl_encoder *encoder; // owned; of the entry at hand
     axl_samples scratch;
 } dumping;
 
@@ -212,22 +211,6 @@ out:
     return status;
 }
 
-static axl_status take_encoder(dumping *d, int32_t entry)
-{
-    axl_status status = AXL_OK;
-
-    if (d->encoder != NULL && d->entry == entry)
-        goto out;
-    axl_encoder_close(d->encoder);
-    d->encoder = NULL;
-    AXL_TRY(axl_encoder_open(&d->from->specs[entry], d->from->options, d->from->tokenizer,
-                             &d->encoder));
-    d->entry = entry;
-
-out:
-    return status;
-}
-
 // Writes the samples of one record, which is encoded again for its texts: they are not kept with the tokens.
 static axl_status write_record(dumping *d, const axl_source_file *file, int64_t index,
                                const axl_row_text *row)
@@ -237,7 +220,8 @@ static axl_status write_record(dumping *d, const axl_source_file *file, int64_t 
     axl_json *json = NULL;
     axl_str where = {0};
 
-    AXL_TRY(take_encoder(d, file->entry));
+    AXL_TRY(axl_encoder_take(&d->from->specs[file->entry], d->from->options, d->from->tokenizer,
+                             &d->encoder));
     AXL_TRY(axl_str_printf(&where, "%s:%lld", file->path, (long long)row->line));
     AXL_TRY(axl_row_parse(file->kind, row->text, row->n, where.data, &json));
     axl_samples_clear(&d->scratch);
