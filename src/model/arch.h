@@ -95,9 +95,6 @@ axl_status axl_arch_read(const char *dir, axl_arch *arch);
 axl_status axl_arch_from_json(const axl_json *config, const char *name, axl_arch *arch);
 void axl_arch_fini(axl_arch *arch);
 
-// Elements of all weights as stored (a tied matrix once).
-int64_t axl_arch_n_params(const axl_arch *arch);
-
 // The rotation frequencies [rotary_dim / 2] of a document of length tokens, and the factor on cos and sin.
 // Only `dynamic` depends on the length. Formulas: as computed by transformers (f32 steps included).
 void axl_rope_frequencies(const axl_rope *rope, int64_t length, float *inv_freq, float *factor);
