@@ -7,6 +7,7 @@
 #include "src/base/mem.h"
 #include "src/io/file.h"
 #include "src/train/settings.h"
+#include "src/train/weight_scales.h"
 
 #include <errno.h>
 #include <math.h>
@@ -248,6 +249,8 @@ static axl_status build(axl_trainer *t, bool train)
     if (status == AXL_OK)
         status = axl_metrics_open(t);
     AXL_TRY(axl_comm_agree(world, status));
+    if (t->step == 0) // a checkpoint has them scaled already
+        AXL_TRY(axl_weight_scales_apply(c, t->model));
 out:
     return status;
 }
@@ -282,10 +285,13 @@ static axl_status create(const axl_train_env *env, bool train, axl_trainer **out
 {
     axl_status status = AXL_OK;
     axl_trainer *t = NULL;
+    const axl_yaml_node *node = NULL;
 
     AXL_TRY(axl_calloc(1, sizeof *t, "the trainer", &t));
     t->env = *env;
     AXL_TRY(find_method(t)); // before anything is opened or written
+    AXL_TRY_CTX(axl_weight_scales_check(env->config, &node), "%s:%d", env->config->path,
+                node != NULL ? (int)node->place.line : 0);
     AXL_TRY(build(t, train));
     *out = t;
     t = NULL; // handed to the caller
