@@ -166,5 +166,38 @@ class Examples(test_cli.Case):
             self.assertNotIn(" warning: ", done.stdout)
 
 
+class Fetch(test_cli.Case):
+    def test_the_files_come_as_they_are(self):
+        target = os.path.join(self.top, "new", "folder")
+        done = self.run_program("fetch", "examples", target)
+        self.assertIn(f"{len(CASES)} examples, {len(CASES)} written", done.stdout)
+        self.assertEqual(sorted(os.listdir(target)), sorted(name + ".yaml" for name in CASES))
+        for name in CASES:
+            self.assertEqual(test_cli.read(os.path.join(target, name + ".yaml")).decode(), text(name))
+        self.assertIn(" 0 written", self.run_program("fetch", "examples", target).stdout)
+
+    def test_what_was_edited_is_kept(self):
+        target = os.path.join(self.top, "edited")
+        os.makedirs(target)
+        path = os.path.join(target, "qwen3-moe.yaml")
+        test_cli.write(path, b"base_model: mine\n")
+        done = self.run_program("fetch", "examples", target, expect=2)
+        self.assertIn("qwen3-moe.yaml is there and differs, so nothing was written", done.stderr)
+        self.assertEqual(os.listdir(target), ["qwen3-moe.yaml"])
+        self.assertEqual(test_cli.read(path), b"base_model: mine\n")
+        self.run_program("fetch", "examples", target, "--force")
+        self.assertEqual(test_cli.read(path).decode(), text("qwen3-moe"))
+
+    def test_usage(self):
+        self.assertIn("usage: axl-dist fetch examples", self.run_program("fetch", "--help").stdout)
+        listed = self.run_program("fetch", "examples", "--list").stdout.splitlines()
+        self.assertEqual([line.split(".yaml: ")[0] for line in listed], sorted(CASES))
+        for line in listed:
+            self.assertTrue(line.endswith("."), line)
+        for args, part in ((("fetch",), "say what"), (("fetch", "models"), "models cannot be fetched"),
+                           (("fetch", "examples", "--forse"), "--forse is not an argument")):
+            self.assertIn(part, self.run_program(*args, expect=2).stderr)
+
+
 if __name__ == "__main__":
     unittest.main(argv=[sys.argv[0]] + sys.argv[test_cli.CUT + 1:])
