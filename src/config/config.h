@@ -127,13 +127,16 @@ typedef enum axl_recompute {
 
 typedef enum axl_when { AXL_WHEN_NEVER, AXL_WHEN_STEPS, AXL_WHEN_EPOCH } axl_when;
 
-// What an attn_implementation can do (spec: three computed flags).
-typedef struct axl_attn_impl {
-    const char *name;      // canonical
+struct axl_attn_impl; // kernels/attention_impl.h
+
+// An attn_implementation: the three flags that follow from it, and the kernel that it is here.
+typedef struct axl_attn_named {
+    const char *name;      // as written, or canonical
     bool supports_packing; // drives validation only; here no kernel ever crosses documents
     bool uses_flash_lib;
     bool needs_dtype_cast;
-} axl_attn_impl;
+    const struct axl_attn_impl *kernel; // borrowed; a constant row
+} axl_attn_named;
 
 // How many ranks each axis of the mesh has, slow to fast (comm/mesh.h); the product is the number of ranks.
 typedef struct axl_mesh_sizes {
@@ -151,7 +154,7 @@ typedef struct axl_derived {
     int n_batches; // dp_replicate x dp_shard x ep: ranks that differ in data; the others of a cp
                    // or tp group get the same rows
     int64_t global_batch_size; // rows of one update: batch_size x n_batches
-    axl_attn_impl attn;
+    axl_attn_named attn;
     axl_when save_when, eval_when;
     double save_every,
         eval_every;     // AXL_WHEN_STEPS: below 1 a fraction of all updates, else a count

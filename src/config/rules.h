@@ -16,8 +16,8 @@ axl_place axl_config_place(const axl_config *c, const char *key);
 
 // ---- attn_impl.c ----
 
-// The row of a canonical name, or the conservative row of org/name; false for anything else.
-bool axl_attn_impl_find(const char *name, axl_attn_impl *out);
+// Of a canonical name, or of org/name when some kernel here is near to it; false for anything else.
+bool axl_attn_impl_find(const char *name, axl_attn_named *out);
 // The canonical spelling of a short alias ("flash", "fa2", ...), or NULL.
 const char *axl_attn_impl_alias(const char *name);
 // The names as "eager, sdpa, ... or fp8".
