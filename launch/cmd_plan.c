@@ -275,6 +275,7 @@ static axl_status make(const options *o, const axl_config *c, axl_plan_report *r
     r->n_nodes = (o->n_ranks + (int64_t)r->cluster.node_ranks - 1) / (int64_t)r->cluster.node_ranks;
     AXL_TRY(read_arch(c, &arch));
     AXL_TRY(axl_settings_check(c, &arch, m->cp, m->tp));
+    AXL_TRY(axl_settings_attention(c, m->cp, &arch));
     r->family = arch.family;
     r->data = data_of(c, o->document);
     r->job = (axl_forecast_job){

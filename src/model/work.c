@@ -42,6 +42,11 @@ static char *cut(char *base, size_t *at, size_t *class_bytes, size_t bytes)
     return p;
 }
 
+static bool is_shifted(const axl_work *w)
+{
+    return w->model->arch.attention.numerics == AXL_ATTN_SHIFTED;
+}
+
 static void cut_batch(axl_work *w, size_t *at, char *base)
 {
     const axl_work_options *o = &w->options;
@@ -51,6 +56,11 @@ static void cut_batch(axl_work *w, size_t *at, char *base)
     w->run.ids = (const int32_t *)(void *)cut(base, at, b, t);
     w->run.positions = (const int32_t *)(void *)cut(base, at, b, t);
     w->run.cu_seqlens = (const int32_t *)(void *)cut(base, at, b, (size_t)(o->n_seqs + 1) * 4);
+    if (w->model->arch.attention.rule == AXL_RULE_PREFIX)
+        w->run.prefix = (const int32_t *)(void *)cut(base, at, b, (size_t)o->n_seqs * 4);
+    for (int k = 0; k < 2 && is_shifted(w); k++)
+        w->run.groups[k] =
+            (const int32_t *)(void *)cut(base, at, b, (size_t)(o->n_seqs * AXL_S2_GROUPS + 1) * 4);
     w->scored = (int32_t *)(void *)cut(base, at, b, t);
     w->slot_of_token = (int32_t *)(void *)cut(base, at, b, t);
     w->labels = (int32_t *)(void *)cut(base, at, b, t);
@@ -150,6 +160,7 @@ static axl_ring_options ring_options(const axl_model *m, const axl_work_options 
                           .head_dim = a->head_dim,
                           .v_head_dim = a->head_dim,
                           .dtype = o->dtype,
+                          .numerics = a->attention.numerics,
                           .windows = windows};
 
     for (int l = 0; l < a->n_layers; l++) {
@@ -281,6 +292,8 @@ axl_status axl_work_init(axl_work *w, axl_model *m, axl_device *device, const ax
     AXL_TRY(axl_calloc((size_t)m->n_programs, sizeof *w->plans, "the unit plans", &w->plans));
     AXL_TRY(axl_calloc((size_t)m->n_units, sizeof *w->saved, "the saved regions", &w->saved));
     AXL_TRY(axl_calloc((size_t)(3 * o->n_tokens), sizeof *w->host, "the batch", &w->host));
+    AXL_TRY(axl_calloc((size_t)(o->n_seqs * AXL_S2_GROUPS + 1) * 2, sizeof *w->host_masks,
+                       "the masks", &w->host_masks));
     AXL_TRY(make_plans(m, o, w->plans));
     w->memory_bytes = cut_all(w, NULL);
     AXL_TRY(device->ops->alloc(device, w->memory_bytes, "the activations", &memory));
@@ -315,6 +328,7 @@ void axl_work_fini(axl_work *w)
     free(w->plans);
     free(w->saved);
     free(w->host);
+    free(w->host_masks);
     *w = (axl_work){0};
 }
 
@@ -348,6 +362,31 @@ static axl_status set_scored(axl_work *w, const axl_batch *batch)
     AXL_TRY(upload(w, w->scored, scored, n));
     AXL_TRY(upload(w, w->slot_of_token, slot_of_token, batch->n_tokens));
     AXL_TRY(upload(w, w->labels, labels, n));
+out:
+    return status;
+}
+
+// What masks need to know of the documents: their prompts, or their groups. A prompt ends with the token in front of
+// the first label, which predicts the first token that is not of it.
+static axl_status set_masks(axl_work *w, const axl_batch *batch)
+{
+    axl_status status = AXL_OK;
+    const int64_t n = (int64_t)batch->n_seqs * AXL_S2_GROUPS + 1;
+
+    if (is_shifted(w)) {
+        axl_attn_groups(batch->cu_seqlens, batch->n_seqs, w->host_masks, w->host_masks + n);
+        AXL_TRY(upload(w, w->run.groups[0], w->host_masks, n));
+        AXL_TRY(upload(w, w->run.groups[1], w->host_masks + n, n));
+    }
+    if (w->run.prefix == NULL)
+        goto out;
+    for (int32_t i = 0; i < batch->n_seqs; i++) {
+        int32_t t = batch->cu_seqlens[i], end = batch->cu_seqlens[i + 1];
+        while (t < end && (batch->labels == NULL || batch->labels[t] < 0))
+            t++;
+        w->host_masks[i] = t < end ? t - batch->cu_seqlens[i] + 1 : 0;
+    }
+    AXL_TRY(upload(w, w->run.prefix, w->host_masks, batch->n_seqs));
 out:
     return status;
 }
@@ -417,6 +456,7 @@ axl_status axl_work_set_batch(axl_work *w, const axl_batch *batch)
     AXL_TRY(upload(w, w->run.cu_seqlens, batch->cu_seqlens, batch->n_seqs + 1));
     if (w->ring != NULL)
         AXL_TRY(axl_ring_set_layout(w->ring, batch->cp));
+    AXL_TRY(set_masks(w, batch));
     AXL_TRY(set_scored(w, batch));
     AXL_TRY(axl_router_begin(w));
     AXL_TRY(set_rotations(w, batch));

@@ -40,6 +40,7 @@ typedef struct axl_work {
     axl_work_bytes bytes;
     axl_unit_plan *plans; // [n_programs], owned
     int32_t *host;        // staging of the batch, owned
+    int32_t *host_masks;  // staging of groups or prompts, owned
     char *memory;         // owned, one allocation of memory_bytes on the device
     size_t memory_bytes;
     char **saved;                   // [n_units] into memory, owned array

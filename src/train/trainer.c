@@ -50,6 +50,7 @@ static axl_status open_model(axl_trainer *t, bool train)
                             ? t->data.vocabulary.max_position
                             : arch.max_position;
     AXL_TRY(axl_settings_check(c, &arch, t->mesh->size[AXL_CP], t->mesh->size[AXL_TP]));
+    AXL_TRY(axl_settings_attention(c, t->mesh->size[AXL_CP], &arch));
     AXL_TRY(axl_model_create(&arch, t->mesh, &t->model));
     AXL_TRY(axl_sharder_init(&t->sharder, t->env.device, t->mesh, t->model->units,
                              t->model->n_units, &so));
