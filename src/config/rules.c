@@ -200,6 +200,57 @@ static bool not_multiple(double steps, double of)
     return steps > 0.0 && of > 0.0 && fabs(remainder(steps, of)) > 1e-9;
 }
 
+static bool evaluates(const axl_config *c)
+{
+    axl_derived d = {0};
+
+    axl_config_when(c, &d);
+    return d.eval_when != AXL_WHEN_NEVER;
+}
+
+// Whether a best evaluation would have no checkpoint to load. A count beside a fraction is left to the trainer,
+// which knows the length of the run.
+static bool no_best_checkpoint(context *x)
+{
+    const axl_config *c = x->c;
+    axl_derived d = {0};
+
+    axl_config_when(c, &d);
+    if (d.eval_when == AXL_WHEN_NEVER)
+        return say(x, "there are no evaluations to choose by; give val_set_size or test_datasets, "
+                      "and eval_steps, evals_per_epoch or eval_strategy");
+    if (d.save_when == AXL_WHEN_NEVER)
+        return say(x, "no checkpoint is saved that could be loaded; give save_steps, "
+                      "saves_per_epoch or save_strategy");
+    if (d.save_when == AXL_WHEN_BEST || (d.save_when == AXL_WHEN_EPOCH && c->num_epochs <= 1.0))
+        return false; // in one epoch there is one save, at the end, which is evaluated
+    if (d.save_when != d.eval_when)
+        return say(x, "saves and evaluations do not match, one goes by steps and one by epochs; "
+                      "give save_steps and eval_steps, saves_per_epoch and evals_per_epoch (with "
+                      "more than one evaluation in the run), or epoch for both strategies");
+    return d.save_when == AXL_WHEN_STEPS && (d.save_every < 1.0) == (d.eval_every < 1.0) &&
+           not_multiple(d.save_every, d.eval_every) &&
+           say(x,
+               "a checkpoint every %.6g and an evaluation every %.6g do not match: the first "
+               "must be a multiple of the second",
+               d.save_every, d.eval_every);
+}
+
+// Metrics that compare generated answers with references.
+static bool needs_answers(context *x)
+{
+    const axl_str_list *list = &x->c->eval_causal_lm_metrics;
+
+    if (list->n == 0)
+        return say(x, "would mean sacrebleu, comet, ter and chrf, which need generated answers and "
+                      "are not there; write eval_causal_lm_metrics: [perplexity]");
+    for (int64_t i = 0; i < list->n; i++)
+        if (!is(list->items[i], "perplexity"))
+            return say(x, "%.40s needs generated answers and is not there; perplexity is",
+                       list->items[i]);
+    return false;
+}
+
 static bool bad_compile_option(context *x)
 {
     static const char allowed[] =

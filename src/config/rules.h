@@ -11,6 +11,10 @@ void axl_config_check(const axl_config *c, const axl_config_options *options,
 // Fills c->derived and the keys whose default depends on others. After axl_config_check, without errors.
 void axl_config_derive(axl_config *c, const axl_config_options *options);
 
+// When the run saves and evaluates, as far as the keys tell: save_when, save_every, eval_when, eval_every,
+// eval_at_start and load_best of *out. Of any keys, good or not.
+void axl_config_when(const axl_config *c, axl_derived *out);
+
 // The place of a top-level key in the file; {NULL} when it is absent.
 axl_place axl_config_place(const axl_config *c, const char *key);
 
