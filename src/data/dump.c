@@ -417,7 +417,12 @@ static axl_status put_row(const token_row *r, const axl_sample_place *place, boo
 {
     axl_status status = AXL_OK;
     axl_str quoted = {0};
+    char document[24] = "-", bin[24] = "-"; // not in the training part: in none
 
+    if (place->bin >= 0) {
+        (void)snprintf(document, sizeof document, "%lld", (long long)r->document);
+        (void)snprintf(bin, sizeof bin, "%lld", (long long)place->bin);
+    }
     AXL_TRY(axl_str_put_json(&quoted, r->text.len > 0 ? r->text.data : "", r->text.len));
     if (json)
         AXL_TRY(axl_str_printf(out,
@@ -428,9 +433,8 @@ static axl_status put_row(const token_row *r, const axl_sample_place *place, boo
                                r->role != NULL ? ", \"role\": \"" : "",
                                r->role != NULL ? r->role : "", r->role != NULL ? "\"" : ""));
     else
-        AXL_TRY(axl_str_printf(out, "%8lld %8d %8d %6d %8lld %8lld  %s%s%s\n",
-                               (long long)r->position, r->id, r->label, r->target,
-                               (long long)r->document, (long long)place->bin, quoted.data,
+        AXL_TRY(axl_str_printf(out, "%8lld %8d %8d %6d %8s %8s  %s%s%s\n", (long long)r->position,
+                               r->id, r->label, r->target, document, bin, quoted.data,
                                r->role != NULL ? "  " : "", r->role != NULL ? r->role : ""));
 
 out:
