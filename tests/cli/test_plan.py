@@ -136,12 +136,11 @@ class PlanIsRun(unittest.TestCase):
         self.check(4, context_parallel_size=2, gradient_checkpointing=True, selective_checkpointing=True)
 
     def check_weights(self, model, **keys):
-        """The plan's weights, bytes and tokens are those of a run of this model."""
-        plan, log, metrics = self.run_and_plan(1, base_model=model, **keys)
+        """The plan's weights are those of a run of this model."""
+        plan, log, _ = self.run_and_plan(1, base_model=model, **keys)
         line = re.search(r"plan, MiB a rank: (.*)", log)[1]
         weights = float(re.search(r"weights ([0-9.]+)", line)[1])
         self.assertAlmostEqual(plan["memory_bytes"]["weights"] / 2**20, weights, delta=0.051)
-        self.assertEqual(plan["tokens"], metrics[0]["tokens"])
         return plan["memory_bytes"]["weights"]
 
     def test_new_tokens_make_the_model_larger(self):
