@@ -193,6 +193,5 @@ void axl_attn_groups(const int32_t *cu_seqlens, int32_t n_seqs, int32_t *cu, int
             to[b] = least(end, begin + b * g);
             late[b] = least(end, begin + g / 2 + (b - 1) * g);
         }
-        late[AXL_S2_GROUPS] = end;
     }
 }
