@@ -101,6 +101,31 @@ static void cuda_free(axl_device *d, void *p, size_t bytes)
     state_of(d)->used -= bytes;
 }
 
+static axl_status cuda_host_alloc(axl_device *d, size_t bytes, const char *what, void **out)
+{
+    axl_status status = AXL_OK;
+    void *p = NULL;
+
+    (void)d;
+    if (bytes > 0 && cudaMallocHost(&p, bytes) != cudaSuccess) {
+        (void)cudaGetLastError();
+        AXL_FAIL(AXL_E_MEMORY, "no pinned host memory for %s: %.1f MiB wanted", what,
+                 (double)bytes / 1048576.0);
+    }
+    *out = p;
+
+out:
+    return status;
+}
+
+static void cuda_host_free(axl_device *d, void *p, size_t bytes)
+{
+    (void)d;
+    (void)bytes;
+    if (p != NULL)
+        (void)cudaFreeHost(p);
+}
+
 static axl_status cuda_copy(axl_stream *s, void *dst, const void *src, size_t bytes)
 {
     axl_status status = AXL_OK;
@@ -196,6 +221,19 @@ out:
     return status;
 }
 
+static axl_status cuda_await(const axl_event *e)
+{
+    axl_status status = AXL_OK;
+
+    if (e->stream == NULL)
+        goto out;
+    const cuda_stream *on = stream_of(e->stream);
+    CUDA_TRY(cudaEventSynchronize(on->events[(e->ticket - 1) % N_EVENTS]), "waiting for an event");
+
+out:
+    return status;
+}
+
 static axl_status cuda_synchronize(axl_stream *s)
 {
     axl_status status = AXL_OK;
@@ -218,7 +256,10 @@ static const axl_device_ops cuda_ops = {
     .stream_destroy = cuda_stream_destroy,
     .record = cuda_record,
     .wait = cuda_wait,
+    .await = cuda_await,
     .synchronize = cuda_synchronize,
+    .host_alloc = cuda_host_alloc,
+    .host_free = cuda_host_free,
     .mem_info = cuda_mem_info,
     .destroy = axl_cuda_device_destroy,
 };
@@ -252,6 +293,7 @@ void axl_cuda_device_destroy(axl_device *d)
     cuda_stream_destroy(d->reduce);
     cuda_stream_destroy(d->exchange);
     cuda_stream_destroy(d->compute);
+    cuda_host_free(d, d->staging, d->staging_bytes);
     free(d->priv);
     free(d);
 }

@@ -49,6 +49,7 @@ static axl_status list_tensors(const axl_trainer *t, axl_ckpt_tensor **out, int6
                                              .col0 = r.block.col0,
                                              .n_cols = r.block.n_cols,
                                              .ld = r.block.ld,
+                                             .device = p->device,
                                              .data = group_data(p, g) + r.at};
         }
     }
@@ -217,14 +218,18 @@ static axl_status restore_tensor(axl_ckpt *k, const axl_model_tensor *t, int gro
     const axl_param_rect r = axl_param_rect_of(p, t->mat);
     const axl_ckpt_entry *e = axl_ckpt_find(k, groups[group], t->key);
     const char *path = axl_ckpt_path(k);
+    axl_host_view rows = {0};
 
     AXL_REQUIRE(e != NULL, AXL_E_INPUT, "%s lacks %s of %s%s", path, groups[group], t->key,
                 group > 0 ? "; it was saved with save_only_model and cannot be resumed" : "");
     AXL_REQUIRE(e->dims[0] == p->file_rows && (p->n_dims == 1 || e->dims[1] == p->file_cols) &&
                     e->dtype == AXL_F32,
                 AXL_E_INPUT, "%s: %s has another shape than the model", path, t->key);
-    AXL_TRY(axl_ckpt_read_block(k, groups[group], t->key, &r.block, group_data(p, group) + r.at));
+    AXL_TRY(axl_param_map(p, group_data(p, group), &r, false, &rows));
+    AXL_TRY(axl_ckpt_read_block(k, groups[group], t->key, &r.block, rows.host));
+    AXL_TRY(axl_device_unmap(&rows, true));
 out:
+    (void)axl_device_unmap(&rows, false);
     return status;
 }
 

@@ -55,7 +55,7 @@ static axl_status open_model(axl_trainer *t, bool train)
     AXL_TRY(axl_sharder_init(&t->sharder, t->env.device, t->mesh, t->model->units,
                              t->model->n_units, &so));
     if (t->env.config->reinit_weights) {
-        axl_model_reinit(t->model, resize.std, resize.seed);
+        AXL_TRY(axl_model_reinit(t->model, resize.std, resize.seed));
     } else {
         AXL_TRY(axl_model_load(t->model, t->source));
         AXL_TRY(axl_model_resize(t->model, t->source, &resize));
