@@ -11,6 +11,7 @@ axl_status axl_cuda_attn_fwd(axl_stream *s, const axl_attn_args *a);
 axl_status axl_cuda_attn_merge(axl_stream *s, const axl_attn_merge_args *a);
 axl_status axl_cuda_attn_sinks_bwd(axl_stream *s, const axl_attn_sinks_bwd_args *a);
 axl_status axl_cuda_attn_sinks_fwd(axl_stream *s, const axl_attn_sinks_args *a);
+axl_status axl_cuda_gemm(axl_stream *s, const axl_gemm_args *a);
 axl_status axl_cuda_norm_fwd(axl_stream *s, const axl_norm_args *a);
 
 #endif

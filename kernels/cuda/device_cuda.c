@@ -19,7 +19,9 @@ typedef struct cuda_stream {
 
 typedef struct cuda_state {
     int device, arch, n_multiprocessors;
-    size_t used; // bytes
+    size_t used;                         // bytes
+    void *library[AXL_CUDA_N_LIBRARIES]; // owned, by library_fini
+    void (*library_fini[AXL_CUDA_N_LIBRARIES])(void *);
 } cuda_state;
 
 static cuda_stream *stream_of(const axl_stream *s)
@@ -45,6 +47,18 @@ int axl_cuda_arch(const axl_device *d)
 int axl_cuda_n_multiprocessors(const axl_device *d)
 {
     return state_of(d)->n_multiprocessors;
+}
+
+void *axl_cuda_library(const axl_device *d, axl_cuda_library_id id)
+{
+    return state_of(d)->library[id];
+}
+
+void axl_cuda_set_library(const axl_device *d, axl_cuda_library_id id, void *p,
+                          void (*fini)(void *))
+{
+    state_of(d)->library[id] = p;
+    state_of(d)->library_fini[id] = fini;
 }
 
 axl_status axl_cuda_launch_failed(int error, const char *kernel, unsigned x, unsigned y, unsigned z,
@@ -294,6 +308,9 @@ void axl_cuda_device_destroy(axl_device *d)
     cuda_stream_destroy(d->exchange);
     cuda_stream_destroy(d->compute);
     cuda_host_free(d, d->staging, d->staging_bytes);
+    for (int i = 0; i < AXL_CUDA_N_LIBRARIES && d->priv != NULL; i++)
+        if (state_of(d)->library[i] != NULL)
+            state_of(d)->library_fini[i](state_of(d)->library[i]);
     free(d->priv);
     free(d);
 }
