@@ -8,6 +8,7 @@ typedef struct pass {
     axl_ring *r;
     axl_attn_args a;
     const axl_ring_plan *plan;
+    axl_attn_numerics numerics; // of the forward
     int n_turns;
     int64_t width, elem; // of a row of K and V: elements a head, bytes an element
 } pass;
@@ -196,7 +197,7 @@ static axl_status attend(const pass *x, int i)
     if (n_keys == 0)
         goto out;
     if (t.opening) {
-        AXL_TRY(axl_attn_forward(d->kernels, d->compute, r->o.numerics, &b));
+        AXL_TRY(axl_attn_forward(d->kernels, d->compute, x->numerics, &b));
         goto out;
     }
     const axl_attn_merge_args merge = {.out = b.out,
@@ -212,7 +213,7 @@ static axl_status attend(const pass *x, int i)
     b.out = axl_ring_at(r, r->at.part_out);
     b.lse = axl_ring_at(r, r->at.part_lse);
     b.ldo = merge.ld_part;
-    AXL_TRY(axl_attn_forward(d->kernels, d->compute, r->o.numerics, &b));
+    AXL_TRY(axl_attn_forward(d->kernels, d->compute, x->numerics, &b));
     AXL_TRY(d->kernels->attn_merge(d->compute, &merge));
 
 out:
@@ -221,6 +222,12 @@ out:
 
 axl_status axl_ring_forward(axl_ring *r, const axl_attn_args *a, const axl_ring_sinks *sinks)
 {
+    return axl_ring_forward_as(r, AXL_ATTN_EXACT, a, sinks);
+}
+
+axl_status axl_ring_forward_as(axl_ring *r, axl_attn_numerics numerics, const axl_attn_args *a,
+                               const axl_ring_sinks *sinks)
+{
     axl_status status = AXL_OK;
     const axl_device *d = r->device;
     const int64_t out_width = (int64_t)a->n_heads * a->v_head_dim;
@@ -228,6 +235,7 @@ axl_status axl_ring_forward(axl_ring *r, const axl_attn_args *a, const axl_ring_
     pass x;
 
     AXL_TRY(begin(r, a, &x));
+    x.numerics = numerics;
     AXL_REQUIRE(!rounds || a->ldo == out_width, AXL_E_BUG,
                 "ring attention: rows of out are %lld apart, not %lld", (long long)a->ldo,
                 (long long)out_width);

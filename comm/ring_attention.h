@@ -42,8 +42,7 @@ typedef struct axl_ring_options {
     int32_t max_seqs;
     int32_t n_heads, n_kv_heads, head_dim, v_head_dim; // of the largest layer, on this rank
     axl_dtype dtype;                                   // of activations: F32 or BF16
-    axl_attn_numerics numerics; // of the forward of every part: one that gives (out, lse)
-    const int32_t *windows;     // [n_windows] the different windows of the layers, 0: none; copied
+    const int32_t *windows; // [n_windows] the different windows of the layers, 0: none; copied
     int n_windows;
 } axl_ring_options;
 
@@ -75,6 +74,10 @@ typedef struct axl_ring_sinks {
 // of the options'. With BF16 and several ranks out is dense (ldo = H * Dv). One rank: exactly that kernel.
 // Collective on the axis, on the compute and exchange streams.
 axl_status axl_ring_forward(axl_ring *r, const axl_attn_args *a, const axl_ring_sinks *sinks);
+
+// The same with each part computed by axl_attn_forward; numerics is one that gives (out, lse).
+axl_status axl_ring_forward_as(axl_ring *r, axl_attn_numerics numerics, const axl_attn_args *a,
+                               const axl_ring_sinks *sinks);
 
 // As kernels->attn_bwd for this rank's rows; lse and delta are those of the final out. With BF16 gradients and
 // several ranks dq, dk, dv are dense. Collective on the axis, on the compute and exchange streams.

@@ -54,19 +54,20 @@ typedef struct axl_attn_bwd_args {
 } axl_attn_bwd_args;
 
 // The forwards whose numbers differ from attn_fwd, with the same arguments. Nothing is shared between sequences:
-// scales and means are of one sequence of the call. All give the lse of what they computed, so that parts merge;
-// their gradient is that of attn_bwd with this lse.
+// scales and means are of one sequence of the call. All give the lse of what they computed, so that parts merge.
 //
 // attn_half_fwd (Rabe & Staats 2021, arXiv:2112.05682, as xformers runs it without tensor cores). BF16: q, k, v are
 // taken as fp16 (exact unless tiny; beyond 65504 that value) and exp(score - maximum) is rounded to fp16 before the
-// product with v; sums are f32. F32: exactly attn_fwd.
+// product with v; sums are f32. F32: exactly attn_fwd. Its gradient is attn_bwd with its out and lse.
 //
 // attn_sage_fwd (Zhang et al. 2024, arXiv:2410.02367). With mean = the mean of k over the keys of a sequence and key
 // head, blocks of AXL_SAGE_Q queries of a head and AXL_SAGE_K keys of a key head from the sequence's start:
 //   sq = max |q| / 127, q8 = round(q / sq); sk = max |k - mean| / 127, k8 = round((k - mean) / sk);
 //   score = scale sq sk sum(q8 k8); exp(score - maximum) is rounded to dtype before the product with v.
 // lse is that of q . k: scale q . mean is added. Means, scales and integers are made in f32 whatever the dtype.
-// No softcap (the mean must cancel): AXL_E_UNSUPPORTED.
+// No softcap (the mean must cancel): AXL_E_UNSUPPORTED. Its gradient, and that of fp8, is that of exact attention at
+// the same q, k, v: attn_fwd again, then attn_bwd with that out and lse. With the rounded ones ds would not sum to 0
+// over the keys, and a mean of the keys, which sage is for, would go into dq (17 % off in the test's case).
 //
 // attn_fp8_fwd: of each sequence s = max |x| / 448 over all heads, for q, k and v; attention of e4m3(x / s) s with
 // f32 sums; the quotients are made in f32 whatever the dtype.

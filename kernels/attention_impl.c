@@ -72,7 +72,7 @@ static const axl_attn_impl rows[] = {
      .sinks = true,
      .computes = "q and k, less its mean over the document, as 8-bit integers with a scale for "
                  "every 128 queries and 64 keys; probabilities in the activations' type; backward "
-                 "is exact attention's, with the forward's lse",
+                 "is that of exact attention, made again",
      .use = "adapters, where the base is to be met as sage will serve it",
      .limits = "no softcap; training all weights warns"},
     {.name = "s2",
@@ -96,7 +96,7 @@ static const axl_attn_impl rows[] = {
      .sinks = true,
      .full_training = true,
      .computes = "q, k and v as e4m3 with a scale a document and tensor (of this rank's heads); "
-                 "sums in f32; backward is exact attention's, with the forward's lse",
+                 "sums in f32; backward is that of exact attention, made again",
      .use = "to see what fp8 attention costs in quality",
      .limits = "none"},
 };

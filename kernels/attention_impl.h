@@ -9,13 +9,19 @@
 #include "kernels/kernels.h"
 
 typedef enum axl_attn_numerics {
-    AXL_ATTN_EXACT,  // attn_fwd and attn_bwd
-    AXL_ATTN_HALF,   // attn_half_fwd, attn_bwd
-    AXL_ATTN_SAGE,   // attn_sage_fwd, attn_bwd
-    AXL_ATTN_FP8,    // attn_fp8_fwd, attn_bwd
+    AXL_ATTN_EXACT, // attn_fwd and attn_bwd
+    AXL_ATTN_HALF,  // attn_half_fwd, attn_bwd
+    AXL_ATTN_SAGE, // attn_sage_fwd; backward is that of exact attention, whose forward it runs first
+    AXL_ATTN_FP8,  // attn_fp8_fwd; likewise
     AXL_ATTN_EAGER,  // attn_eager_fwd, attn_eager_bwd: rows of probabilities are kept between them
     AXL_ATTN_SHIFTED // attn_fwd and attn_bwd on groups of documents (axl_attn_groups)
 } axl_attn_numerics;
+
+// Whether backward begins with the exact forward.
+static inline bool axl_attn_repeats(axl_attn_numerics n)
+{
+    return n == AXL_ATTN_SAGE || n == AXL_ATTN_FP8;
+}
 
 typedef struct axl_attn_impl {
     const char *name; // as in attn_implementation
@@ -38,8 +44,8 @@ const axl_attn_impl *axl_attn_impl_named(const char *name);
 
 // What a model asks of attention.
 typedef struct axl_attn_needs {
-    const char *family;          // model_type
-    int cp;                      // ranks that share a document
+    const char *family; // model_type
+    int cp;             // ranks that share a document
     int32_t n_kv_heads; // of the model
     bool window, softcap, sinks, packed;
 } axl_attn_needs;

@@ -267,6 +267,13 @@ axl_slot axl_b_attention(axl_builder *b, axl_slot q, axl_slot k, axl_slot v, con
     }
     i->scratch = new_scratch(
         b, (axl_slot_info){.name = "delta", .cols = heads, .stat = true, .scratch = BACK});
+    if (axl_attn_repeats(a->attention.numerics)) { // what backward's own forward gives
+        (void)new_scratch(b, (axl_slot_info){.name = "exact_out",
+                                             .cols = heads * i->arg.attention.v_head_dim,
+                                             .scratch = BACK});
+        (void)new_scratch(
+            b, (axl_slot_info){.name = "exact_lse", .cols = heads, .stat = true, .scratch = BACK});
+    }
     return i->out[0];
 }
 

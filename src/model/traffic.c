@@ -130,7 +130,9 @@ static void add_backward(const axl_work *w, const shape *b, const axl_program *p
     if (i->op == AXL_OP_TP_ENTER)
         add_rows(w, b->n_tokens, p->slots[i->in[0]].cols, t);
     else if (i->op == AXL_OP_ATTENTION)
-        t->sent[cp][ring_op(w)] += ring_traffic(w, b, i).backward;
+        t->sent[cp][ring_op(w)] +=
+            ring_traffic(w, b, i).backward +
+            (axl_attn_repeats(i->arg.attention.numerics) ? ring_traffic(w, b, i).forward : 0);
     else if (i->op == AXL_OP_MOE)
         add_experts(w, b, i, true, t);
 }

@@ -161,7 +161,6 @@ static axl_ring_options ring_options(const axl_model *m, const axl_work_options 
                           .head_dim = a->head_dim,
                           .v_head_dim = a->head_dim,
                           .dtype = o->dtype,
-                          .numerics = a->attention.numerics,
                           .windows = windows};
 
     for (int l = 0; l < a->n_layers; l++) {

@@ -224,6 +224,8 @@ static void add_backward(const axl_cost_input *x, const axl_program *p, const ax
             product(x, (double)i->arg.linear.out, (double)i->arg.linear.in, n, sizeof(float), true);
         break;
     case AXL_OP_ATTENTION:
+        if (axl_attn_repeats(i->arg.attention.numerics))
+            add_attention(x, i, false, t, flops);
         add_attention(x, i, true, t, flops);
         break;
     case AXL_OP_MOE:

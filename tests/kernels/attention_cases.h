@@ -236,13 +236,6 @@ static int attn_roundings(const attn_case *g, int plain)
     return plain + more[g->kind];
 }
 
-// Size of a gradient's terms. Where backward meets the lse of other scores than its own, errors of scores (here up to
-// 8, often 4) stand in p and do not cancel as they do in a softmax.
-static double attn_terms(const attn_case *g, double plain)
-{
-    return g->kind == ATTN_SAGE || g->kind == ATTN_FP8 ? 4.0 * plain : plain;
-}
-
 static void attn_forward(kt_run *r, const attn_case *g, axl_attn_args *a, double flops)
 {
     const int64_t longest = (a->max_seqlen_k + AXL_PROBS_ALIGN - 1) / AXL_PROBS_ALIGN;
@@ -341,8 +334,8 @@ static void attn_run(kt_run *r, const void *c)
     attn_forward(r, g, a, flops * (double)(g->head_dim + g->v_head_dim));
     if (g->sinks)
         attn_join_sinks(r, g, a);
-    if (g->out_f32)
-        return; // a part has no gradient of its own
+    if (g->out_f32 || g->kind == ATTN_SAGE || g->kind == ATTN_FP8)
+        return; // a part, and what is rounded to integers or fp8, has no gradient of its own
     d.out = a->out;
     b.dout = d.dout = kt_in(r, "dout", n_q, wo, a->ldo, r->dtype, 1.0);
     b.delta = d.delta = kt_out(r, "delta", h, n_q, n_q, kt_stat(r), sum);
@@ -351,15 +344,15 @@ static void attn_run(kt_run *r, const void *c)
     KT_CALL(r, attn_delta, &d, 0, 2.0 * (double)(n_q * wo) * (double)axl_dtype_size(r->dtype));
     b.dq = kt_sum(r, g->accumulate, "dq", n_q, wq, a->ldq, b.dtype_grad, sum);
     kt_rounds(r, attn_roundings(g, 4)); // out and delta cancel dp
-    kt_terms(r, attn_terms(g, 1.5));
+    kt_terms(r, 1.5);
     b.dk = kt_sum(r, g->accumulate, "dk", n_k, wk, a->ldk, b.dtype_grad, sum);
     kt_rounds(r, attn_roundings(g, 4));
-    kt_terms(r, attn_terms(g, 1.5));
+    kt_terms(r, 1.5);
     b.dv = kt_sum(r, g->accumulate, "dv", n_k, wv, a->ldv, b.dtype_grad, sum);
     if (g->kind == ATTN_EAGER)
         kt_rounds(r, attn_roundings(g, 2));
     if (g->kind != ATTN_PLAIN) // p up to 1 and dout of either sign
-        kt_terms(r, attn_terms(g, 1.0));
+        kt_terms(r, 1.0);
     attn_backward(r, g, &b, flops * (double)(3 * g->head_dim + 2 * g->v_head_dim));
     if (g->sinks)
         attn_sinks_gradient(r, g, &b);

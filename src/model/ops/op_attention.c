@@ -120,7 +120,7 @@ static axl_status forward(axl_exec *x, const axl_insn *i)
     if (x->run->kv != NULL)
         AXL_TRY(cached(x, &a));
     if (x->run->ring != NULL) {
-        AXL_TRY(axl_ring_forward(x->run->ring, &a, NULL));
+        AXL_TRY(axl_ring_forward_as(x->run->ring, numerics, &a, NULL));
     } else if (numerics == AXL_ATTN_EAGER) {
         const axl_attn_eager_args e = {a, x->slot[i->out[2]], i->arg.attention.ld_probs};
         AXL_TRY(check_probs(x, i));
@@ -163,12 +163,24 @@ out:
     return status;
 }
 
+// The forward that backward differentiates: with its own out and lse where the one before was rounded.
+static axl_attn_args backward_arguments(const axl_exec *x, const axl_insn *i)
+{
+    axl_attn_args a = arguments(x, i);
+
+    if (axl_attn_repeats(i->arg.attention.numerics)) {
+        a.out = x->slot[i->scratch + 1];
+        a.lse = x->slot[i->scratch + 2];
+    }
+    return a;
+}
+
 static axl_status backward(axl_exec *x, const axl_insn *i, const bool acc[AXL_MAX_IN])
 {
     axl_status status = AXL_OK;
     const axl_kernels *kernels = x->run->device->kernels;
     axl_stream *s = x->run->device->compute;
-    const axl_attn_args fwd = arguments(x, i);
+    const axl_attn_args fwd = backward_arguments(x, i);
     const axl_attn_delta_args delta = {.out = fwd.out,
                                        .dout = x->grad[i->out[0]],
                                        .delta = x->slot[i->scratch],
@@ -193,6 +205,12 @@ static axl_status backward(axl_exec *x, const axl_insn *i, const bool acc[AXL_MA
                                            x->slot[i->scratch]};
         AXL_TRY(kernels->attn_eager_bwd(s, &e));
         goto out;
+    }
+    if (axl_attn_repeats(i->arg.attention.numerics)) {
+        if (x->run->ring != NULL)
+            AXL_TRY(axl_ring_forward(x->run->ring, &fwd, NULL));
+        else
+            AXL_TRY(kernels->attn_fwd(s, &fwd));
     }
     AXL_TRY(kernels->attn_delta(s, &delta));
     if (x->run->ring != NULL)
