@@ -143,6 +143,8 @@ void trial_begin(trial *t, const char *name, axl_comm *comm, const trial_options
     CHECK_OK(axl_arch_read(t->dir, &arch));
     if (o->aux_coef > 0.0)
         arch.moe.aux_coef = o->aux_coef;
+    if (o->attention != NULL)
+        arch.attention = *o->attention;
     CHECK_OK(axl_mesh_create(comm, o->mesh[0] > 0 ? o->mesh : whole, &t->mesh));
     CHECK_OK(axl_model_create(&arch, t->mesh, &t->model));
     CHECK_OK(

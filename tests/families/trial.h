@@ -20,6 +20,7 @@ typedef struct trial_options {
     int64_t invariant;
     double aux_coef; // of the router's loss, instead of the configuration's; 0: that one
     axl_ring_schedule ring;
+    const axl_attn_choice *attention; // NULL: exact and causal
     const int32_t
         *lengths; // [n_lengths] of made-up documents instead of the reference's row; NULL: that row
     int n_lengths;

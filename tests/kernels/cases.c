@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tests/kernels/attention_cases.h"
+#include "tests/kernels/attention_kind_cases.h"
 #include "tests/kernels/ce_cases.h"
 #include "tests/kernels/elementwise_cases.h"
 #include "tests/kernels/embed_cases.h"
