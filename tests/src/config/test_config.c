@@ -177,6 +177,120 @@ static void overrides(void **state)
     axl_diagnostics_fini(&d);
 }
 
+// What users write for a number, a boolean, a string. NULL: taken.
+static void spellings(void **state)
+{
+    static const struct {
+        const char *line, *fault;
+    } rows[] = {
+        {"max_steps: \"4\"", NULL},
+        {"max_steps: 4.0", NULL},
+        {"max_steps: \"4.0\"", NULL},
+        {"max_steps: true", NULL}, // 1
+        {"max_steps: 1:30", NULL}, // 90
+        {"max_steps: 1_000", NULL},
+        {"max_steps: 4.5", "an integer was expected here, not 4.5"},
+        {"max_steps: \"4.5\"", "an integer was expected here, not \"4.5\""},
+        {"max_steps: 1e3", NULL}, // a string to YAML 1.1, a number to the key
+        {"weight_decay: 1e-5", NULL},
+        {"weight_decay: \"0.1\"", NULL},
+        {"weight_decay: .inf", "a number was expected here"},
+        {"weight_decay: 0x1p3", "a number was expected here"},
+        {"sample_packing: yes", NULL},
+        {"sample_packing: \"on\"", NULL},
+        {"sample_packing: 1", NULL},
+        {"sample_packing: \"0\"", NULL},
+        {"sample_packing: 2", "true or false was expected here, not 2"},
+        {"sample_packing: 1.0", "true or false was expected here, not 1.0"},
+        {"chat_template: 3", "3 without quotes is an integer; write \"3\""},
+        {"chat_template: off", "off without quotes is a boolean; write \"off\""},
+        {"eot_tokens: x", "write it as a list"},
+        {"eot_tokens: [no]", "no without quotes is a boolean"},
+        {"fix_untrained_tokens: 5", NULL},
+        {"max_steps: ~", NULL},
+        {"max_steps: null", NULL},
+        {"max_steps:", NULL},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        axl_diagnostics d = {0};
+        axl_config *c = NULL;
+        char text[512];
+        (void)snprintf(text, sizeof text, BASE "%s\n", rows[i].line);
+        bool taken = parse(text, &plain, &d, &c) == AXL_OK;
+        if (taken != (rows[i].fault == NULL))
+            fail_msg("%s: %s", rows[i].line, taken ? "taken" : axl_error_message());
+        if (!taken && strstr(axl_error_message(), rows[i].fault) == NULL)
+            fail_msg("%s: %s", rows[i].line, axl_error_message());
+        axl_config_destroy(c);
+        axl_diagnostics_fini(&d);
+    }
+}
+
+static void spelled_values_are_the_numbers_meant(void **state)
+{
+    axl_config *c = load(BASE "max_steps: 1:30\nsave_total_limit: \"7.0\"\nseed: 017\n"
+                              "adam_epsilon: 1e-7\nsave_first_step: \"yes\"\n");
+    (void)state;
+
+    assert_int_equal(c->max_steps, 90);
+    assert_int_equal(c->save_total_limit, 7);
+    assert_int_equal(c->seed, 15);
+    assert_true(c->adam_epsilon == 1e-7 && c->save_first_step);
+    axl_config_destroy(c);
+}
+
+static void merge_keys_and_anchors(void **state)
+{
+    axl_config *c = load("base_model: m\nlearning_rate: 1e-4\nmicro_batch_size: 1\n"
+                         "gradient_accumulation_steps: 1\ndatasets:\n"
+                         "  - &d {path: a, type: completion, field: x}\n  - {<<: *d, path: b}\n");
+    (void)state;
+
+    assert_int_equal(c->datasets.n, 2);
+    assert_string_equal(c->datasets.items[1].path, "b");
+    assert_string_equal(c->datasets.items[1].field, "x");
+    axl_config_destroy(c);
+}
+
+// Overrides that are refused, and what strict: true leaves of them.
+static void overrides_that_are_refused(void **state)
+{
+    static const struct {
+        const char *file, *option, *value, *fault; // NULL: taken
+    } rows[] = {
+        {BASE, "--max_steps", "ten", "command line: error: max_steps: an integer was expected"},
+        {BASE, "--max_stepz", "10", "did you mean max_steps?"},
+        {BASE, "--datasets.4.path", "x", "there is no such place in the file"},
+        {BASE, "--fsdp_config.offload_param", "true", "did you mean offload_params?"},
+        {BASE, "--sample_packing", "yes", NULL},
+        {BASE, "--sample_packing", "1", NULL},
+        {BASE, "--sample_packing", "none", NULL},
+        {BASE, "--eot_tokens", "<end>", NULL},
+        {BASE "strict: true\n", "--max_steps", "10",
+         "with strict: true only keys of the file may be overridden"},
+        {BASE "strict: true\n", "--micro_batch_size", "4", NULL},
+        {BASE "strict: true\n", "--datasets.0.path", "x", NULL},
+        {BASE "strict: true\n", "--datasets.0.field", "x", "with strict: true"},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const char *const arguments[] = {rows[i].option, rows[i].value};
+        axl_config_options options = {.overrides = arguments, .n_overrides = 2};
+        axl_diagnostics d = {0};
+        axl_config *c = NULL;
+        bool taken = parse(rows[i].file, &options, &d, &c) == AXL_OK;
+        if (taken != (rows[i].fault == NULL) ||
+            (!taken && strstr(axl_error_message(), rows[i].fault) == NULL))
+            fail_msg("%s %s: %s", rows[i].option, rows[i].value,
+                     taken ? "taken" : axl_error_message());
+        axl_config_destroy(c);
+        axl_diagnostics_fini(&d);
+    }
+}
+
 // The template at the top takes the place of the tokenizer's; one that a set names itself stays.
 static void a_template_at_the_top_reaches_chat_sets(void **state)
 {
@@ -208,6 +322,10 @@ int main(void)
         cmocka_unit_test(all_errors_are_listed),
         cmocka_unit_test(overrides),
         cmocka_unit_test(fractions_of_steps_match_when_the_best_is_loaded),
+        cmocka_unit_test(spellings),
+        cmocka_unit_test(spelled_values_are_the_numbers_meant),
+        cmocka_unit_test(merge_keys_and_anchors),
+        cmocka_unit_test(overrides_that_are_refused),
         cmocka_unit_test(a_template_at_the_top_reaches_chat_sets),
     };
 

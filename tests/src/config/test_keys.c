@@ -38,7 +38,7 @@ static axl_diagnostics read_line(const axl_block *block, const char *line, uint8
 
     CHECK_OK(axl_yaml_parse(line, strlen(line), "k.yaml", &d, &y));
     CHECK_OK(axl_yaml_new("default", &scratch));
-    axl_config_reader r = {scratch, &d};
+    axl_config_reader r = {.scratch = scratch, .diagnostics = &d};
     CHECK_OK(axl_config_read_block(&r, block, base, axl_yaml_root(y), "", false));
     if (mark != NULL)
         *mark = ((const uint8_t *)base)[key->mark_offset];
@@ -209,6 +209,110 @@ static void numbers_out_of_range_are_refused(void **state)
     }
 }
 
+static void numbers_above_range_are_refused(void **state)
+{
+    blocks b = {0};
+    size_t n = 0;
+    (void)state;
+
+    collect(&axl_top_block, &b);
+    for (size_t i = 0; i < b.n; i++) {
+        for (size_t k = 0; k < b.list[i]->n_keys; k++) {
+            const axl_key *key = &b.list[i]->keys[k];
+            axl_interval range = axl_interval_parse(key->range);
+            char line[256];
+            if ((key->type != AXL_T_INT && key->type != AXL_T_REAL) || !(range.high < 1e15))
+                continue;
+            (void)snprintf(line, sizeof line, "%s: %.6f\n", key->name, range.high + 1);
+            axl_diagnostics d = read_line(b.list[i], line, NULL, key);
+            if (d.n_errors == 0 || strstr(d.items[0].text, "too large") == NULL)
+                fail_msg("%s.%s is taken", b.list[i]->name, line);
+            axl_diagnostics_fini(&d);
+            n++;
+        }
+    }
+    assert_true(n > 30);
+}
+
+// A word is taken, or it stands behind the semicolon and is refused as understood.
+static void check_word(const axl_block *block, const axl_key *key, const char *word, size_t n)
+{
+    char line[256], text[128];
+    bool supported = true;
+
+    (void)snprintf(text, sizeof text, "%.*s", (int)n, word);
+    assert_true(axl_choice_find(key->range, text, &supported));
+    (void)snprintf(line, sizeof line, "%s: \"%s\"\n", key->name, text);
+    axl_diagnostics d = read_line(block, line, NULL, key);
+    const char *said = d.n > 0 ? d.items[0].text : "";
+    if (strstr(said, "none of its values") != NULL)
+        fail_msg("%s.%s is not among its words", block->name, line);
+    if (key->support == AXL_SUPPORT_WORKS && supported && d.n_errors > 0)
+        fail_msg("%s.%s: %s", block->name, line, said);
+    if (key->support == AXL_SUPPORT_WORKS && !supported &&
+        strstr(said, "is understood, but this version does not support it") == NULL)
+        fail_msg("%s.%s is taken", block->name, line);
+    axl_diagnostics_fini(&d);
+}
+
+static void every_word_of_a_choice_is_known(void **state)
+{
+    blocks b = {0};
+    (void)state;
+
+    collect(&axl_top_block, &b);
+    for (size_t i = 0; i < b.n; i++) {
+        for (size_t k = 0; k < b.list[i]->n_keys; k++) {
+            const axl_key *key = &b.list[i]->keys[k];
+            for (const char *p = key->range; key->type == AXL_T_CHOICE && *p != '\0';) {
+                size_t n = strcspn(p, "|;");
+                if (n > 0)
+                    check_word(b.list[i], key, p, n);
+                p += n;
+                p += *p != '\0';
+            }
+        }
+    }
+}
+
+// A letter too many: the name is found again, at the place of the key.
+static void every_typo_gets_the_nearest_name(void **state)
+{
+    blocks b = {0};
+    (void)state;
+
+    collect(&axl_top_block, &b);
+    for (size_t i = 0; i < b.n; i++) {
+        for (size_t k = 0; k < b.list[i]->n_keys; k++) {
+            const char *name = b.list[i]->keys[k].name;
+            char line[256], expected[256];
+            int half = (int)strlen(name) / 2;
+            (void)snprintf(line, sizeof line, "  %.*sq%s: 1\n", half, name, name + half);
+            (void)snprintf(expected, sizeof expected, "unknown key; did you mean %s?", name);
+            axl_diagnostics d = read_line(b.list[i], line, NULL, NULL);
+            if (d.n_errors != 1 || strcmp(d.items[0].text, expected) != 0)
+                fail_msg("%s.%s: %s", b.list[i]->name, line, d.n > 0 ? d.items[0].text : "taken");
+            assert_string_equal(d.items[0].file, "k.yaml");
+            assert_int_equal(d.items[0].line, 1);
+            assert_int_equal(d.items[0].column, 3);
+            axl_diagnostics_fini(&d);
+        }
+    }
+}
+
+static void every_limit_has_a_reason(void **state)
+{
+    blocks b = {0};
+    (void)state;
+
+    collect(&axl_top_block, &b);
+    for (size_t i = 0; i < b.n; i++)
+        for (size_t k = 0; k < b.list[i]->n_keys; k++)
+            if ((b.list[i]->keys[k].support != AXL_SUPPORT_WORKS) !=
+                (b.list[i]->keys[k].reason[0] != '\0'))
+                fail_msg("%s.%s: no reason", b.list[i]->name, b.list[i]->keys[k].name);
+}
+
 static const char rich[] =
     "base_model: m\nlearning_rate: 1e-4\nmicro_batch_size: \"2\"\ngradient_accumulation_steps: 4\n"
     "datasets:\n  - path: a.jsonl\n    type: chat_template\n    roles: {assistant: [gpt, model]}\n"
@@ -217,7 +321,8 @@ static const char rich[] =
     "eot_tokens: ['<|x|>']\nchat_template_kwargs: {a: [1, 2.5, ~], b: \"no\"}\n"
     "selective_checkpointing: true\ngradient_checkpointing: true\nbf16: false\nfsdp_version: 2\n"
     "fsdp_config: {reshard_after_forward: false}\nsave_strategy: \"no\"\nwarmup_ratio: 0.1\n"
-    "special_tokens: {pad_token: '<pad>'}\nval_set_size: 0.05\neval_steps: 0.25\n";
+    "special_tokens: {pad_token: '<pad>'}\nval_set_size: 0.05\neval_steps: 0.25\n"
+    "accelerator_config: {x: 1.0e-05, y: 2.0, z: [{value: 1}]}\nadam_epsilon: 1e-9\n";
 
 static axl_config *load(const char *text)
 {
@@ -346,6 +451,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_key_parses_and_refuses),
         cmocka_unit_test(numbers_out_of_range_are_refused),
+        cmocka_unit_test(numbers_above_range_are_refused),
+        cmocka_unit_test(every_word_of_a_choice_is_known),
+        cmocka_unit_test(every_typo_gets_the_nearest_name),
+        cmocka_unit_test(every_limit_has_a_reason),
         cmocka_unit_test(resolved_config_round_trips),
         cmocka_unit_test(committed_pages_follow_the_table),
     };
