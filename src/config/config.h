@@ -194,7 +194,8 @@ typedef struct axl_config_options {
     bool elsewhere; // the run is on another machine: nothing is said about this one
 } axl_config_options;
 
-// Reads, overrides, checks and derives. Every finding is added to `diagnostics`, also when it succeeds
+// Reads, overrides, checks and derives. path is a YAML file, a folder with exactly one in it, or a
+// resolved_config.json, which stands for the file and options that it was made from. Every finding is added to `diagnostics`, also when it succeeds
 // (warnings, notes). *out is NULL when there is an error; destroy it with axl_config_destroy.
 // Fails with AXL_E_CONFIG (all errors in the message), AXL_E_MEMORY. Local.
 axl_status axl_config_load(const char *path, const axl_config_options *options,

@@ -164,17 +164,21 @@ out:
 
 // ---- writing ----
 
+// With a point in every case: YAML 1.1 reads 1e-05 as a string and 2 as an integer.
 static axl_status put_real(double x, axl_str *out)
 {
+    char text[40];
+
     if (!isfinite(x))
         return axl_str_puts(out, isnan(x) ? "\"NaN\"" : x > 0 ? "\"Infinity\"" : "\"-Infinity\"");
     for (int digits = 6; digits <= 17; digits++) {
-        char text[40];
         (void)snprintf(text, sizeof text, "%.*g", digits, x);
-        if (digits == 17 || strtod(text, NULL) == x)
-            return axl_str_puts(out, text);
+        if (strtod(text, NULL) == x)
+            break;
     }
-    return AXL_OK;
+    size_t n = strcspn(text, "e");
+    return axl_str_printf(out, "%.*s%s%s", (int)n, text, strchr(text, '.') == NULL ? ".0" : "",
+                          text + n);
 }
 
 static axl_status put_scalar(const axl_yaml_node *node, axl_str *out)

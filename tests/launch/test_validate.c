@@ -64,7 +64,16 @@ static void a_broken_file_is_2_with_every_error(void **state)
     assert_int_equal(run(axl_cmd_validate, ARGUMENTS(validate, path, json), &out), 2);
     CHECK_OK(axl_json_parse(out.data, out.len, "out", &v));
     assert_false(axl_json_bool(axl_json_get(v, "ok"), true));
-    assert_int_equal(axl_json_count(axl_json_get(v, "findings")), 5);
+    const axl_json *findings = axl_json_get(v, "findings");
+    static const char *const members[] = {"severity", "file", "line", "column", "key", "rule"};
+    assert_int_equal(axl_json_count(findings), 5);
+    for (size_t i = 0; i < axl_json_count(findings); i++)
+        for (size_t k = 0; k < sizeof members / sizeof members[0]; k++)
+            assert_non_null(axl_json_get(axl_json_at(findings, i), members[k]));
+    const axl_json *last = axl_json_at(findings, 4);
+    assert_int_equal(axl_json_int(axl_json_get(last, "line"), 0), 2);
+    assert_string_equal(axl_json_string(axl_json_get(last, "key"), ""), "lerning_rate");
+    assert_string_equal(axl_json_string(axl_json_get(last, "severity"), ""), "error");
     axl_json_free(v);
     axl_str_fini(&out);
     free(path);
@@ -116,6 +125,30 @@ static void a_missing_file_is_2(void **state)
     assert_int_equal(run(axl_cmd_validate, ARGUMENTS(validate, path), &out), 2);
     assert_non_null(strstr(out.data, "/nonexistent/run.yaml"));
     axl_str_fini(&out);
+}
+
+static void a_folder_stands_for_the_one_file_in_it(void **state)
+{
+    axl_str out = {0};
+    char *path = strdup(write_file(good)); // run.yaml
+    char other[64], url[] = "https://example.org/run.yaml";
+    (void)state;
+
+    assert_int_equal(run(axl_cmd_validate, ARGUMENTS(validate, folder), &out), 0);
+    assert_non_null(strstr(out.data, "can be run"));
+    (void)snprintf(other, sizeof other, "%s/b.yml", folder);
+    CHECK_OK(axl_file_write(other, good, strlen(good)));
+    assert_int_equal(run(axl_cmd_validate, ARGUMENTS(validate, folder), &out), 2);
+    assert_non_null(strstr(out.data, "several files could be meant; name one of"));
+    CHECK_OK(axl_path_remove(path));
+    assert_int_equal(run(axl_cmd_validate, ARGUMENTS(validate, folder), &out), 0); // .yml too
+    CHECK_OK(axl_path_remove(other));
+    assert_int_equal(run(axl_cmd_validate, ARGUMENTS(validate, folder), &out), 2);
+    assert_non_null(strstr(out.data, "no .yaml or .yml file in this folder"));
+    assert_int_equal(run(axl_cmd_validate, ARGUMENTS(validate, url), &out), 2);
+    assert_non_null(strstr(out.data, "nothing is downloaded"));
+    axl_str_fini(&out);
+    free(path);
 }
 
 static void the_schema_is_json(void **state)
@@ -179,6 +212,7 @@ int main(void)
         cmocka_unit_test(a_good_file_is_0),
         cmocka_unit_test(the_mesh_is_checked_against_ranks),
         cmocka_unit_test(a_missing_file_is_2),
+        cmocka_unit_test(a_folder_stands_for_the_one_file_in_it),
         cmocka_unit_test(the_schema_is_json),
         cmocka_unit_test(a_large_file_is_fast),
     };

@@ -415,6 +415,42 @@ static void resolved_config_round_trips(void **state)
     axl_str_fini(&file);
 }
 
+// The file itself can be trained with: it stands for what it was made from.
+static void resolved_config_is_a_configuration(void **state)
+{
+    axl_config *c = load(rich), *again = NULL;
+    axl_str first = {0}, second = {0};
+    axl_json *a = NULL, *b = NULL;
+    (void)state;
+
+    CHECK_OK(axl_config_resolved(c, &first));
+    again = load(first.data);
+    CHECK_OK(axl_config_resolved(again, &second));
+    CHECK_OK(axl_json_parse(first.data, first.len, "resolved", &a));
+    CHECK_OK(axl_json_parse(second.data, second.len, "resolved", &b));
+    for (int i = 0; i < 2; i++) {
+        const char *part = i == 0 ? "keys" : "derived";
+        axl_json *x = i == 0 ? plain_block(axl_json_get(a, part)) : axl_json_get(a, part);
+        axl_json *y = i == 0 ? plain_block(axl_json_get(b, part)) : axl_json_get(b, part);
+        axl_str_clear(&first);
+        axl_str_clear(&second);
+        CHECK_OK(axl_json_dump(x, 1, &first));
+        CHECK_OK(axl_json_dump(y, 1, &second));
+        assert_string_equal(first.data, second.data);
+        assert_true(first.len > 100);
+        if (i == 0) {
+            axl_json_free(x);
+            axl_json_free(y);
+        }
+    }
+    axl_json_free(a);
+    axl_json_free(b);
+    axl_config_destroy(c);
+    axl_config_destroy(again);
+    axl_str_fini(&first);
+    axl_str_fini(&second);
+}
+
 static void check_file(const char *path, const axl_str *expected, const char *command)
 {
     axl_str text = {0};
@@ -456,6 +492,7 @@ int main(void)
         cmocka_unit_test(every_typo_gets_the_nearest_name),
         cmocka_unit_test(every_limit_has_a_reason),
         cmocka_unit_test(resolved_config_round_trips),
+        cmocka_unit_test(resolved_config_is_a_configuration),
         cmocka_unit_test(committed_pages_follow_the_table),
     };
 
