@@ -90,6 +90,7 @@ typedef struct axl_real_list {
 // clang-format off
 #include "src/config/keys_dataset.def"
 #include "src/config/keys_nested.def"
+#include "src/config/keys_deepspeed.def"
 AXL_BLOCK(top)
 #include "src/config/keys.def"
 AXL_BLOCK_END(top)
@@ -116,6 +117,7 @@ AXL_BLOCK_END(top)
 // clang-format off
 #include "src/config/keys_dataset.def"
 #include "src/config/keys_nested.def"
+#include "src/config/keys_deepspeed.def"
 // clang-format on
 
 // What is recomputed in the backward pass.
@@ -174,9 +176,10 @@ typedef struct axl_config {
 #include "src/config/keys.def"
     axl_top_marks set;
     axl_derived derived;
-    const char *path;  // of the file, as given
-    axl_yaml *yaml;    // owned: the document with the overrides in it
-    axl_yaml *scratch; // owned: default nodes and lists
+    const char *path;         // of the file, as given
+    axl_yaml *yaml;           // owned: the document with the overrides in it
+    axl_yaml *scratch;        // owned: default nodes and lists
+    axl_yaml *deepspeed_file; // owned: the document that `deepspeed` names; NULL when it names none
 } axl_config;
 typedef axl_config axl_top_config;
 #undef AXL_BLOCK

@@ -84,22 +84,79 @@ static void attention_flags(axl_config *c, axl_diagnostics *diagnostics)
     }
 }
 
-static void fsdp_list(axl_config *c, axl_diagnostics *diagnostics)
+// FSDP1's words for what is sharded, in its list and in sharding_strategy.
+typedef struct strategy {
+    const char *word, *name;
+    bool reshards, is_hybrid, is_whole;
+} strategy;
+static const strategy strategies[] = {
+    {.word = "full_shard", .name = "FULL_SHARD", .reshards = true},
+    {.word = "shard_grad_op", .name = "SHARD_GRAD_OP"},
+    {.word = "no_shard", .name = "NO_SHARD", .reshards = true, .is_whole = true},
+    {.word = "hybrid_shard", .name = "HYBRID_SHARD", .reshards = true, .is_hybrid = true},
+    {.word = "hybrid_shard_zero2", .name = "HYBRID_SHARD_ZERO2", .is_hybrid = true},
+};
+#define N_STRATEGIES (sizeof strategies / sizeof strategies[0])
+
+static const strategy *find_strategy(const char *word)
+{
+    for (size_t i = 0; word != NULL && i < N_STRATEGIES; i++)
+        if (strcmp(word, strategies[i].word) == 0 || strcmp(word, strategies[i].name) == 0)
+            return &strategies[i];
+    return NULL;
+}
+
+static void apply_strategy(axl_config *c, const char *key, const strategy *s,
+                           axl_diagnostics *diagnostics)
 {
     axl_fsdp_config *f = &c->fsdp_config;
 
-    if (c->set.fsdp == AXL_SET_DEFAULT)
-        return;
+    if (f->set.reshard_after_forward && !s->is_whole && f->reshard_after_forward != s->reshards)
+        FAULT(key, "%s means reshard_after_forward: %s, but fsdp_config says %s; keep one", s->word,
+              s->reshards ? "true" : "false", f->reshard_after_forward ? "true" : "false");
+    if (s->is_hybrid && !c->set.dp_shard_size && !c->set.dp_replicate_size)
+        FAULT(key, "%s shards inside a host; write dp_shard_size: the number of ranks of a host",
+              s->word);
+    if (s->is_whole && c->set.dp_shard_size && c->dp_shard_size != 1)
+        FAULT(key, "%s means dp_shard_size: 1, not %lld", s->word, (long long)c->dp_shard_size);
+    if (s->is_whole && !c->set.dp_shard_size) {
+        c->dp_shard_size = 1;
+        c->set.dp_shard_size = AXL_SET_DERIVED;
+    }
+    if (!f->set.reshard_after_forward) {
+        f->reshard_after_forward = s->reshards;
+        f->set.reshard_after_forward = AXL_SET_DERIVED;
+    }
+}
+
+// What the list of FSDP1 says becomes keys of fsdp_config; rule 111 gives the one warning.
+static void fsdp_list(axl_config *c, axl_diagnostics *diagnostics)
+{
+    axl_fsdp_config *f = &c->fsdp_config;
+    const strategy *chosen = find_strategy(f->sharding_strategy);
+    const char *key = chosen != NULL ? "fsdp_config" : "fsdp";
+
     for (int64_t i = 0; i < c->fsdp.n; i++) {
-        if (strcmp(c->fsdp.items[i], "offload") == 0 && !f->set.offload_params) {
+        const char *word = c->fsdp.items[i];
+        const strategy *s = find_strategy(word);
+        if (s != NULL && chosen != NULL && s != chosen)
+            FAULT("fsdp", "%s contradicts %s; keep one", s->word, chosen->word);
+        if (s != NULL && chosen == NULL)
+            chosen = s;
+        if (strcmp(word, "offload") == 0) {
+            if (f->set.offload_params && !f->offload_params)
+                FAULT("fsdp", "offload contradicts fsdp_config: {offload_params: false}; keep one");
             f->offload_params = true;
-            f->set.offload_params = AXL_SET_DERIVED;
-        } else if (strcmp(c->fsdp.items[i], "shard_grad_op") == 0) {
-            FAULT("fsdp", "shard_grad_op is deprecated; write fsdp_config: {reshard_after_forward: "
-                          "false}");
+            f->set.offload_params = f->set.offload_params ? f->set.offload_params : AXL_SET_DERIVED;
+        } else if (s == NULL && strcmp(word, "auto_wrap") != 0) {
+            FAULT("fsdp",
+                  "\"%.40s\" is none of its words; use full_shard, shard_grad_op, hybrid_shard, "
+                  "hybrid_shard_zero2, no_shard, auto_wrap or offload",
+                  word);
         }
     }
-    WARN("fsdp", "deprecated; parameters are sharded in any case, settings go into fsdp_config");
+    if (chosen != NULL)
+        apply_strategy(c, key, chosen, diagnostics);
 }
 
 static void fsdp_versions(axl_config *c)
@@ -175,8 +232,8 @@ axl_status axl_config_modernise(axl_config *c, axl_diagnostics *diagnostics)
         rename_key(c, axl_block_find(&axl_top_block, renamed[i].old_name),
                    axl_block_find(&axl_top_block, renamed[i].new_name), diagnostics);
     attention_flags(c, diagnostics);
-    fsdp_list(c, diagnostics);
     fsdp_versions(c);
+    fsdp_list(c, diagnostics);
     AXL_TRY(message_fields(c, &c->datasets, diagnostics));
     AXL_TRY(message_fields(c, &c->test_datasets, diagnostics));
 out:

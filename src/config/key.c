@@ -45,6 +45,7 @@
 // clang-format off
 #include "src/config/keys_dataset.def"
 #include "src/config/keys_nested.def"
+#include "src/config/keys_deepspeed.def"
 AXL_BLOCK(top)
 #include "src/config/keys.def"
 AXL_BLOCK_END(top)
@@ -78,6 +79,11 @@ const axl_key *axl_block_find(const axl_block *block, const char *name)
         if (strcmp(aliases[i].alias, name) == 0)
             return find_row(block, aliases[i].name);
     return NULL;
+}
+
+bool axl_block_is_deepspeed(const axl_block *block)
+{
+    return strncmp(block->name, "deepspeed", 9) == 0;
 }
 
 const char *axl_key_type_name(axl_key_type type)

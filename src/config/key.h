@@ -57,6 +57,10 @@ typedef struct axl_block {
 extern const axl_block axl_top_block;     // the file itself
 extern const axl_block axl_dataset_block; // one entry of datasets
 extern const axl_block axl_fsdp_block;
+extern const axl_block axl_deepspeed_block;
+
+// Whether a block is DeepSpeed's or nests in it: "auto" stands for absent there.
+bool axl_block_is_deepspeed(const axl_block *block);
 
 // The row of a key, also under its other names; NULL when there is none.
 const axl_key *axl_block_find(const axl_block *block, const char *name);

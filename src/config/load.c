@@ -19,6 +19,7 @@ void axl_config_destroy(axl_config *c)
         return;
     axl_yaml_destroy(c->yaml);
     axl_yaml_destroy(c->scratch);
+    axl_yaml_destroy(c->deepspeed_file);
     free(c);
 }
 
@@ -138,7 +139,9 @@ static axl_status build(axl_yaml *yaml, const char *path, const axl_config_optio
     AXL_TRY(copy_path(c, path));
     r.scratch = c->scratch;
     AXL_TRY(axl_config_read_block(&r, &axl_top_block, c, axl_yaml_root(c->yaml), "", false));
+    axl_config_reader_end(&r);
     AXL_TRY(axl_config_modernise(c, diagnostics));
+    AXL_TRY(axl_config_deepspeed(c, diagnostics));
     axl_config_check(c, options, diagnostics);
     if (diagnostics->n_errors == n_errors)
         axl_config_derive(c, options);
@@ -149,6 +152,7 @@ report:
     *out = c;
     c = NULL;
 out:
+    axl_config_reader_end(&r);
     axl_yaml_destroy(yaml);
     axl_config_destroy(c);
     return status;

@@ -528,11 +528,56 @@ static bool differs(const axl_key *key, const axl_yaml_node *node, const void *b
     return node->kind != AXL_YAML_BOOL || node->boolean != (strcmp(key->otherwise, "true") == 0);
 }
 
+// Memory that is lacking here costs a name in a note, no more.
+static void add_to_group(axl_key_group *group, const char *name, axl_place place)
+{
+    if (group->names.len == 0)
+        group->place = place;
+    (void)axl_str_puts(&group->names, group->names.len == 0 ? "" : ", ");
+    (void)axl_str_puts(&group->names, name);
+}
+
+// DeepSpeed's files hold many keys that say nothing here: those of one reason share a line.
+static bool is_grouped(axl_config_reader *r, const axl_key *key, const char *path, axl_place place)
+{
+    size_t i = 0;
+
+    if (strncmp(path, "deepspeed.", 10) != 0)
+        return false;
+    while (i < r->n_groups && strcmp(r->groups[i].reason, key->reason) != 0)
+        i++;
+    if (i == AXL_MAX_KEY_GROUPS)
+        return false;
+    if (i == r->n_groups)
+        r->groups[r->n_groups++].reason = key->reason;
+    add_to_group(&r->groups[i], path + 10, place);
+    return true;
+}
+
+void axl_config_reader_end(axl_config_reader *r)
+{
+    for (size_t i = 0; i < r->n_groups; i++) {
+        if (r->groups[i].names.len > 0)
+            axl_diagnostics_add(r->diagnostics, AXL_NOTE, r->groups[i].place, "deepspeed",
+                                "without effect here: %s: %s", r->groups[i].names.data,
+                                r->groups[i].reason);
+        axl_str_fini(&r->groups[i].names);
+    }
+    r->n_groups = 0;
+    if (r->prefixed.names.len > 0)
+        axl_diagnostics_add(r->diagnostics, AXL_WARNING, r->prefixed.place, "fsdp_config",
+                            "the prefix fsdp_ is deprecated inside fsdp_config; write %s",
+                            r->prefixed.names.data);
+    axl_str_fini(&r->prefixed.names);
+}
+
 static void report_support(axl_config_reader *r, const axl_key *key, const char *path,
                            axl_place place)
 {
     switch (key->support) {
     case AXL_SUPPORT_IGNORED:
+        if (is_grouped(r, key, path, place))
+            break;
         axl_diagnostics_add(r->diagnostics, AXL_NOTE, place, path, "has no effect here: %s",
                             key->reason);
         break;
@@ -558,12 +603,14 @@ static void report_unknown(axl_config_reader *r, const axl_block *block, const c
 
     for (size_t i = 0; i < block->n_keys && n < MAX_KEYS; i++)
         names[n++] = block->keys[i].name;
-    if (block != &axl_top_block && axl_block_find(&axl_top_block, name->text) != NULL) {
+    if (block != &axl_top_block && !axl_block_is_deepspeed(block) &&
+        axl_block_find(&axl_top_block, name->text) != NULL) {
         FAULT(r, name->place, path, "unknown key here; it belongs at the top level of the file");
         return;
     }
     const char *nearest = axl_nearest_name(name->text, names, n);
-    for (size_t i = 0; nearest == NULL && i < axl_top_block.n_keys; i++) {
+    for (size_t i = 0;
+         nearest == NULL && !axl_block_is_deepspeed(block) && i < axl_top_block.n_keys; i++) {
         const axl_key *key = &axl_top_block.keys[i];
         if (key->child != NULL && key->child != block &&
             axl_block_find(key->child, name->text) != NULL) {
@@ -586,13 +633,16 @@ static const axl_key *find_key(axl_config_reader *r, const axl_block *block, con
     if (key == NULL && block == &axl_fsdp_block && strncmp(name->text, "fsdp_", 5) == 0) {
         key = axl_block_find(block, name->text + 5);
         if (key != NULL)
-            axl_diagnostics_add(r->diagnostics, AXL_WARNING, name->place, path,
-                                "the prefix fsdp_ is deprecated inside fsdp_config; write %s",
-                                key->name);
+            add_to_group(&r->prefixed, key->name, name->place);
     }
     if (key == NULL)
         report_unknown(r, block, path, name);
     return key;
+}
+
+static bool is_auto(const axl_yaml_node *node)
+{
+    return node->kind == AXL_YAML_STRING && strcmp(node->text, "auto") == 0;
 }
 
 static axl_status read_entry(axl_config_reader *r, const axl_block *block, void *base,
@@ -607,7 +657,8 @@ static axl_status read_entry(axl_config_reader *r, const axl_block *block, void 
     (void)snprintf(key_path, sizeof key_path, "%.180s%s%.60s", path, path[0] != '\0' ? "." : "",
                    entry->key->text);
     const axl_key *key = find_key(r, block, key_path, entry->key);
-    if (key == NULL || entry->value->kind == AXL_YAML_NULL)
+    if (key == NULL || entry->value->kind == AXL_YAML_NULL ||
+        (axl_block_is_deepspeed(block) && is_auto(entry->value)))
         goto out;
     uint8_t *mark = (uint8_t *)base + key->mark_offset;
     void *field = (char *)base + key->offset;
@@ -621,7 +672,10 @@ static axl_status read_entry(axl_config_reader *r, const axl_block *block, void 
            : is_list_type(key->type) ? sizeof before
                                      : 8);
     AXL_TRY(read_value(r, key, key_path, entry->value, field, &good));
-    *mark = origin;
+    // A key with a bad value counts as given, so that it is not called missing too. What DeepSpeed's keys become is
+    // compared with other keys, and that takes a good value.
+    if (good || !axl_block_is_deepspeed(block))
+        *mark = origin;
     if (good && !quiet && key->support != AXL_SUPPORT_WORKS &&
         differs(key, entry->value, before, field))
         report_support(r, key, key_path, entry->key->place);

@@ -6,6 +6,8 @@
 
 #include "kernels/attention_impl.h"
 #include "src/config/key.h"
+#include "src/io/file.h"
+#include "src/io/json.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -17,6 +19,7 @@ typedef struct context {
     const axl_config_options *options;
     char detail[512]; // the message, when the condition composes it
     axl_place place;  // when it is not that of the row's key
+    size_t n_seen;    // data sets that a row is done with; it is asked again for those behind
     const char *key;  // likewise
 } context;
 
@@ -83,18 +86,21 @@ static bool bad_item(context *x, const axl_str_list *list, const char *words)
 
 typedef bool dataset_check(context *x, const axl_dataset_config *ds);
 
-// Applies a check to each data set; the first that it holds for is reported with its place.
+// Applies a check to each data set not seen yet; the first that it holds for is reported with its place, and the
+// row is asked again.
 static bool any_dataset(context *x, dataset_check *check)
 {
     const axl_dataset_list *lists[] = {&x->c->datasets, &x->c->test_datasets,
                                        &x->c->pretraining_dataset};
+    size_t n = 0;
 
     for (size_t which = 0; which < 3; which++) {
         for (int64_t i = 0; i < lists[which]->n; i++) {
             const axl_dataset_config *ds = &lists[which]->items[i];
-            if (ds->node == NULL || !check(x, ds))
+            if (n++ < x->n_seen || ds->node == NULL || !check(x, ds))
                 continue;
             x->place = ds->node->place;
+            x->n_seen = n;
             return true;
         }
     }
@@ -165,17 +171,29 @@ static bool wants_mistral_common(const axl_config *c)
              names_magistral(c->tokenizer_config)));
 }
 
+// Each of the keys that Mistral's own tokenizer does not take.
 static bool breaks_mistral_common(context *x)
 {
     const axl_config *c = x->c;
-    const char *key = c->added_tokens_overrides != NULL ? "added_tokens_overrides"
-                      : c->special_tokens.given         ? "special_tokens"
-                      : c->tokens.n > 0                 ? "tokens"
-                      : c->chat_template != NULL        ? "chat_template"
-                      : c->processor_kwargs != NULL     ? "processor_kwargs"
-                                                        : NULL;
+    const struct {
+        const char *key;
+        bool given;
+    } keys[] = {
+        {"added_tokens_overrides", c->added_tokens_overrides != NULL},
+        {"special_tokens", c->special_tokens.given},
+        {"tokens", c->tokens.n > 0},
+        {"chat_template", c->chat_template != NULL},
+        {"processor_kwargs", c->processor_kwargs != NULL},
+    };
 
-    return key != NULL && say(x, "Mistral's own tokenizer does not work with %s", key);
+    for (size_t i = x->n_seen; i < sizeof keys / sizeof keys[0]; i++) {
+        if (!keys[i].given)
+            continue;
+        x->n_seen = i + 1;
+        x->key = keys[i].key;
+        return say(x, "Mistral's own tokenizer does not work with %s", keys[i].key);
+    }
+    return false;
 }
 
 // ---- training ----
@@ -343,9 +361,10 @@ static bool says_not_reentrant(const axl_config *c)
            !c->gradient_checkpointing_kwargs.use_reentrant;
 }
 
-static bool node_names(const axl_yaml_node *node, const char *word)
+static bool is_zero3(const axl_config *c)
 {
-    return node != NULL && strstr(node->text, word) != NULL;
+    return c->deepspeed.zero_optimization.stage == 3 ||
+           (c->deepspeed.text != NULL && strstr(c->deepspeed.text, "zero3") != NULL);
 }
 
 static bool untrained_not_trainable(const axl_config *c)
@@ -556,8 +575,9 @@ static bool shards_unasked(context *x)
     axl_mesh_sizes m;
     axl_mesh_fault fault;
 
-    if (c->fsdp_config.given || c->fsdp.n > 0 || c->set.dp_shard_size || x->options->n_ranks < 2 ||
-        !axl_config_mesh(c, x->options->n_ranks, &m, &fault) || m.dp_shard == 1)
+    if (c->fsdp_config.given || c->fsdp.n > 0 || c->deepspeed.given || c->set.dp_shard_size ||
+        x->options->n_ranks < 2 || !axl_config_mesh(c, x->options->n_ranks, &m, &fault) ||
+        m.dp_shard == 1)
         return false;
     return say(x,
                "absent: parameters are sharded in any case, here with dp_shard_size: %d and "
@@ -588,6 +608,67 @@ static bool offloads_on_cpu(context *x)
                "parameters, gradients and optimizer state of CPU ranks are on the host already, "
                "offload_params or not%s",
                c->fsdp_config.set.cpu_offload_pin_memory ? "; there is nothing to pin" : "");
+}
+
+// One line for all of FSDP1: what to write instead.
+static bool is_fsdp1(context *x)
+{
+    const axl_config *c = x->c;
+    const axl_fsdp_config *f = &c->fsdp_config;
+
+    if (c->fsdp.n == 0 && (!f->given || c->fsdp_version == 2))
+        return false;
+    return say(x,
+               "FSDP1 is deprecated and runs as FSDP2 here; write fsdp_version: 2 and fsdp_config: "
+               "{reshard_after_forward: %s%s}%s",
+               f->reshard_after_forward ? "true" : "false",
+               f->offload_params ? ", offload_params: true" : "",
+               c->set.dp_shard_size == AXL_SET_DERIVED ? " and dp_shard_size: 1" : "");
+}
+
+#define CAUSAL_LM "ForCausalLM"
+
+// Upstream finds the units by the class name of the layers: LlamaForCausalLM has LlamaDecoderLayer. A unit
+// is a decoder layer here whatever is written, so a wrong name is only worth a warning.
+static bool wrong_layer_class(context *x)
+{
+    const axl_str_list *names = &x->c->fsdp_config.transformer_layer_cls_to_wrap;
+    const char *folder =
+        x->c->base_model_config != NULL ? x->c->base_model_config : x->c->base_model;
+    char path[4096], layer[128] = "";
+    axl_json *config = NULL;
+    bool found = names->n == 0 || folder == NULL;
+
+    if (found || snprintf(path, sizeof path, "%s/config.json", folder) >= (int)sizeof path ||
+        !axl_path_exists(path) || axl_json_read(path, &config) != AXL_OK)
+        return false;
+    const char *model = axl_json_string(axl_json_at(axl_json_get(config, "architectures"), 0), "");
+    const char *tail = strstr(model, CAUSAL_LM);
+    if (tail != NULL)
+        (void)snprintf(layer, sizeof layer, "%.*sDecoderLayer", (int)(tail - model), model);
+    for (int64_t i = 0; i < names->n; i++)
+        found = found || strstr(names->items[i], layer) != NULL; // "A, B" names two
+    axl_json_free(config);
+    return !found && say(x,
+                         "transformer_layer_cls_to_wrap: the layers of this model are %s, not "
+                         "%.100s; a unit is one of them in any case",
+                         layer, names->items[0]);
+}
+
+// DeepSpeed wants the product; it is known only with the number of ranks.
+static bool bad_train_batch(context *x)
+{
+    const axl_config *c = x->c;
+    long long want = (long long)c->deepspeed.train_batch_size, ranks = n_batches(x);
+    long long rows = c->set.batch_size
+                         ? (long long)c->batch_size
+                         : (long long)(c->micro_batch_size * c->gradient_accumulation_steps);
+
+    return c->deepspeed.set.train_batch_size && ranks > 0 && rows * ranks != want &&
+           say(x,
+               "train_batch_size is %lld, but %lld rows on %lld ranks with data of their own "
+               "make %lld; write \"auto\"",
+               want, rows, ranks, rows * ranks);
 }
 
 static bool is_gathering(const axl_config *c)
@@ -648,20 +729,30 @@ axl_place axl_config_place(const axl_config *c, const char *key)
     return (axl_place){.file = c->path};
 }
 
+static void report(const rule *row, const context *x, axl_diagnostics *diagnostics)
+{
+    size_t n = diagnostics->n;
+    const char *key = x->key != NULL ? x->key : row->key(x->c);
+
+    axl_diagnostics_add(diagnostics, row->severity,
+                        x->place.file != NULL ? x->place : axl_config_place(x->c, key), key, "%s",
+                        row->text != NULL ? row->text : x->detail);
+    if (diagnostics->n > n)
+        diagnostics->items[n].rule = row->number;
+}
+
 void axl_config_check(const axl_config *c, const axl_config_options *options,
                       axl_diagnostics *diagnostics)
 {
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
-        const rule *row = &rules[i];
         context x = {.c = c, .options = options};
-        if (!row->applies(&x))
-            continue;
-        size_t n = diagnostics->n;
-        const char *key = x.key != NULL ? x.key : row->key(c);
-        axl_diagnostics_add(diagnostics, row->severity,
-                            x.place.file != NULL ? x.place : axl_config_place(c, key), key, "%s",
-                            row->text != NULL ? row->text : x.detail);
-        if (diagnostics->n > n)
-            diagnostics->items[n].rule = row->number;
+        size_t n_seen;
+        bool found;
+        do {
+            n_seen = x.n_seen;
+            found = rules[i].applies(&x);
+            if (found)
+                report(&rules[i], &x, diagnostics);
+        } while (found && x.n_seen > n_seen);
     }
 }

@@ -151,6 +151,34 @@ static void a_folder_stands_for_the_one_file_in_it(void **state)
     free(path);
 }
 
+// The JSON is looked for where the program runs and beside the YAML; its faults have places of their own.
+static void deepspeed_files_lie_beside_the_yaml(void **state)
+{
+    static const char json_text[] =
+        "{\n \"zero_optimization\": {\"stage\": 3,\n  \"overlap_com\": true}\n}\n";
+    axl_str out = {0}, text = {0};
+    char other[64];
+    (void)state;
+
+    CHECK_OK(axl_str_printf(&text, "%sdeepspeed: z3.json\n", good));
+    char *path = strdup(write_file(text.data));
+    (void)snprintf(other, sizeof other, "%s/z3.json", folder);
+    CHECK_OK(axl_file_write(other, json_text, strlen(json_text)));
+    assert_int_equal(run(axl_cmd_validate, ARGUMENTS(validate, path), &out), 2);
+    assert_non_null(strstr(out.data, "z3.json:3:3: error: deepspeed.zero_optimization.overlap_com: "
+                                     "unknown key; did you mean overlap_comm?"));
+    CHECK_OK(axl_file_write(other, "{\"zero_optimization\": ", 22));
+    assert_int_equal(run(axl_cmd_validate, ARGUMENTS(validate, path), &out), 2);
+    assert_non_null(strstr(out.data, "z3.json:"));
+    CHECK_OK(axl_file_write(other, "[]", 2));
+    assert_int_equal(run(axl_cmd_validate, ARGUMENTS(validate, path), &out), 2);
+    assert_non_null(strstr(out.data, "an object of settings was expected here, not a list"));
+    CHECK_OK(axl_path_remove(other));
+    axl_str_fini(&out);
+    axl_str_fini(&text);
+    free(path);
+}
+
 static void the_schema_is_json(void **state)
 {
     axl_str out = {0};
@@ -213,6 +241,7 @@ int main(void)
         cmocka_unit_test(the_mesh_is_checked_against_ranks),
         cmocka_unit_test(a_missing_file_is_2),
         cmocka_unit_test(a_folder_stands_for_the_one_file_in_it),
+        cmocka_unit_test(deepspeed_files_lie_beside_the_yaml),
         cmocka_unit_test(the_schema_is_json),
         cmocka_unit_test(a_large_file_is_fast),
     };

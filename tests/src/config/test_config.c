@@ -268,6 +268,7 @@ static void overrides_that_are_refused(void **state)
         {BASE, "--sample_packing", "1", NULL},
         {BASE, "--sample_packing", "none", NULL},
         {BASE, "--eot_tokens", "<end>", NULL},
+        {BASE, "--deepspeed.zero_optimization.stage", "2", NULL},
         {BASE "strict: true\n", "--max_steps", "10",
          "with strict: true only keys of the file may be overridden"},
         {BASE "strict: true\n", "--micro_batch_size", "4", NULL},

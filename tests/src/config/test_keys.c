@@ -40,6 +40,7 @@ static axl_diagnostics read_line(const axl_block *block, const char *line, uint8
     CHECK_OK(axl_yaml_new("default", &scratch));
     axl_config_reader r = {.scratch = scratch, .diagnostics = &d};
     CHECK_OK(axl_config_read_block(&r, block, base, axl_yaml_root(y), "", false));
+    axl_config_reader_end(&r);
     if (mark != NULL)
         *mark = ((const uint8_t *)base)[key->mark_offset];
     free(base);

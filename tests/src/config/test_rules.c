@@ -297,6 +297,13 @@ static const line lines[] = {
     SAYS(109, "attn_implementation: s2\nsample_packing: true\n", "s2 cannot be packed"),
     SAYS(110, "deepspeed: a\nfsdp_config: {version: 2}\n", "not together with fsdp"),
     SAYS(111, "fsdp_config: {reshard_after_forward: true}\n", "FSDP1 is deprecated"),
+    SAYS(111, "fsdp: [full_shard]\n", "fsdp: FSDP1 is deprecated"),
+    SAYS(0,
+         "base_model_config: " AXL_TEST_DATA "/plan/llama-3.1-8b\nfsdp_version: 2\n"
+         "fsdp_config: {transformer_layer_cls_to_wrap: Qwen2DecoderLayer}\n",
+         "the layers of this model are LlamaDecoderLayer, not Qwen2DecoderLayer"),
+    SAYS_ON(2, 0, "deepspeed: {train_batch_size: 4}\n",
+            "train_batch_size is 4, but 8 rows on 2 ranks with data of their own make 16"),
     SAYS(114, "fsdp_config: {cpu_offload_pin_memory: false}\n", "needs fsdp_version: 2"),
     SAYS(114, "fsdp_config: {cpu_offload_pin_memory: false}\n", "needs offload_params"),
     SAYS(0, "fsdp_version: 2\nfsdp_config: {offload_params: true, cpu_offload_pin_memory: false}\n",
@@ -360,6 +367,25 @@ static bool finds(const line *l)
     return good;
 }
 
+static bool warns(const line *l)
+{
+    axl_diagnostics d = {0};
+    axl_config *c = NULL;
+    axl_str text = {0};
+    bool found = false;
+    axl_config_options options = {0};
+
+    CHECK_OK(axl_str_puts(&text, l->file != NULL ? l->file : MODEL DATA BATCH));
+    CHECK_OK(axl_str_puts(&text, l->yaml));
+    (void)axl_config_parse(text.data, text.len, "run.yaml", &options, &d, &c);
+    for (size_t i = 0; i < d.n; i++)
+        found = found || d.items[i].severity != AXL_NOTE;
+    axl_config_destroy(c);
+    axl_diagnostics_fini(&d);
+    axl_str_fini(&text);
+    return found;
+}
+
 static void every_line_is_found(void **state)
 {
     (void)state;
@@ -419,6 +445,104 @@ static void good_files_have_no_findings(void **state)
             fail_msg("there is a finding about:\n%s", good[i].yaml);
 }
 
+// Rules that no row of the table enforces: what happens instead, seen from outside. "" says that nothing is said:
+// the limit was one of another program, or is lifted.
+static const line elsewhere_lines[] = {
+    SAYS(3, "unsloth_rope: true\n", "unsloth_rope: not accepted: removed upstream"),
+    SAYS(8, "seed: null\n", ""),
+    SAYS(12, "dataset_processes: 2\n", "deprecated; write dataset_num_proc"),
+    SAYS(14, "chat_template_jinja: x\n", ""),
+    SAYS_ALONE(15, MODEL BATCH "datasets: [{path: d, type: chat_template}]\n", ""),
+    SAYS_ALONE(16,
+               MODEL BATCH "datasets: [{path: d, type: chat_template, message_field_role: r}]\n",
+               "deprecated; write message_property_mappings: {role: r}"),
+    SAYS(19, "sample_packing: true\neval_sample_packing: false\n", ""),
+    SAYS(20, "sample_packing: true\n", ""),
+    SAYS(21, "remove_unused_columns: false\n", ""),
+    SAYS(23, "sample_packing: true\nattn_implementation: sdpa\nbf16: true\n", ""),
+    SAYS(25, "sample_packing: true\n", ""),
+    SAYS(26, "reward_model: true\n", ""),
+    SAYS(29, "batch_flattening: auto\n", "has no effect here"),
+    SAYS(31, "sample_packing: true\nval_set_size: 1\neval_steps: 1\n", ""),
+    SAYS(32, "reward_model: true\n", ""),
+    SAYS(33, "process_reward_model: true\n", ""),
+    SAYS(46, "evaluation_strategy: \"no\"\n", "deprecated; write eval_strategy"),
+    SAYS(50, "gradient_checkpointing_kwargs: {use_reentrant: true}\n", "has no effect here"),
+    SAYS(55, "accelerator_config: {split_batches: true}\n", "has no effect here"),
+    SAYS(59, "torch_compile: auto\n", "has no effect here"),
+    SAYS(61, "adapter: loora\n", "loora is none of its values"),
+    SAYS(84, "fsdp_version: 2\nrl: orpo\n", ""),
+    SAYS(90, "fsdp_version: 2\nfsdp_config: {offload_params: true}\noptimizer: adamw_8bit\n",
+         "adamw_8bit is understood, but this version does not support it"),
+    SAYS(91, "tensor_parallel_size: 2\n", ""),
+    SAYS(95, "dataloader_num_workers: 2\n", "has no effect here"),
+    SAYS(100, "gc_steps: 3\n", "deprecated; write gc_collect_steps"),
+    SAYS(106, "attn_implementation: fp8\n", "fp8"),
+    SAYS(107, "attn_implementation: flex_attention\n", ""),
+    SAYS(112, "fsdp_version: 2\nfsdp_config: {fsdp_offload_params: false}\n",
+         "the prefix fsdp_ is deprecated inside fsdp_config; write offload_params"),
+    SAYS(113, "fsdp_config: {fsdp_version: 2}\n", ""),
+    SAYS(116, "sequence_parallel_degree: 2\n", "deprecated; write context_parallel_size"),
+    SAYS(117, "context_parallel_size: 2\nattn_implementation: sdpa\n", ""),
+    SAYS(118, "context_parallel_size: 2\nsample_packing: true\n", ""),
+    SAYS(119, "context_parallel_size: 2\nring_attn_func: zigzag\n",
+         "use varlen_zigzag, varlen_llama3 or batch_ring"),
+    SAYS(123, "fsdp_version: 2\n", ""),
+    SAYS(124, "base_model_config: falcon-7b\nfsdp_version: 2\nfsdp_config: {version: 2}\n", ""),
+    SAYS(125, "expert_parallel_size: 2\ntensor_parallel_size: 2\n", ""),
+};
+
+static void rules_elsewhere_are_seen_from_outside(void **state)
+{
+    int lines_of[131] = {0};
+    static const int elsewhere[] = {
+#define AXL_RULE(number, severity, key, condition, message)
+#define AXL_RULE_ELSEWHERE(number, reason) number,
+// clang-format off
+#include "src/config/rules.def"
+// clang-format on
+#undef AXL_RULE
+#undef AXL_RULE_ELSEWHERE
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof elsewhere_lines / sizeof elsewhere_lines[0]; i++) {
+        line l = elsewhere_lines[i];
+        lines_of[l.rule]++;
+        bool silent = l.text[0] == '\0';
+        l.rule = ANY_RULE;
+        if (silent ? warns(&l) : !finds(&l))
+            fail_msg("rule %d: %s\"%s\" about:\n%s", elsewhere_lines[i].rule,
+                     silent ? "a warning or error " : "not said: ", l.text, l.yaml);
+    }
+    for (size_t i = 0; i < sizeof elsewhere / sizeof elsewhere[0]; i++)
+        if (lines_of[elsewhere[i]] == 0)
+            fail_msg("rule %d is enforced elsewhere and has no line here", elsewhere[i]);
+}
+
+// Every entry of a list is reported, not only the first.
+static void every_data_set_is_reported(void **state)
+{
+    static const char text[] =
+        MODEL BATCH "datasets: [{path: a, type: sharegpt}, {path: b}, {path: c, type: sharegpt}]\n"
+                    "tokenizer_use_mistral_common: true\ntokens: [a]\nchat_template: chatml\n";
+    axl_diagnostics d = {0};
+    axl_config *c = NULL;
+    axl_config_options options = {0};
+    size_t n_sets = 0, n_keys = 0;
+    (void)state;
+
+    (void)axl_config_parse(text, strlen(text), "run.yaml", &options, &d, &c);
+    for (size_t i = 0; i < d.n; i++) {
+        n_sets += d.items[i].rule == 2;
+        n_keys += d.items[i].rule == 17;
+    }
+    assert_int_equal(n_sets, 2);
+    assert_int_equal(n_keys, 2);
+    axl_config_destroy(c);
+    axl_diagnostics_fini(&d);
+}
+
 static void every_rule_has_a_line(void **state)
 {
     static const int rows[] = {
@@ -461,6 +585,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_line_is_found),
         cmocka_unit_test(good_files_have_no_findings),
+        cmocka_unit_test(rules_elsewhere_are_seen_from_outside),
+        cmocka_unit_test(every_data_set_is_reported),
         cmocka_unit_test(every_rule_has_a_line),
     };
 
