@@ -3,6 +3,7 @@
 // The hard part is to say what the parser accepts and not more: numbers may be in quotes, because YAML
 // 1.1 reads 1e-5 as a string, and null is the same as absent everywhere.
 #include "src/config/key.h"
+#include "src/config/rules.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -78,7 +79,8 @@ static const char *const type_schemas[] = {
         "\"type\": [\"string\", \"array\", \"null\"], \"items\": {\"type\": \"string\"}",
     [AXL_T_INT_LIST] = "\"type\": [\"array\", \"null\"], \"items\": {\"type\": \"integer\"}",
     [AXL_T_INT_OR_LIST] =
-        "\"type\": [\"integer\", \"array\", \"null\"], \"items\": {\"type\": \"integer\"}",
+        "\"type\": [\"integer\", \"string\", \"array\", \"null\"], \"pattern\": \"^[-+]?[0-9]+$\", "
+        "\"items\": {\"type\": \"integer\"}",
     [AXL_T_REAL_LIST] = "\"type\": [\"array\", \"null\"], \"items\": {\"type\": \"number\"}",
     [AXL_T_MAP] = "\"type\": [\"object\", \"null\"]",
     [AXL_T_LIST] = "\"type\": [\"array\", \"null\"]",
@@ -117,8 +119,33 @@ static axl_status put_child(const axl_key *key, axl_str *out)
     }
 }
 
+// The kernels by name, for editors to offer, or a hub's org/name.
+static axl_status put_attention(axl_str *out)
+{
+    axl_status status = AXL_OK;
+    axl_str names = {0};
+
+    AXL_TRY(axl_attn_impl_names(&names)); // "eager, sdpa or fp8"
+    AXL_TRY(axl_str_puts(out, "\"anyOf\": [{\"enum\": ["));
+    for (const char *p = names.data; *p != '\0';) {
+        size_t n = strcspn(p, ", ");
+        if (n != 2 || strncmp(p, "or", n) != 0) {
+            AXL_TRY(axl_str_put_json(out, p, n));
+            AXL_TRY(axl_str_puts(out, ", "));
+        }
+        p += n;
+        p += strspn(p, ", ");
+    }
+    AXL_TRY(axl_str_puts(out, "null]}, {\"type\": \"string\", \"pattern\": \"/\"}]"));
+out:
+    axl_str_fini(&names);
+    return status;
+}
+
 static axl_status put_type(const axl_key *key, axl_str *out)
 {
+    if (strcmp(key->name, "attn_implementation") == 0)
+        return put_attention(out);
     switch (key->type) {
     case AXL_T_INT:
         return put_number(key, "integer", "^[-+]?[0-9]+(\\.0*)?$", out);
@@ -184,15 +211,18 @@ out:
     return status;
 }
 
-static axl_status put_property(const axl_key *key, axl_str *out)
+static axl_status put_property(const axl_block *block, const axl_key *key, axl_str *out)
 {
     axl_status status = AXL_OK;
     axl_str text = {0};
+    bool or_auto = axl_block_is_deepspeed(block);
 
     AXL_TRY(put_json(out, key->name));
     AXL_TRY(axl_str_puts(out, ": {"));
     size_t before = out->len;
+    AXL_TRY(axl_str_puts(out, or_auto ? "\"anyOf\": [{\"const\": \"auto\"}, {" : ""));
     AXL_TRY(put_type(key, out));
+    AXL_TRY(axl_str_puts(out, or_auto ? "}]" : ""));
     AXL_TRY(axl_str_puts(&text, key->doc));
     if (key->support != AXL_SUPPORT_WORKS) {
         AXL_TRY(axl_str_puts(&text, text.len > 0 ? " (" : "("));
@@ -220,7 +250,7 @@ static axl_status put_properties(const axl_block *block, const char *indent, axl
                            indent, indent, indent));
     for (size_t i = 0; i < block->n_keys; i++) {
         AXL_TRY(axl_str_printf(out, "%s\n%s  ", i == 0 ? "" : ",", indent));
-        AXL_TRY(put_property(&block->keys[i], out));
+        AXL_TRY(put_property(block, &block->keys[i], out));
     }
     AXL_TRY(axl_str_puts(out, "}"));
     if (block == &axl_fsdp_block) // the old prefix

@@ -154,7 +154,7 @@ axl_status axl_diagnostics_json(const axl_diagnostics *d, axl_str *out)
                                (int)item->column));
         AXL_TRY(put_member(out, "key", item->key));
         AXL_TRY(axl_str_printf(out, ", \"rule\": %d", item->rule));
-        AXL_TRY(put_member(out, "text", item->text));
+        AXL_TRY(put_member(out, "message", item->text));
         AXL_TRY(axl_str_putc(out, '}'));
     }
     AXL_TRY(axl_str_puts(out, d->n == 0 ? "]" : "\n]"));

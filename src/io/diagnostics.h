@@ -55,7 +55,7 @@ void axl_diagnostics_sort(axl_diagnostics *d);
 //   run.yaml:14:3: error: context_parallel_size: 3 does not divide 16 ranks
 axl_status axl_diagnostics_text(const axl_diagnostics *d, axl_severity least, axl_str *out);
 
-// Appends a JSON array of {"severity", "file", "line", "column", "key", "rule", "text"}.
+// Appends a JSON array of {"severity", "file", "line", "column", "key", "rule", "message"}.
 axl_status axl_diagnostics_json(const axl_diagnostics *d, axl_str *out);
 
 // AXL_OK when there is no error; else `code` with all error lines as the message.

@@ -65,7 +65,8 @@ static void a_broken_file_is_2_with_every_error(void **state)
     CHECK_OK(axl_json_parse(out.data, out.len, "out", &v));
     assert_false(axl_json_bool(axl_json_get(v, "ok"), true));
     const axl_json *findings = axl_json_get(v, "findings");
-    static const char *const members[] = {"severity", "file", "line", "column", "key", "rule"};
+    static const char *const members[] = {"severity", "file", "line",   "column",
+                                          "key",      "rule", "message"};
     assert_int_equal(axl_json_count(findings), 5);
     for (size_t i = 0; i < axl_json_count(findings); i++)
         for (size_t k = 0; k < sizeof members / sizeof members[0]; k++)
