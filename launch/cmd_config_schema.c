@@ -7,11 +7,12 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: axl-dist config-schema [--markdown]\n"
+    "usage: axl-dist config-schema [--markdown | --field KEY]\n"
     "\n"
     "Prints the JSON Schema (2020-12) of a configuration file, for editors and checkers.\n"
     "\n"
     "  --markdown     print the key pages instead\n"
+    "  --field KEY    print one key only: micro_batch_size, fsdp_config.offload_params\n"
     "\n"
     "example: axl-dist config-schema > axl-dist.schema.json\n"
     "         then, as the first line of run.yaml:\n"
@@ -22,14 +23,17 @@ int axl_cmd_config_schema(int argc, char **argv)
     axl_status status = AXL_OK;
     axl_str text = {0};
     bool markdown = argc > 1 && strcmp(argv[1], "--markdown") == 0;
+    bool field = argc > 1 && strcmp(argv[1], "--field") == 0;
 
     if (argc > 1 && strcmp(argv[1], "--help") == 0) {
         (void)fputs(usage, stdout);
         goto out;
     }
-    AXL_REQUIRE(argc == 1 || (argc == 2 && markdown), AXL_E_CONFIG,
+    AXL_REQUIRE(argc == 1 || (argc == 2 && markdown) || (argc == 3 && field), AXL_E_CONFIG,
                 "%s is not an argument of config-schema; see --help", argv[argc - 1]);
-    AXL_TRY(markdown ? axl_config_docs(&text) : axl_config_schema(&text));
+    AXL_TRY(field      ? axl_config_schema_field(argv[2], &text)
+            : markdown ? axl_config_docs(&text)
+                       : axl_config_schema(&text));
     AXL_REQUIRE(fwrite(text.data, 1, text.len, stdout) == text.len && fflush(stdout) == 0, AXL_E_IO,
                 "cannot write to the terminal");
 out:

@@ -14,7 +14,7 @@
 //            its head); BLOCK_LIST, BLOCK_OR_LIST axl_<child>_list
 //   default  YAML text of the value when the key is absent or null; "" means absent (0, false, NULL)
 //   range    numbers: an interval, "[1,)" is 1 and more; CHOICE: "a|b;c" where words after the
-//            semicolon are understood but not supported yet
+//            semicolon are understood but not supported yet; ANY: "non-null" where false counts as a value
 //   support  WORKS; IGNORED(reason): no meaning here, a note is given; REFUSED(reason): an error;
 //            PLANNED(what): understood, an error in this version unless it equals the default
 //
@@ -232,6 +232,9 @@ axl_status axl_config_where(const axl_config *c, const char *name, axl_str *out)
 
 // Appends the JSON Schema (2020-12) of a configuration file.
 axl_status axl_config_schema(axl_str *out);
+
+// Appends the schema of one key, "fsdp_config.offload_params": {name: {...}}. AXL_E_CONFIG when there is none.
+axl_status axl_config_schema_field(const char *name, axl_str *out);
 
 // Appends the key pages as Markdown, one table a group.
 axl_status axl_config_docs(axl_str *out);

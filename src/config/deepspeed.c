@@ -7,11 +7,11 @@
 
 #include "src/config/key.h"
 #include "src/config/parse.h"
-#include "src/io/file.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 typedef struct mapping {
     axl_config *c;
@@ -329,6 +329,14 @@ static void map_scheduler(mapping *m)
 
 // ---- the file ----
 
+// Not a folder, and nothing that could be read without end.
+static bool is_file(const char *path)
+{
+    struct stat s;
+
+    return stat(path, &s) == 0 && S_ISREG(s.st_mode);
+}
+
 // The file as named, else beside the YAML; *out is owned by the configuration, NULL when there is none.
 static axl_status find_file(axl_config *c, const char **out)
 {
@@ -340,10 +348,10 @@ static axl_status find_file(axl_config *c, const char **out)
 
     *out = NULL;
     AXL_TRY(axl_yaml_take(c->scratch, n + strlen(name) + 1, &path));
-    if (!axl_path_exists(name) && name[0] != '/')
+    if (!is_file(name) && name[0] != '/')
         memcpy(path, c->path, n);
     (void)strcat(path, name);
-    if (axl_path_exists(path) && !axl_path_is_dir(path))
+    if (is_file(path))
         *out = path;
 out:
     return status;

@@ -518,6 +518,10 @@ static bool differs(const axl_key *key, const axl_yaml_node *node, const void *b
         memcpy(&a, before, sizeof a);
         memcpy(&b, now, sizeof b);
         return !same_text(a, b);
+    case AXL_T_ANY:
+        if (strcmp(key->range, "non-null") == 0)
+            return true;
+        break;
     default:
         break;
     }

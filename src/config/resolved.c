@@ -155,7 +155,10 @@ static axl_status put_block(const axl_block *block, const void *base, const axl_
         if (!is_shown(key, origin))
             continue;
         AXL_TRY(axl_str_printf(out, "%s\n%*s\"%s\": {\"value\": ", comma, indent, "", key->name));
-        AXL_TRY(put_value(key, origin, (const char *)base + key->offset, depth, out));
+        if (origin != AXL_SET_DEFAULT && strcmp(key->name, "comet_api_key") == 0)
+            AXL_TRY(put_text("not shown", out)); // a secret; the file is for others to read
+        else
+            AXL_TRY(put_value(key, origin, (const char *)base + key->offset, depth, out));
         AXL_TRY(axl_str_puts(out, ", \"from\": "));
         AXL_TRY(put_origin(origin, axl_yaml_entry_of(map, key->name), out));
         AXL_TRY(axl_str_putc(out, '}'));

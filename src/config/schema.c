@@ -301,6 +301,31 @@ out:
     return status;
 }
 
+axl_status axl_config_schema_field(const char *name, axl_str *out)
+{
+    axl_status status = AXL_OK;
+    const axl_block *block = &axl_top_block;
+    const axl_key *key = NULL;
+    char part[128];
+
+    for (const char *p = name;;) {
+        size_t n = strcspn(p, ".");
+        (void)snprintf(part, sizeof part, "%.*s", (int)(n < 120 ? n : 120), p);
+        key = block == NULL ? NULL : axl_block_find(block, part);
+        AXL_REQUIRE(key != NULL, AXL_E_CONFIG,
+                    "%s: there is no such key; `axl-dist config-schema` lists them all", name);
+        if (p[n] == '\0')
+            break;
+        block = key->child;
+        p += n + 1;
+    }
+    AXL_TRY(axl_str_putc(out, '{'));
+    AXL_TRY(put_property(block, key, out));
+    AXL_TRY(axl_str_puts(out, "}\n"));
+out:
+    return status;
+}
+
 // ---- key pages ----
 
 // A table cell: line ends shown, bars escaped.

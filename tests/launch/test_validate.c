@@ -190,6 +190,12 @@ static void the_schema_is_json(void **state)
     CHECK_OK(axl_json_parse(out.data, out.len, "schema", &v));
     assert_non_null(axl_json_get(axl_json_get(v, "properties"), "micro_batch_size"));
     axl_json_free(v);
+    char field[] = "--field", nested[] = "fsdp_config.offload_params", none[] = "fsdp_config.x";
+    assert_int_equal(run(axl_cmd_config_schema, ARGUMENTS(schema, field, nested), &out), 0);
+    CHECK_OK(axl_json_parse(out.data, out.len, "schema", &v));
+    assert_non_null(axl_json_get(axl_json_get(v, "offload_params"), "description"));
+    axl_json_free(v);
+    assert_int_equal(run(axl_cmd_config_schema, ARGUMENTS(schema, field, none), &out), 2);
     axl_str_fini(&out);
 }
 

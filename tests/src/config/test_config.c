@@ -210,6 +210,12 @@ static void spellings(void **state)
         {"max_steps: ~", NULL},
         {"max_steps: null", NULL},
         {"max_steps:", NULL},
+        {"save_safetensors: true", NULL},
+        {"save_safetensors: false", "not accepted: the result is always safetensors"},
+        {"attn_supports_packing: false", "not accepted: it is computed"}, // any value is
+        {"dpo_norm_loss: false", "not accepted: removed upstream"},
+        {"dpo_norm_loss: null", NULL},
+        {"unsloth_rope: false", NULL},
     };
     (void)state;
 
@@ -238,6 +244,19 @@ static void spelled_values_are_the_numbers_meant(void **state)
     assert_int_equal(c->save_total_limit, 7);
     assert_int_equal(c->seed, 15);
     assert_true(c->adam_epsilon == 1e-7 && c->save_first_step);
+    axl_config_destroy(c);
+}
+
+static void secrets_are_not_written(void **state)
+{
+    axl_config *c = load(BASE "comet_api_key: abc123\n");
+    axl_str text = {0};
+    (void)state;
+
+    CHECK_OK(axl_config_resolved(c, &text));
+    assert_null(strstr(text.data, "abc123"));
+    assert_non_null(strstr(text.data, "\"comet_api_key\": {\"value\": \"not shown\""));
+    axl_str_fini(&text);
     axl_config_destroy(c);
 }
 
@@ -325,6 +344,7 @@ int main(void)
         cmocka_unit_test(fractions_of_steps_match_when_the_best_is_loaded),
         cmocka_unit_test(spellings),
         cmocka_unit_test(spelled_values_are_the_numbers_meant),
+        cmocka_unit_test(secrets_are_not_written),
         cmocka_unit_test(merge_keys_and_anchors),
         cmocka_unit_test(overrides_that_are_refused),
         cmocka_unit_test(a_template_at_the_top_reaches_chat_sets),
