@@ -24,6 +24,7 @@ static axl_status time_gemm(const axl_bringup *b, const axl_gemm_args *a, int ru
     for (int i = 0; i < runs && spent < GEMM_SECONDS; i++) {
         double start = axl_now();
         AXL_TRY(b->device->kernels->gemm(b->device->compute, a));
+        AXL_TRY(b->device->ops->synchronize(b->device->compute));
         double seconds = axl_now() - start;
         spent += seconds;
         *best = seconds < *best ? seconds : *best;
@@ -74,6 +75,7 @@ static axl_status measure_memory(const axl_bringup *b, void *const m[3], int64_t
         double start = axl_now();
         for (int i = 0; i < passes; i++)
             AXL_TRY(b->device->kernels->add(b->device->compute, &a));
+        AXL_TRY(b->device->ops->synchronize(b->device->compute));
         AXL_TRY(axl_comm_barrier(b->world));
         seconds = (axl_now() - start) / passes;
         double slowest = seconds;

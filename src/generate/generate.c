@@ -5,7 +5,8 @@
 
 #include <stdlib.h>
 
-#define CHUNK 256 // tokens of a prompt read at a time
+#define CHUNK    256 // tokens of a prompt read at a time
+#define CU_BYTES (2 * sizeof(int32_t))
 
 static axl_status init_cache(axl_generator *g, axl_device *device, axl_dtype dtype,
                              int64_t capacity)
@@ -31,10 +32,13 @@ axl_status axl_generator_init(axl_generator *g, axl_model *m, axl_sharder *s, ax
 {
     axl_status status = AXL_OK;
     const axl_work_options o = {.n_tokens = CHUNK, .n_seqs = 1, .dtype = dtype};
+    void *cu = NULL;
 
     *g = (axl_generator){.model = m, .sharder = s};
     AXL_TRY(axl_work_init(&g->work, m, device, &o));
     AXL_TRY(init_cache(g, device, dtype, capacity));
+    AXL_TRY(device->ops->alloc(device, CU_BYTES, "the lengths of the cache", &cu));
+    g->cu_seqlens_k = cu;
     AXL_TRY(axl_calloc(CHUNK, sizeof *g->positions, "positions", &g->positions));
     AXL_TRY(axl_calloc((size_t)m->arch.vocab, sizeof *g->logits, "logits", &g->logits));
     AXL_TRY(axl_calloc((size_t)m->arch.vocab, sizeof *g->scratch, "candidates", &g->scratch));
@@ -59,6 +63,8 @@ void axl_generator_fini(axl_generator *g)
             d->ops->free(d, g->kv.v[l], bytes);
         }
     }
+    if (d != NULL)
+        d->ops->free(d, g->cu_seqlens_k, CU_BYTES);
     free(g->kv.k);
     free(g->kv.v);
     free(g->positions);
@@ -77,7 +83,8 @@ void axl_generator_reset(axl_generator *g)
 static axl_status read_chunk(axl_generator *g, const int32_t *ids, int32_t n)
 {
     axl_status status = AXL_OK;
-    const int32_t cu[2] = {0, n};
+    const axl_device *d = g->work.device;
+    const int32_t cu[2] = {0, n}, cu_k[2] = {0, (int32_t)g->kv.length + n};
     const axl_batch batch = {.n_tokens = n,
                              .n_seqs = 1,
                              .max_seqlen = n,
@@ -87,8 +94,8 @@ static axl_status read_chunk(axl_generator *g, const int32_t *ids, int32_t n)
 
     for (int32_t i = 0; i < n; i++)
         g->positions[i] = (int32_t)g->kv.length + i;
-    g->cu_seqlens_k[1] = (int32_t)g->kv.length + n;
     AXL_TRY(axl_work_set_batch(&g->work, &batch));
+    AXL_TRY(d->ops->copy(d->compute, g->cu_seqlens_k, cu_k, sizeof cu_k));
     AXL_TRY(axl_pass_forward(&g->work, g->sharder));
     g->kv.length += n;
 out:

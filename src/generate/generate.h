@@ -22,10 +22,10 @@ typedef struct axl_generator {
     axl_sharder *sharder; // borrowed
     axl_work work;
     axl_kv_cache kv;
-    int32_t cu_seqlens_k[2];
-    int32_t *positions; // [chunk], owned
-    float *logits;      // [V], owned
-    int32_t *scratch;   // [V], owned
+    int32_t *cu_seqlens_k; // [2] on the device: 0, keys held and new; owned
+    int32_t *positions;    // [chunk], owned
+    float *logits;         // [V], owned
+    int32_t *scratch;      // [V], owned
     uint64_t n_drawn;
 } axl_generator;
 
