@@ -276,6 +276,9 @@ struct axl_kernels {
 
 extern const axl_kernels axl_kernels_ref;
 
+// kernels/table.c. Appends the GPUs that this process sees, or why it uses none: a line for a reader.
+axl_status axl_kernels_accelerators(axl_str *out);
+
 // Appends name and version of the library behind gemm.
 axl_status axl_kernels_library(axl_str *out);
 

@@ -40,6 +40,25 @@ static axl_status create_gpu(int local_rank, axl_device **out)
 {
     return axl_cuda_device_create(local_rank, out);
 }
+
+axl_status axl_kernels_accelerators(axl_str *out)
+{
+    axl_status status = AXL_OK;
+    const char *why = NULL;
+    const int n = axl_cuda_device_count(&why);
+
+    if (n == 0)
+        AXL_TRY(axl_str_printf(out, "none: %s", why));
+    for (int i = 0; i < n; i++) {
+        AXL_TRY(axl_str_puts(out, i > 0 ? ", " : ""));
+        AXL_TRY(axl_cuda_describe(i, out));
+    }
+    if (n > 0 && !gpu_ready())
+        AXL_TRY(axl_str_puts(out, "; not used by device: auto, this build lacks kernels for it"));
+
+out:
+    return status;
+}
 #else
 static bool gpu_ready(void)
 {
@@ -52,6 +71,11 @@ static axl_status create_gpu(int local_rank, axl_device **out)
     (void)out;
     return axl_error_set(AXL_E_UNSUPPORTED, __FILE__, __LINE__,
                          "this build has no CUDA backend (nvcc was not found); use device: cpu");
+}
+
+axl_status axl_kernels_accelerators(axl_str *out)
+{
+    return axl_str_puts(out, "none: this build has no CUDA backend");
 }
 #endif
 

@@ -196,6 +196,16 @@ static void find_huge_pages(axl_doctor_rank *r)
                        word + 1);
 }
 
+static void find_gpus(axl_doctor_rank *r)
+{
+    axl_str text = {0};
+
+    r->gpu = access("/dev/nvidiactl", F_OK) == 0;
+    if (axl_kernels_accelerators(&text) == AXL_OK)
+        (void)snprintf(r->gpus, sizeof r->gpus, "%s", text.data);
+    axl_str_fini(&text);
+}
+
 void axl_doctor_host(const axl_bringup *b, axl_doctor_rank *r)
 {
     const axl_cpu_features *f = axl_cpu_features_get();
@@ -222,7 +232,7 @@ void axl_doctor_host(const axl_bringup *b, axl_doctor_rank *r)
     find_numa(r);
     find_fabric(r);
     find_huge_pages(r);
-    r->gpu = access("/dev/nvidiactl", F_OK) == 0;
+    find_gpus(r);
     r->memory = read_kib("MemTotal");
     r->memory_available = read_kib("MemAvailable");
     r->memory_limit = memory_limit();

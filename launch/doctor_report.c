@@ -159,9 +159,9 @@ static axl_status put_machine(const axl_doctor *d, axl_str *out)
     AXL_TRY(
         axl_str_printf(out, "fabric      %s\n",
                        r->fabric[0] ? r->fabric : "no adapter: shared memory, TCP to other hosts"));
-    AXL_TRY(axl_str_printf(out, "gpu         %s\n",
-                           r->gpu ? "a driver is present; this build uses the processor only"
-                                  : "no driver found"));
+    AXL_TRY(
+        axl_str_printf(out, "gpu         %s%s\n", r->gpus,
+                       r->gpu && strncmp(r->gpus, "none", 4) == 0 ? "; a driver is present" : ""));
     AXL_TRY(put_libraries(d, out));
     if (d->folder[0] != '\0')
         AXL_TRY(axl_str_printf(out, "output_dir  %s: %.0f MB/s written by rank 0, %.1f GiB free\n",
@@ -261,6 +261,7 @@ static axl_status fill_rank(const axl_doctor *d, const axl_doctor_rank *r, axl_j
     AXL_TRY(put_bool(o, "amx_bf16", r->amx_bf16));
     AXL_TRY(put_bool(o, "amx_tiles", r->amx_tiles));
     AXL_TRY(put_bool(o, "gpu_driver", r->gpu));
+    AXL_TRY(put_text(o, "gpus", r->gpus));
     AXL_TRY(put_real(o, "mhz", r->mhz));
     AXL_TRY(put_text(o, "governor", r->governor));
     AXL_TRY(put_text(o, "fabric", r->fabric));

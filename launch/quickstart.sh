@@ -65,6 +65,19 @@ train() {
     return $status
 }
 
+# The CUDA part takes minutes to build: only where a GPU's driver and nvcc are found, and only for this chip.
+cuda_options() {
+    local chip
+    if [ -e /dev/nvidiactl ] && command -v nvcc >/dev/null && command -v nvidia-smi >/dev/null &&
+        chip=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .) &&
+        [ "${chip:-0}" -ge 80 ] 2>/dev/null; then
+        [ "$chip" != 90 ] || chip=90a
+        echo "-DAXL_CUDA=ON -DAXL_CUDA_ARCHITECTURES=$chip-real"
+    else
+        echo -DAXL_CUDA=OFF
+    fi
+}
+
 # A single process may use all cores.
 ask() {
     OMP_NUM_THREADS=$(nproc) "$program" inference "$1" --chat --prompt "$question" \
@@ -85,7 +98,8 @@ deps_mkl
 deps_model
 deps_say "building"
 mkdir -p build $work
-if ! { cmake --preset release && cmake --build --preset release -j "$(deps_jobs)" --target axl-dist; } \
+read -ra cuda <<<"$(cuda_options)"
+if ! { cmake --preset release "${cuda[@]}" && cmake --build --preset release -j "$(deps_jobs)" --target axl-dist; } \
     >build/release.log 2>&1; then
     tail -n 30 build/release.log
     deps_fail "the build failed; all of it is in build/release.log"

@@ -9,6 +9,9 @@
 // The accelerators of this host, 0 without a driver; *why (may be NULL) is then a sentence for doctor. Borrowed.
 int axl_cuda_device_count(const char **why);
 
+// Appends "NVIDIA H100 80GB HBM3 (compute capability 9.0, 79.2 GiB)" of GPU i. AXL_E_MEMORY.
+axl_status axl_cuda_describe(int i, axl_str *out);
+
 // The device that local_rank takes (local_rank modulo their number). AXL_E_UNSUPPORTED: none, too old a driver or
 // chip. AXL_E_MEMORY.
 axl_status axl_cuda_device_create(int local_rank, axl_device **out);

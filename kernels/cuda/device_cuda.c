@@ -297,6 +297,19 @@ int axl_cuda_device_count(const char **why)
     return n;
 }
 
+axl_status axl_cuda_describe(int i, axl_str *out)
+{
+    struct cudaDeviceProp p;
+
+    if (cudaGetDeviceProperties(&p, i) != cudaSuccess) {
+        (void)cudaGetLastError();
+        return axl_str_printf(out, "GPU %d, which does not answer", i);
+    }
+    return axl_str_printf(out, "%s (compute capability %d.%d, %.1f GiB%s)", p.name, p.major,
+                          p.minor, (double)p.totalGlobalMem / 1073741824.0,
+                          p.major < 8 ? "; 8.0 is needed" : "");
+}
+
 void axl_cuda_device_destroy(axl_device *d)
 {
     if (d == NULL)

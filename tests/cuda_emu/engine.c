@@ -145,6 +145,11 @@ axl_status axl_device_create(const axl_device_options *o, axl_device **out)
     return create_late(o->n_threads, out);
 }
 
+axl_status axl_kernels_accelerators(axl_str *out)
+{
+    return axl_cuda_describe(0, out);
+}
+
 void axl_device_destroy(axl_device *d)
 {
     if (d != NULL)
