@@ -4,7 +4,11 @@
 
 #include "kernels/cuda/cuda_backend.h"
 
+axl_status axl_cuda_adamw(axl_stream *s, const axl_adamw_args *a);
 axl_status axl_cuda_add(axl_stream *s, const axl_add_args *a);
+axl_status axl_cuda_cast(axl_stream *s, const axl_cast_args *a);
 axl_status axl_cuda_norm_fwd(axl_stream *s, const axl_norm_args *a);
+axl_status axl_cuda_rows_add(axl_stream *s, const axl_rows_args *a);
+axl_status axl_cuda_rows_gather(axl_stream *s, const axl_rows_args *a);
 
 #endif
