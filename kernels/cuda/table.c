@@ -6,7 +6,11 @@ const axl_kernels axl_kernels_cuda = {
     .adamw = axl_cuda_adamw,
     .add = axl_cuda_add,
     .cast = axl_cuda_cast,
+    .glu_bwd = axl_cuda_glu_bwd,
+    .glu_fwd = axl_cuda_glu_fwd,
     .norm_fwd = axl_cuda_norm_fwd,
+    .rope = axl_cuda_rope,
+    .rope_table = axl_cuda_rope_table,
     .rows_add = axl_cuda_rows_add,
     .rows_gather = axl_cuda_rows_gather,
 };
