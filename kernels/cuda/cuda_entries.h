@@ -6,9 +6,11 @@
 
 axl_status axl_cuda_adamw(axl_stream *s, const axl_adamw_args *a);
 axl_status axl_cuda_add(axl_stream *s, const axl_add_args *a);
+axl_status axl_cuda_bias_bwd(axl_stream *s, const axl_bias_bwd_args *a);
 axl_status axl_cuda_cast(axl_stream *s, const axl_cast_args *a);
 axl_status axl_cuda_glu_bwd(axl_stream *s, const axl_glu_bwd_args *a);
 axl_status axl_cuda_glu_fwd(axl_stream *s, const axl_glu_args *a);
+axl_status axl_cuda_norm_bwd(axl_stream *s, const axl_norm_bwd_args *a);
 axl_status axl_cuda_norm_fwd(axl_stream *s, const axl_norm_args *a);
 axl_status axl_cuda_rope(axl_stream *s, const axl_rope_args *a);
 axl_status axl_cuda_rope_table(axl_stream *s, const axl_rope_table_args *a);
