@@ -8,6 +8,9 @@ axl_status axl_cuda_adamw(axl_stream *s, const axl_adamw_args *a);
 axl_status axl_cuda_add(axl_stream *s, const axl_add_args *a);
 axl_status axl_cuda_bias_bwd(axl_stream *s, const axl_bias_bwd_args *a);
 axl_status axl_cuda_cast(axl_stream *s, const axl_cast_args *a);
+axl_status axl_cuda_ce_bwd(axl_stream *s, const axl_ce_bwd_args *a);
+axl_status axl_cuda_ce_fwd(axl_stream *s, const axl_ce_args *a);
+axl_status axl_cuda_ce_merge(axl_stream *s, const axl_ce_merge_args *a);
 axl_status axl_cuda_glu_bwd(axl_stream *s, const axl_glu_bwd_args *a);
 axl_status axl_cuda_glu_fwd(axl_stream *s, const axl_glu_args *a);
 axl_status axl_cuda_norm_bwd(axl_stream *s, const axl_norm_bwd_args *a);
@@ -16,5 +19,6 @@ axl_status axl_cuda_rope(axl_stream *s, const axl_rope_args *a);
 axl_status axl_cuda_rope_table(axl_stream *s, const axl_rope_table_args *a);
 axl_status axl_cuda_rows_add(axl_stream *s, const axl_rows_args *a);
 axl_status axl_cuda_rows_gather(axl_stream *s, const axl_rows_args *a);
+axl_status axl_cuda_sumsq(axl_stream *s, const axl_sumsq_args *a);
 
 #endif

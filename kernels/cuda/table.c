@@ -7,6 +7,9 @@ const axl_kernels axl_kernels_cuda = {
     .add = axl_cuda_add,
     .bias_bwd = axl_cuda_bias_bwd,
     .cast = axl_cuda_cast,
+    .ce_bwd = axl_cuda_ce_bwd,
+    .ce_fwd = axl_cuda_ce_fwd,
+    .ce_merge = axl_cuda_ce_merge,
     .glu_bwd = axl_cuda_glu_bwd,
     .glu_fwd = axl_cuda_glu_fwd,
     .norm_bwd = axl_cuda_norm_bwd,
@@ -15,4 +18,5 @@ const axl_kernels axl_kernels_cuda = {
     .rope_table = axl_cuda_rope_table,
     .rows_add = axl_cuda_rows_add,
     .rows_gather = axl_cuda_rows_gather,
+    .sumsq = axl_cuda_sumsq,
 };

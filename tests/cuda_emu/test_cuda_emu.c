@@ -6,8 +6,8 @@
 void emu_set_order(unsigned order);
 
 // The case lists (tests/kernels/cases.c) whose entries are all there.
-static const char *const names[] = {"adamw", "add",  "bias", "cast", "glu",
-                                    "norm",  "rope", "rows", NULL};
+static const char *const names[] = {"adamw", "add",  "bias", "cast", "ce",    "ce_merge",
+                                    "glu",   "norm", "rope", "rows", "sumsq", NULL};
 
 static bool is_there(const kt_kernel *k)
 {
