@@ -11,6 +11,8 @@ axl_status axl_cuda_cast(axl_stream *s, const axl_cast_args *a);
 axl_status axl_cuda_ce_bwd(axl_stream *s, const axl_ce_bwd_args *a);
 axl_status axl_cuda_ce_fwd(axl_stream *s, const axl_ce_args *a);
 axl_status axl_cuda_ce_merge(axl_stream *s, const axl_ce_merge_args *a);
+axl_status axl_cuda_embed_bwd(axl_stream *s, const axl_embed_bwd_args *a);
+axl_status axl_cuda_embed_fwd(axl_stream *s, const axl_embed_args *a);
 axl_status axl_cuda_glu_bwd(axl_stream *s, const axl_glu_bwd_args *a);
 axl_status axl_cuda_glu_fwd(axl_stream *s, const axl_glu_args *a);
 axl_status axl_cuda_norm_bwd(axl_stream *s, const axl_norm_bwd_args *a);

@@ -6,7 +6,7 @@
 void emu_set_order(unsigned order);
 
 // The case lists (tests/kernels/cases.c) whose entries are all there.
-static const char *const names[] = {"adamw", "add",  "bias", "cast", "ce",    "ce_merge",
+static const char *const names[] = {"adamw", "add",  "bias", "cast", "ce",    "ce_merge", "embed",
                                     "glu",   "norm", "rope", "rows", "sumsq", NULL};
 
 static bool is_there(const kt_kernel *k)
