@@ -15,6 +15,8 @@ axl_status axl_cuda_combine(axl_stream *s, const axl_combine_args *a);
 axl_status axl_cuda_combine_bwd(axl_stream *s, const axl_combine_bwd_args *a);
 axl_status axl_cuda_embed_bwd(axl_stream *s, const axl_embed_bwd_args *a);
 axl_status axl_cuda_embed_fwd(axl_stream *s, const axl_embed_args *a);
+axl_status axl_cuda_gemm(axl_stream *s, const axl_gemm_args *a);
+axl_status axl_cuda_gemm_grouped(axl_stream *s, const axl_gemm_grouped_args *a);
 axl_status axl_cuda_glu_bwd(axl_stream *s, const axl_glu_bwd_args *a);
 axl_status axl_cuda_glu_fwd(axl_stream *s, const axl_glu_args *a);
 axl_status axl_cuda_norm_bwd(axl_stream *s, const axl_norm_bwd_args *a);
