@@ -50,6 +50,9 @@ function(axl_library name)
     endif()
 endfunction()
 
+# Tests on real tokenizers, which are not committed, run where this folder has them (else build/tokenizers).
+set(AXL_TEST_TOKENIZERS "" CACHE PATH "folder of tokenizer directories for the tests: smollm2, llama3, ...")
+
 function(axl_test file)
     cmake_parse_arguments(A "" "" "USES" ${ARGN})
     get_filename_component(stem ${file} NAME_WE)
@@ -79,6 +82,9 @@ function(axl_test file)
         # Waiting ranks give up their core: machines that run the suite have fewer cores than ranks.
         set_tests_properties(${entry} PROPERTIES TIMEOUT 300
             ENVIRONMENT "OMP_NUM_THREADS=1;OMP_WAIT_POLICY=passive;OMPI_MCA_mpi_yield_when_idle=1;OMPI_MCA_btl_vader_single_copy_mechanism=none")
+        if(AXL_TEST_TOKENIZERS)
+            set_property(TEST ${entry} APPEND PROPERTY ENVIRONMENT "AXL_TEST_TOKENIZERS=${AXL_TEST_TOKENIZERS}")
+        endif()
         if(first MATCHES "label=([a-z]+)")
             set_tests_properties(${entry} PROPERTIES LABELS ${CMAKE_MATCH_1})
         endif()

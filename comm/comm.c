@@ -241,7 +241,7 @@ out:
     return status;
 }
 
-static axl_status task_run(axl_comm_task *t)
+static axl_status task_wait(axl_comm_task *t)
 {
     axl_status status = AXL_OK;
     const double begin = axl_now();
@@ -258,6 +258,14 @@ static axl_status task_run(axl_comm_task *t)
     axl_flight_go_on(&t->comm->root->flight); // after a failure the record stays for the message
 
 out:
+    return status;
+}
+
+static axl_status task_run(axl_comm_task *t)
+{
+    const bool staged = t->stream != NULL && !t->stream->device->host_memory;
+    const axl_status status = staged ? axl_comm_stage(t, task_wait) : task_wait(t);
+
     task_release(&t->base);
     return status;
 }
@@ -273,7 +281,8 @@ static axl_status task_launch(axl_comm_task *t)
         t->colls[i].parts = t->parts + t->colls[i].first_part;
     if (t->n_colls == 0) {
         task_release(&t->base);
-    } else if (t->stream == NULL || t->stream == t->stream->device->compute) {
+    } else if (t->stream == NULL || t->stream == t->stream->device->compute ||
+               !t->stream->device->host_memory) {
         AXL_TRY(task_run(t)); // a CPU's compute stream runs each call at once
     } else {
         t->queued = true;

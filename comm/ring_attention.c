@@ -196,7 +196,7 @@ static axl_status attend(const pass *x, int i)
     if (n_keys == 0)
         goto out;
     if (t.opening) {
-        AXL_TRY(d->kernels->attn_fwd(d->compute, &b));
+        AXL_TRY(axl_attn_forward(d->kernels, d->compute, r->o.numerics, &b));
         goto out;
     }
     const axl_attn_merge_args merge = {.out = b.out,
@@ -212,7 +212,7 @@ static axl_status attend(const pass *x, int i)
     b.out = axl_ring_at(r, r->at.part_out);
     b.lse = axl_ring_at(r, r->at.part_lse);
     b.ldo = merge.ld_part;
-    AXL_TRY(d->kernels->attn_fwd(d->compute, &b));
+    AXL_TRY(axl_attn_forward(d->kernels, d->compute, r->o.numerics, &b));
     AXL_TRY(d->kernels->attn_merge(d->compute, &merge));
 
 out:

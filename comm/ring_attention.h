@@ -23,7 +23,7 @@
 
 #include "comm/comm.h"
 #include "comm/cp_layout.h"
-#include "kernels/kernels.h"
+#include "kernels/attention_impl.h"
 
 typedef struct axl_ring axl_ring;
 
@@ -42,7 +42,8 @@ typedef struct axl_ring_options {
     int32_t max_seqs;
     int32_t n_heads, n_kv_heads, head_dim, v_head_dim; // of the largest layer, on this rank
     axl_dtype dtype;                                   // of activations: F32 or BF16
-    const int32_t *windows; // [n_windows] the different windows of the layers, 0: none; copied
+    axl_attn_numerics numerics; // of the forward of every part: one that gives (out, lse)
+    const int32_t *windows;     // [n_windows] the different windows of the layers, 0: none; copied
     int n_windows;
 } axl_ring_options;
 

@@ -83,6 +83,7 @@ typedef struct axl_comm_root {
     bool fixed_order;      // axl_comm_fix_order
     axl_flight flight;
     struct axl_watch *watch; // owned; NULL: nobody watches
+    bool staged;             // it was said that collectives are
 } axl_comm_root;
 
 struct axl_comm {
@@ -112,6 +113,11 @@ void axl_watch_destroy(struct axl_watch *w);
 
 // self.c: a communicator of one rank.
 void axl_self_init(axl_comm *c);
+
+// staged.c: a task on a stream of a device without host_memory, from its first copy to its last. wait runs the task to
+// its end, once all its buffers are the host's. The caller's events make the stream wait for what is sent.
+typedef axl_status (*axl_comm_wait)(axl_comm_task *t);
+axl_status axl_comm_stage(axl_comm_task *t, axl_comm_wait wait);
 
 // comm.c: one round of waiting: moves the streams on and, when the wait is not short, lets others run.
 axl_status axl_comm_idle(axl_comm *c, int64_t round);

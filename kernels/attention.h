@@ -12,14 +12,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef enum axl_mask { AXL_MASK_FULL, AXL_MASK_CAUSAL } axl_mask;
+// Which keys of its own sequence a query sees; a window narrows each of them.
+typedef enum axl_mask {
+    AXL_MASK_FULL,
+    AXL_MASK_CAUSAL,
+    AXL_MASK_PREFIX // causal, and every query sees the keys at positions below prefix[its sequence]
+} axl_mask;
 
 // Attention over packed sequences; one call is one (query chunk, key chunk) pair. Sequence i has rows
 // cu_seqlens_q[i] .. of q and cu_seqlens_k[i] .. of k, v. A query at position p sees keys at positions j
-// of its own sequence with j <= p (CAUSAL) and p - j < window (if window > 0). The position of a row is
-// positions_q[row], which ascends strictly within a sequence and may have gaps; without that array it is
-// pos_q[i] + its row in the sequence. Head h of q reads key head h / (n_heads / n_kv_heads). A query
-// that sees no key gets out 0 and lse -inf. Dao 2023, arXiv:2307.08691 (tiling); the softmax is exact.
+// of its own sequence with j <= p (CAUSAL; PREFIX: or j < prefix) and p - j < window (if window > 0). The
+// position of a row is positions_q[row], which ascends strictly within a sequence and may have gaps; without
+// that array it is pos_q[i] + its row in the sequence. Head h of q reads key head h / (n_heads / n_kv_heads).
+// A query that sees no key gets out 0 and lse -inf. Dao 2023, arXiv:2307.08691 (tiling); the softmax is exact.
 typedef struct axl_attn_args {
     const void *q, *k, *v;                      // rows of [H, Dh], [Hk, Dh], [Hk, Dv]
     int64_t ldq, ldk, ldv, ldo;                 // elements between tokens (H * Dh when dense)
@@ -32,6 +37,7 @@ typedef struct axl_attn_args {
     float softcap;  // 0: none; else cap * tanh(score / cap) before the mask
     int32_t window; // 0: none
     axl_mask mask;
+    const int32_t *prefix; // [n_seqs] positions; PREFIX only
     axl_dtype dtype;
     bool out_f32; // out is F32 whatever dtype: a part that will be merged
     void *out;    // rows of [H, Dv] dtype, ldo apart
@@ -46,6 +52,45 @@ typedef struct axl_attn_bwd_args {
     axl_dtype dtype_grad; // of dq, dk, dv: dtype, or F32
     bool accumulate_dq, accumulate_dkv; // set or add
 } axl_attn_bwd_args;
+
+// The forwards whose numbers differ from attn_fwd, with the same arguments. Nothing is shared between sequences:
+// scales and means are of one sequence of the call. All give the lse of what they computed, so that parts merge;
+// their gradient is that of attn_bwd with this lse.
+//
+// attn_half_fwd (Rabe & Staats 2021, arXiv:2112.05682, as xformers runs it without tensor cores). BF16: q, k, v are
+// taken as fp16 (exact unless tiny; beyond 65504 that value) and exp(score - maximum) is rounded to fp16 before the
+// product with v; sums are f32. F32: exactly attn_fwd.
+//
+// attn_sage_fwd (Zhang et al. 2024, arXiv:2410.02367). With mean = the mean of k over the keys of a sequence and key
+// head, blocks of AXL_SAGE_Q queries of a head and AXL_SAGE_K keys of a key head from the sequence's start:
+//   sq = max |q| / 127, q8 = round(q / sq); sk = max |k - mean| / 127, k8 = round((k - mean) / sk);
+//   score = scale sq sk sum(q8 k8); exp(score - maximum) is rounded to dtype before the product with v.
+// lse is that of q . k: scale q . mean is added. Means, scales and integers are made in f32 whatever the dtype.
+// No softcap (the mean must cancel): AXL_E_UNSUPPORTED.
+//
+// attn_fp8_fwd: of each sequence s = max |x| / 448 over all heads, for q, k and v; attention of e4m3(x / s) s with
+// f32 sums; the quotients are made in f32 whatever the dtype.
+#define AXL_SAGE_Q 128
+#define AXL_SAGE_K 64
+
+// Attention with all probabilities held, rounded where transformers' eager attention rounds (r: to dtype):
+//   s = r(scale r(q . k)); with a softcap s = r(softcap tanh(s / softcap)); p = softmax(s) in f32;
+//   out = sum r(p) v. Backward: dp = r(dout . v), ds = r(p (dp - sum p dp)), by the softcap ds = r(ds (1 -
+//   (s / softcap)^2)), ds = r(scale ds); dq = sum ds k, dk = sum ds q, dv = sum r(p) dout.
+// Row (t, h) of probs holds p of all keys of its sequence in their order; 0 where the query does not see.
+typedef struct axl_attn_eager_args {
+    axl_attn_args fwd; // not out_f32
+    void *probs;       // [Tq, H] rows of statistics, ld_probs apart
+    int64_t ld_probs;  // a multiple of AXL_PROBS_ALIGN, at least the longest sequence of keys
+} axl_attn_eager_args;
+#define AXL_PROBS_ALIGN 16
+
+typedef struct axl_attn_eager_bwd_args {
+    axl_attn_bwd_args bwd; // its delta is not read
+    const void *probs;     // as forward left it
+    int64_t ld_probs;
+    void *delta; // [H, Tq] statistics: sum p dp; overwritten
+} axl_attn_eager_bwd_args;
 
 // delta[h, t] = sum_d dout[t, h, d] * out[t, h, d].
 typedef struct axl_attn_delta_args {

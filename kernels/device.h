@@ -34,7 +34,9 @@ struct axl_task {
     axl_task *next; // owned by the queue
 };
 
-// What every backend gives. All pointers are device pointers; on the CPU that is ordinary memory.
+// What every backend gives. All pointers are device pointers; on the CPU that is ordinary memory. A copy may have
+// host memory on one side. Ordinary host memory may be used again when copy returns (and, as a target, be read);
+// host_alloc's is read and written when the stream gets there.
 typedef struct axl_device_ops {
     // Zero-filled on first touch, AXL_ALIGN aligned. what names the buffer in messages. AXL_E_MEMORY.
     axl_status (*alloc)(axl_device *d, size_t bytes, const char *what, void **out);
@@ -42,10 +44,18 @@ typedef struct axl_device_ops {
     axl_status (*copy)(axl_stream *s, void *dst, const void *src, size_t bytes); // any direction
     axl_status (*zero)(axl_stream *s, void *dst, size_t bytes);
     axl_status (*stream_create)(axl_device *d, const char *name, axl_stream **out);
-    void (*stream_destroy)(axl_stream *s);                        // drains it first; NULL-safe
-    axl_status (*record)(axl_stream *s, axl_event *out);          // the present end of the queue
-    axl_status (*wait)(axl_stream *s, const axl_event *e);        // s goes on after e has passed
-    axl_status (*synchronize)(axl_stream *s);                     // the host waits until s is empty
+    void (*stream_destroy)(axl_stream *s);                 // drains it first; NULL-safe
+    axl_status (*record)(axl_stream *s, axl_event *out);   // the present end of the queue
+    axl_status (*wait)(axl_stream *s, const axl_event *e); // s goes on after e has passed
+    axl_status (*await)(const axl_event *e);               // the host waits until e has passed
+    axl_status (*synchronize)(axl_stream *s);              // the host waits until s is empty
+    // Host memory that a device copies from and to without a detour (pinned, on a GPU). AXL_E_MEMORY.
+    axl_status (*host_alloc)(axl_device *d, size_t bytes, const char *what, void **out);
+    void (*host_free)(axl_device *d, void *p, size_t bytes); // NULL-safe
+    // Of queues that the host must move on (CPU streams): axl_stream_push and so on below. NULL: there are none.
+    axl_status (*push)(axl_stream *s, axl_task *task);
+    axl_status (*progress)(axl_device *d);
+    bool (*waits)(axl_device *d);
     void (*mem_info)(axl_device *d, size_t *used, size_t *total); // bytes
     void (*destroy)(axl_device *d);                               // drains the streams; NULL-safe
 } axl_device_ops;
@@ -63,9 +73,12 @@ struct axl_device {
     int n_threads;                                    // CPU: OpenMP threads of a kernel
     void *workspace;        // owned; scratch that a kernel may use during one call on compute
     size_t workspace_bytes; // at least AXL_WORKSPACE_BYTES
-    axl_stream *waits_on;   // the host waits for this stream now; NULL: it does not. For others to
-                            // look at: read and written by __atomic builtins
-    void *priv;             // owned by the backend
+    bool host_memory;       // the host may read and write the device's memory by itself
+    void *staging;          // owned host memory of axl_device_staging
+    size_t staging_bytes;
+    axl_stream *waits_on; // the host waits for this stream now; NULL: it does not. For others to
+                          // look at: read and written by __atomic builtins
+    void *priv;           // owned by the backend
 };
 
 #define AXL_WORKSPACE_BYTES ((size_t)32 << 20)
@@ -85,11 +98,32 @@ void axl_device_destroy(axl_device *d); // NULL-safe
 // on the stream return its status. The queue owns the task from here on.
 axl_status axl_stream_push(axl_stream *s, axl_task *task);
 
-// CPU streams only: moves every non-empty stream of the device on without blocking. Called between
+// Moves every non-empty stream of the device on without blocking, where that is the host's work. Called between
 // kernels and by long ones; cheap when nothing waits.
 axl_status axl_device_progress(axl_device *d);
 
-// CPU streams only: whether any stream has tasks left. Any thread may ask.
+// Whether any stream has tasks left that progress would move. Any thread may ask.
 bool axl_device_waits(axl_device *d);
+
+// Copies between the host and the device on the compute stream, and waits for it.
+axl_status axl_device_read(axl_device *d, void *host, const void *from, size_t bytes);
+axl_status axl_device_write(axl_device *d, void *to, const void *host, size_t bytes);
+
+// Device memory as the host sees it: itself where host_memory says so, else a copy that lives from map to unmap.
+typedef struct axl_host_view {
+    axl_device *device; // borrowed
+    void *memory;       // borrowed, of the device
+    size_t bytes;
+    void *host; // what the caller reads and writes
+} axl_host_view;
+
+// read: the host sees what the device has (else anything). Waits for the compute stream. AXL_E_MEMORY.
+axl_status axl_device_map(axl_device *d, void *memory, size_t bytes, bool read, axl_host_view *out);
+// write: what the host wrote goes back, and has arrived. *m is {0} then. {0} is allowed.
+axl_status axl_device_unmap(axl_host_view *m, bool write);
+
+// Host memory for copies, at least bytes long, kept by the device and shared by all who ask: it is the caller's until
+// he returns to his caller, and all his copies must have ended by then. AXL_E_MEMORY.
+axl_status axl_device_staging(axl_device *d, size_t bytes, void **out);
 
 #endif

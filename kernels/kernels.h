@@ -233,6 +233,11 @@ typedef struct axl_adamw_args {
     K(attn_fwd, axl_attn_args)                                                                     \
     K(attn_delta, axl_attn_delta_args)                                                             \
     K(attn_bwd, axl_attn_bwd_args)                                                                 \
+    K(attn_half_fwd, axl_attn_args)                                                                \
+    K(attn_sage_fwd, axl_attn_args)                                                                \
+    K(attn_fp8_fwd, axl_attn_args)                                                                 \
+    K(attn_eager_fwd, axl_attn_eager_args)                                                         \
+    K(attn_eager_bwd, axl_attn_eager_bwd_args)                                                     \
     K(attn_merge, axl_attn_merge_args)                                                             \
     K(attn_sinks_fwd, axl_attn_sinks_args)                                                         \
     K(attn_sinks_bwd, axl_attn_sinks_bwd_args)                                                     \

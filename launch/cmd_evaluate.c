@@ -3,7 +3,6 @@
 #include "launch/commands.h"
 #include "src/train/train.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,8 +16,7 @@ int axl_cmd_evaluate(int argc, char **argv)
     axl_status status = AXL_OK;
     axl_bringup b = {0};
     axl_trainer *t = NULL;
-    double loss = 0.0;
-    int64_t n = 0;
+    axl_eval_report r = {0};
 
     if (argc < 2 || strcmp(argv[1], "--help") == 0) {
         (void)fputs(help, argc < 2 ? stderr : stdout);
@@ -30,13 +28,13 @@ int axl_cmd_evaluate(int argc, char **argv)
     AXL_TRY(axl_trainer_create_for_eval(&env, &t));
     AXL_REQUIRE(t->eval_loader != NULL, AXL_E_CONFIG,
                 "%s: nothing to evaluate on; give test_datasets or val_set_size", b.config->path);
-    status = axl_train_eval(t, &loss, &n);
+    status = axl_train_eval(t, &r);
     if (status != AXL_OK)
         axl_comm_abort(b.world, axl_status_exit_code(status), axl_error_message());
     if (axl_comm_rank(b.world) == 0)
         (void)printf(
-            "{\"eval_loss\": %.9g, \"eval_perplexity\": %.9g, \"trainable_tokens\": %lld}\n", loss,
-            exp(loss), (long long)n);
+            "{\"eval_loss\": %.9g, \"eval_perplexity\": %.9g, \"trainable_tokens\": %lld}\n",
+            r.loss, r.perplexity, (long long)r.n_trained);
 out:;
     int code = axl_bringup_report(&b, "evaluate", status);
     axl_trainer_destroy(t);

@@ -1,11 +1,13 @@
-// axl-dist plan: what a run will take and how long a step will last, from config.json and the YAML alone.
+// axl-dist plan: what a run will take and how long a step will last, from the YAML and the model's description alone.
 #include "launch/commands.h"
 
 #include "launch/plan_report.h"
 #include "src/io/file.h"
 #include "src/io/gguf_import.h"
 #include "src/train/settings.h"
+#include "src/train/vocabulary.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,9 +20,11 @@ static const char usage[] =
     "bytes\n"
     "that travel on each axis of the mesh, arithmetic, and a prediction of the time of a step. "
     "Reads\n"
-    "the YAML and the model's config.json; needs no weights, no data and no GPU. Rows are taken "
-    "as\n"
-    "full. When the run does not fit, the cheapest mend is named. Exit code 0; 2: bad input.\n"
+    "the YAML, the model's config.json (or the head of a .gguf file) and its tokenizer, when there "
+    "is\n"
+    "one, for the rows of the embedding; needs no weights, no data and no GPU. Rows are taken as "
+    "full.\n"
+    "When the run does not fit, the cheapest mend is named. Exit code 0; 2: bad input.\n"
     "\n"
     "  --ranks N            ranks of the run, up to 1000000\n"
     "  --nodes M            nodes that they fill evenly; else the cluster says how many ranks one "
@@ -135,30 +139,89 @@ static axl_status load(const options *o, axl_config **out)
     return status;
 }
 
+static bool is_gguf(const char *path)
+{
+    const size_t n = strlen(path);
+
+    return n > 5 && strcmp(path + n - 5, ".gguf") == 0;
+}
+
+// The rows of the embedding and the longest position of the run, as the trainer has them. Without a tokenizer the
+// rows are those of config.json.
+static axl_status apply_vocabulary(const axl_config *c, const char *dir, axl_arch *arch)
+{
+    axl_status status = AXL_OK;
+    axl_vocabulary v = {0};
+    axl_tokenizer *tokenizer = NULL;
+
+    if (!axl_vocabulary_has_tokenizer(c, dir)) {
+        if (axl_vocabulary_changes(c) != NULL)
+            (void)fprintf(stderr,
+                          "note: %s: there is no tokenizer in %s, so the %lld rows of config.json "
+                          "are planned; put tokenizer.json beside it to count the new tokens\n",
+                          axl_vocabulary_changes(c), dir, (long long)arch->vocab);
+        goto out;
+    }
+    AXL_TRY(axl_vocabulary_load(c, dir, false, &v, &tokenizer));
+    arch->vocab = v.rows > 0 ? v.rows : arch->vocab;
+    arch->max_position = v.max_position > arch->max_position ? v.max_position : arch->max_position;
+out:
+    axl_tokenizer_destroy(tokenizer);
+    axl_vocabulary_fini(&v);
+    return status;
+}
+
+static axl_status read_dir(const axl_config *c, const char *dir, axl_arch *out)
+{
+    axl_status status = AXL_OK;
+    axl_arch arch = {0};
+
+    AXL_TRY(axl_arch_read(dir, &arch));
+    AXL_TRY(apply_vocabulary(c, dir, &arch));
+    *out = arch;
+    arch = (axl_arch){0}; // handed to the caller
+out:
+    axl_arch_fini(&arch);
+    return status;
+}
+
+// A GGUF file is read by its head, through a folder that is gone afterwards.
+static axl_status read_gguf(const axl_config *c, axl_arch *out)
+{
+    axl_status status = AXL_OK;
+    const char *root = getenv("TMPDIR");
+    axl_str dir = {0};
+    bool made = false;
+
+    AXL_TRY(
+        axl_str_printf(&dir, "%s/axl-plan-XXXXXX", root != NULL && *root != '\0' ? root : "/tmp"));
+    made = mkdtemp(dir.data) != NULL;
+    AXL_REQUIRE(made, AXL_E_IO, "%s: cannot be made: %s; TMPDIR names the folder for it", dir.data,
+                strerror(errno));
+    AXL_TRY(axl_gguf_write_head(c->base_model, dir.data));
+    AXL_TRY(read_dir(c, dir.data, out));
+out:
+    if (made)
+        (void)axl_path_remove(dir.data);
+    axl_str_fini(&dir);
+    return status;
+}
+
 static axl_status read_arch(const axl_config *c, axl_arch *out)
 {
     axl_status status = AXL_OK;
     const char *path = c->base_model;
-    const size_t n = strlen(path);
-    axl_str dir = {0}, root = {0};
 
-    if (n > 5 && strcmp(path + n - 5, ".gguf") == 0) {
-        AXL_TRY(axl_str_printf(&root, "%s/models", c->dataset_prepared_path));
-        AXL_TRY(axl_gguf_cache_dir(path, root.data, NULL, &dir));
-        AXL_REQUIRE(axl_path_is_dir(dir.data), AXL_E_INPUT,
-                    "base_model %s has no config.json yet; make it a folder first: axl-dist import "
-                    "%s -o DIR",
-                    path, path);
-        path = dir.data;
+    if (is_gguf(path)) {
+        AXL_TRY(read_gguf(c, out));
+        goto out;
     }
     AXL_REQUIRE(axl_path_is_dir(path), AXL_E_INPUT,
                 "base_model %s is not a folder; put the model's config.json into one (weights are "
                 "not needed) and give its path",
                 path);
-    AXL_TRY(axl_arch_read(path, out));
+    AXL_TRY(read_dir(c, path, out));
 out:
-    axl_str_fini(&dir);
-    axl_str_fini(&root);
     return status;
 }
 
@@ -212,6 +275,7 @@ static axl_status make(const options *o, const axl_config *c, axl_plan_report *r
     r->n_nodes = (o->n_ranks + (int64_t)r->cluster.node_ranks - 1) / (int64_t)r->cluster.node_ranks;
     AXL_TRY(read_arch(c, &arch));
     AXL_TRY(axl_settings_check(c, &arch, m->cp, m->tp));
+    AXL_TRY(axl_settings_attention(c, m->cp, &arch));
     r->family = arch.family;
     r->data = data_of(c, o->document);
     r->job = (axl_forecast_job){

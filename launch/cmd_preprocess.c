@@ -92,15 +92,21 @@ static axl_status print_summary(const axl_data_command *d)
     axl_status status = AXL_OK;
     int64_t n_steps = 0, max_tokens = 0;
     int n_ranks = count_ranks(d);
+    axl_str limit = {0};
 
     if (!d->data.made)
         axl_info("prepared before from the same data, tokenizer and keys; --refresh does it again");
     AXL_TRY(axl_data_setup_report(&d->data));
     AXL_TRY(count_steps(d, &n_steps, &max_tokens));
-    axl_info("%lld steps on %d rank%s, at most %lld tokens a micro-batch", (long long)n_steps,
-             n_ranks, n_ranks == 1 ? "" : "s", (long long)max_tokens);
+    if (d->config->set.max_steps)
+        AXL_TRY(axl_str_printf(&limit, "; max_steps: the run has %lld",
+                               (long long)d->config->max_steps));
+    axl_info("%lld steps on %d rank%s, at most %lld tokens a micro-batch%s", (long long)n_steps,
+             n_ranks, n_ranks == 1 ? "" : "s", (long long)max_tokens,
+             limit.len > 0 ? limit.data : "");
 
 out:
+    axl_str_fini(&limit);
     return status;
 }
 

@@ -3,6 +3,7 @@
 
 #include "src/config/config.h"
 #include "src/train/train.h"
+#include "src/train/weight_scales.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,6 +84,17 @@ static void check_method(const axl_config *c, axl_diagnostics *findings)
             "%s: its data can be prepared and looked at, training by it is not there yet", name);
 }
 
+// Expressions are compiled where weights are known, not where keys are read.
+static void check_patterns(const axl_config *c, axl_diagnostics *findings)
+{
+    const axl_yaml_node *node = NULL;
+
+    if (axl_weight_scales_check(c, &node) != AXL_OK)
+        axl_diagnostics_add(findings, AXL_ERROR,
+                            node != NULL ? node->place : (axl_place){.file = c->path},
+                            "normalize_weight_scales", "%s", axl_error_message());
+}
+
 static axl_status print(const axl_diagnostics *findings, bool ok, const options *o)
 {
     axl_status status = AXL_OK;
@@ -127,8 +139,12 @@ int axl_cmd_validate(int argc, char **argv)
                                   .elsewhere = true};
     loaded = axl_config_load(o.path, &machine, &findings, &config);
     AXL_REQUIRE(loaded == AXL_OK || findings.n_errors > 0, loaded, "%s", axl_error_message());
-    if (config != NULL)
+    if (config != NULL) {
         check_method(config, &findings);
+        check_patterns(config, &findings);
+    }
+    if (findings.n_errors > 0)
+        loaded = AXL_E_CONFIG;
     AXL_TRY(print(&findings, loaded == AXL_OK, &o));
 
 out:

@@ -7,6 +7,7 @@ int axl_cmd_config_schema(int argc, char **argv);
 int axl_cmd_doctor(int argc, char **argv);
 int axl_cmd_evaluate(int argc, char **argv);
 int axl_cmd_explain(int argc, char **argv);
+int axl_cmd_fetch(int argc, char **argv);
 int axl_cmd_import(int argc, char **argv);
 int axl_cmd_inference(int argc, char **argv);
 int axl_cmd_inspect(int argc, char **argv);

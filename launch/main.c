@@ -22,6 +22,7 @@ static const struct {
     {"merge", axl_cmd_merge, "a checkpoint to a Hugging Face directory"},
     {"inspect", axl_cmd_inspect, "what is in a model, a checkpoint or a GGUF file"},
     {"render", axl_cmd_render, "a chat template with messages to text"},
+    {"fetch", axl_cmd_fetch, "the example configurations, as files to edit"},
     {"config-schema", axl_cmd_config_schema, "JSON Schema of the configuration"},
     {"tokenize", axl_cmd_tokenize, "text to ids, one JSON string a line"},
 };

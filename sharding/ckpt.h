@@ -15,6 +15,7 @@
 #define AXL_SHARDING_CKPT_H
 
 #include "comm/comm.h"
+#include "kernels/device.h"
 #include "src/base/block.h"
 #include "src/base/dtype.h"
 #include "src/base/status.h"
@@ -38,6 +39,7 @@ typedef struct axl_ckpt_tensor {
     int64_t col0, n_cols;            // n_cols 0 for all columns,
     int64_t ld;                      // ld 0 for rows side by side
     const void *data;                // [n_rows, n_cols], rows ld apart; borrowed
+    axl_device *device;              // borrowed: whose memory data is; NULL: the host's
 } axl_ckpt_tensor;
 
 // A small file kept inside the index (config.json, tokenizer files), so that merge needs nothing else.

@@ -105,6 +105,7 @@ static axl_status write_tensor(saving *s, hid_t file, const char *path, int64_t 
     axl_status status = AXL_OK;
     const axl_ckpt_tensor *t = &s->o->tensors[i];
     axl_str name = {0};
+    char *host = NULL;
     axl_block b = block_of(t);
 
     AXL_ASSERT(s->parts != NULL);
@@ -115,6 +116,12 @@ static axl_status write_tensor(saving *s, hid_t file, const char *path, int64_t 
     if (b.n_rows == 0)
         goto out;
     axl_h5_array a = {.dtype = t->dtype, .ld = b.ld, .data = t->data};
+    if (t->device != NULL && !t->device->host_memory) {
+        const size_t bytes = (size_t)((b.n_rows - 1) * b.ld + b.n_cols) * axl_dtype_size(t->dtype);
+        AXL_TRY(axl_calloc(bytes, 1, "a tensor on its way to the checkpoint", &host));
+        AXL_TRY(axl_device_read(t->device, host, t->data, bytes));
+        a.data = host;
+    }
     a.n_dims = axl_ckpt_part_dims(t->n_dims, t->dims, &b, a.dims);
     AXL_TRY(axl_ckpt_put_set(&name, t->group, t->name));
     a.name = name.data;
@@ -122,6 +129,7 @@ static axl_status write_tensor(saving *s, hid_t file, const char *path, int64_t 
     s->raw += b.n_rows * b.n_cols * (int64_t)axl_dtype_size(t->dtype);
 
 out:
+    free(host);
     axl_str_fini(&name);
     return status;
 }

@@ -123,6 +123,19 @@ axl_param_rect axl_param_rect_of(const axl_param *p, int mat)
                             .at = (from - first) * p->cols};
 }
 
+axl_status axl_param_map(const axl_param *p, float *array, const axl_param_rect *r, bool read,
+                         axl_host_view *out)
+{
+    float *at = array + r->at;
+
+    if (p->device == NULL) {
+        *out = (axl_host_view){.host = at};
+        return AXL_OK;
+    }
+    return axl_device_map(p->device, at, (size_t)(r->block.n_rows * r->block.n_cols) * sizeof *at,
+                          read, out);
+}
+
 axl_status axl_param_put_key(const axl_param *p, int mat, axl_str *out)
 {
     axl_status status = AXL_OK;

@@ -14,6 +14,7 @@
 #define AXL_SHARDING_PARAM_H
 
 #include "comm/mesh.h"
+#include "kernels/device.h"
 #include "src/base/block.h"
 #include "src/base/dtype.h"
 
@@ -56,8 +57,9 @@ typedef struct axl_param {
     int n_shards, shard;  // their number, and this rank's place
     int64_t shard_rows;   // rows of a padded shard
 
-    axl_dtype dtype; // of full: what compute reads
-    void *full;      // [n_shards * shard_rows, cols] dtype, borrowed; NULL while sharded
+    axl_device *device; // borrowed: whose memory follows; NULL: the host's
+    axl_dtype dtype;    // of full: what compute reads
+    void *full;         // [n_shards * shard_rows, cols] dtype, borrowed; NULL while sharded
     void *
         grad_full; // [n_shards * shard_rows, cols] statistics dtype, borrowed; NULL outside backward
     bool grad_written;  // grad_full holds a contribution: the next one adds
@@ -81,6 +83,10 @@ typedef struct axl_param_rect {
     int64_t at;
 } axl_param_rect;
 axl_param_rect axl_param_rect_of(const axl_param *p, int mat);
+
+// What this rank holds of a tensor as the host sees it: r of master, grad_shard or a moment (device.h's map).
+axl_status axl_param_map(const axl_param *p, float *array, const axl_param_rect *r, bool read,
+                         axl_host_view *out);
 
 // Appends the key of tensor mat.
 axl_status axl_param_put_key(const axl_param *p, int mat, axl_str *out);

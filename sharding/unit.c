@@ -141,6 +141,7 @@ static void point_params(axl_sharder *s)
         for (int k = 0; k < s->units[i].n_params; k++) {
             axl_param *p = &s->units[i].params[k];
             int64_t e = (int64_t)(at / sizeof(float));
+            p->device = s->device;
             p->dtype = s->options.dtype;
             p->master = s->master + e;
             p->grad_shard = s->options.train && p->trainable ? s->grads + e : NULL;
@@ -217,17 +218,22 @@ void axl_sharder_fini(axl_sharder *s)
 
 // ---- a grouped collective over the comms of several params
 
-// Opens and closes groups so that neighbours of one comm travel together. NULL closes the last.
-static axl_status switch_group(axl_comm **open, axl_comm *next)
+// Opens and closes groups so that neighbours of one comm travel together, on stream s. NULL closes the last. What a
+// group sends has been made by compute, which also has read what lay where it arrives.
+static axl_status switch_group(axl_stream *s, axl_comm **open, axl_comm *next)
 {
     axl_status status = AXL_OK;
     axl_comm *before = *open;
+    axl_event made;
 
     if (before == next)
         goto out;
     *open = NULL;
-    if (before != NULL)
+    if (before != NULL) {
+        AXL_TRY(s->device->ops->record(s->device->compute, &made));
+        AXL_TRY(s->device->ops->wait(s, &made));
         AXL_TRY(axl_comm_group_end(before));
+    }
     if (next != NULL)
         AXL_TRY(axl_comm_group_begin(next));
     *open = next;
@@ -310,10 +316,10 @@ axl_status axl_unit_prefetch(axl_sharder *s, axl_unit *u)
         }
         p->full = gather_place(s, u, k);
         travels = travels || p->n_shards > 1;
-        AXL_TRY(switch_group(&open, p->n_shards > 1 ? p->shard_comm : open));
+        AXL_TRY(switch_group(s->device->gather, &open, p->n_shards > 1 ? p->shard_comm : open));
         AXL_TRY(gather_param(s, p));
     }
-    AXL_TRY(switch_group(&open, NULL));
+    AXL_TRY(switch_group(s->device->gather, &open, NULL));
     if (travels)
         AXL_TRY(s->device->ops->record(s->device->gather, &u->ready));
 out:
@@ -461,11 +467,11 @@ static axl_status sum_shards(axl_sharder *s, axl_unit *u, bool replicas)
         if (!p->trainable || c == NULL || axl_comm_size(c) == 1)
             continue;
         AXL_TRY(clear_unwritten(s, p));
-        AXL_TRY(switch_group(&open, c));
+        AXL_TRY(switch_group(s->device->reduce, &open, c));
         AXL_TRY(axl_comm_all_reduce(c, p->grad_shard, axl_param_shard_count(p), AXL_F32,
                                     AXL_REDUCE_SUM, s->device->reduce));
     }
-    AXL_TRY(switch_group(&open, NULL));
+    AXL_TRY(switch_group(s->device->reduce, &open, NULL));
 out:
     return status;
 }
@@ -479,10 +485,10 @@ axl_status axl_unit_reduce(axl_sharder *s, axl_unit *u)
         axl_param *p = u->uses[k];
         if (!p->trainable || writes_shard(p) || !owns(u, p))
             continue;
-        AXL_TRY(switch_group(&open, p->shard_comm));
+        AXL_TRY(switch_group(s->device->reduce, &open, p->shard_comm));
         AXL_TRY(reduce_param(s, p));
     }
-    AXL_TRY(switch_group(&open, NULL));
+    AXL_TRY(switch_group(s->device->reduce, &open, NULL));
     if (s->last || s->options.invariant > 0) { // the tree sums whole micro-steps
         AXL_TRY(sum_shards(s, u, true));
         AXL_TRY(sum_shards(s, u, false));

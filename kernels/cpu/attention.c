@@ -1,9 +1,10 @@
 // Attention forward: tiles of keys pass by a block of queries, the softmax is kept running.
 // Dao 2023, arXiv:2307.08691; the running softmax is of Milakov & Gimelshein 2018, arXiv:1805.02867.
-#include "kernels/cpu/attention_tile.h"
+#include "kernels/cpu/attention_low.h"
 
 // A thread's buffers; all f32.
 typedef struct fwd_scratch {
+    const attn_low *low; // how numbers are rounded first; borrowed
     attn_rows rows;
     float *q;               // [ATTN_ROWS][dp], then the running output [ATTN_ROWS][dvp]
     float *qt;              // [dp][ATTN_ROWS]
@@ -92,6 +93,7 @@ static void attend_strip(const axl_attn_args *a, const attn_dims *m, fwd_scratch
         softmax_vector(s + v, end - begin, w->top + lane + v, w->sum + lane + v, keep + v);
     if (w->started[strip])
         rescale_rows(out, m->dvp, keep);
+    AXL_CPU(attn_low_p)(w->low, s, (end - begin) * ATTN_LANES);
     AXL_CPU(mm_columns)
     (&(mm_args){.m = ATTN_LANES,
                 .n = m->dvp,
@@ -120,8 +122,9 @@ static void write_rows(const axl_attn_args *a, const attn_dims *m, const fwd_scr
             vf y = any ? vf_load_f32(w->q + i * m->dvp + c) * factor : vf_set(0.0f);
             vf_store_n(a->out, t * a->ldo + h * m->dv + c, y, min64(VF, m->dv - c), bf16);
         }
+        const float shift = any ? AXL_CPU(attn_low_shift)(w->low, a, m, r, i) : 0.0f;
         ((float *)a->lse)[h * m->n_q + t] =
-            any ? (w->top[i] + log2f(w->sum[i])) * ATTN_LN2 : -INFINITY;
+            any ? (w->top[i] + log2f(w->sum[i])) * ATTN_LN2 + shift : -INFINITY;
     }
 }
 
@@ -143,13 +146,19 @@ static void attend_block(const axl_attn_args *a, const attn_dims *m, fwd_scratch
             last = max64(last, r->strips[s].last);
         }
     if (first < last) { // with a far chunk of keys many blocks see none
-        AXL_CPU(attn_gather)(a, m, r, a->q, a->ldq, m->d, scale, w->q, m->dp);
+        if (w->low->form == ATTN_EXACT)
+            AXL_CPU(attn_gather)(a, m, r, a->q, a->ldq, m->d, scale, w->q, m->dp);
+        else
+            AXL_CPU(attn_low_q)(w->low, a, m, r, scale, w->q);
         AXL_CPU(attn_transpose)(w->q, r->n_strips * ATTN_LANES, m->dp, w->qt);
     }
     for (int64_t key0 = first / ATTN_KEYS * ATTN_KEYS; key0 < last; key0 += ATTN_KEYS) {
         const int64_t n = min64(ATTN_KEYS, last - key0), at = first_key + key0;
         w->k = AXL_CPU(attn_tile_of)(a->k, a->ldk, at, n, r->head_kv, m->d, m->bf16, w->k_room);
         w->v = AXL_CPU(attn_tile_of)(a->v, a->ldv, at, n, r->head_kv, m->dv, m->bf16, w->v_room);
+        if (w->low->form != ATTN_EXACT)
+            AXL_CPU(attn_low_tiles)
+        (w->low, a, m, r, key0, n, w->k_room, w->v_room, &w->k, &w->v);
         for (int64_t s = 0; s < r->n_strips; s++) {
             const int64_t begin = max64(0, r->strips[s].first - key0);
             const int64_t end = min64(n, r->strips[s].last - key0);
@@ -160,20 +169,20 @@ static void attend_block(const axl_attn_args *a, const attn_dims *m, fwd_scratch
     write_rows(a, m, w);
 }
 
-axl_status AXL_CPU(attn_fwd)(axl_stream *s, const axl_attn_args *a)
+// The scales of a call lie in the workspace behind the threads' buffers.
+static axl_status attend(axl_stream *s, const axl_attn_args *a, attn_form form)
 {
+    axl_status status = AXL_OK;
     const attn_dims m = attn_dims_of(a);
     const int64_t floats = (scratch_floats(&m) + 15) / 16 * 16;
     attn_plan plan;
+    attn_low low;
 
-    if (a->dtype != AXL_F32 && a->dtype != AXL_BF16)
-        return axl_kernels_ref.attn_fwd(s, a);
-    axl_status status = AXL_CPU(attn_plan_init)(s, a, &m, false, floats, &plan);
-    if (status != AXL_OK)
-        return status;
+    AXL_TRY(AXL_CPU(attn_plan_init)(s, a, &m, false, floats, &plan));
+    AXL_TRY(AXL_CPU(attn_low_init)(s, a, &m, form, plan.rest, plan.rest_floats, &low));
 #pragma omp parallel num_threads(plan.n_threads)
     {
-        fwd_scratch w;
+        fwd_scratch w = {.low = &low};
         scratch_init(&m, plan.scratch + omp_get_thread_num() * floats, &w);
 #pragma omp for schedule(dynamic, 1)
         for (int64_t i = 0; i < plan.n_items; i++) {
@@ -182,7 +191,35 @@ axl_status AXL_CPU(attn_fwd)(axl_stream *s, const axl_attn_args *a)
             attend_block(a, &m, &w);
         }
     }
-    return AXL_OK;
+out:
+    return status;
+}
+
+static bool is_fast(const axl_attn_args *a)
+{
+    return a->dtype == AXL_F32 || a->dtype == AXL_BF16;
+}
+
+axl_status AXL_CPU(attn_fwd)(axl_stream *s, const axl_attn_args *a)
+{
+    return is_fast(a) ? attend(s, a, ATTN_EXACT) : axl_kernels_ref.attn_fwd(s, a);
+}
+
+axl_status AXL_CPU(attn_half_fwd)(axl_stream *s, const axl_attn_args *a)
+{
+    if (a->dtype == AXL_F32) // nothing is rounded
+        return attend(s, a, ATTN_EXACT);
+    return is_fast(a) ? attend(s, a, ATTN_HALF) : axl_kernels_ref.attn_half_fwd(s, a);
+}
+
+axl_status AXL_CPU(attn_sage_fwd)(axl_stream *s, const axl_attn_args *a)
+{
+    return is_fast(a) ? attend(s, a, ATTN_SAGE) : axl_kernels_ref.attn_sage_fwd(s, a);
+}
+
+axl_status AXL_CPU(attn_fp8_fwd)(axl_stream *s, const axl_attn_args *a)
+{
+    return is_fast(a) ? attend(s, a, ATTN_FP8) : axl_kernels_ref.attn_fp8_fwd(s, a);
 }
 
 axl_status AXL_CPU(attn_delta)(axl_stream *s, const axl_attn_delta_args *a)

@@ -46,13 +46,16 @@ static attn_range token_range(const axl_attn_args *a, int64_t seq, int64_t t, in
         return (attn_range){0}; // lanes beyond the block
     if (a->positions_q != NULL)
         at = a->positions_q[row];
+    int64_t end = at + 1; // the position behind the last key that it sees
+    if (a->mask == AXL_MASK_PREFIX)
+        end = max64(end, a->prefix[seq]);
     if (a->positions_k != NULL) {
         first = a->window > 0 ? first_key(a, seq, at - a->window + 1, n_keys) : 0;
-        last = a->mask == AXL_MASK_CAUSAL ? first_key(a, seq, at + 1, n_keys) : n_keys;
+        last = a->mask != AXL_MASK_FULL ? first_key(a, seq, end, n_keys) : n_keys;
     } else {
-        at -= a->pos_k != NULL ? a->pos_k[seq] : 0; // as an index of keys
-        first = a->window > 0 ? min64(n_keys, max64(0, at - a->window + 1)) : 0;
-        last = a->mask == AXL_MASK_CAUSAL ? max64(0, min64(at + 1, n_keys)) : n_keys;
+        const int64_t key0 = a->pos_k != NULL ? a->pos_k[seq] : 0; // positions as indices of keys
+        first = a->window > 0 ? min64(n_keys, max64(0, at - key0 - a->window + 1)) : 0;
+        last = a->mask != AXL_MASK_FULL ? max64(0, min64(end - key0, n_keys)) : n_keys;
     }
     return (attn_range){.first = (int32_t)first, .last = (int32_t)last};
 }

@@ -91,6 +91,21 @@ static void cpu_free(axl_device *d, void *p, size_t bytes)
     atomic_fetch_sub(&state_of(d)->used, mapped_bytes(bytes));
 }
 
+// Not counted: it is no memory of the device.
+static axl_status cpu_host_alloc(axl_device *d, size_t bytes, const char *what, void **out)
+{
+    (void)d;
+    *out = NULL;
+    return bytes > 0 ? axl_calloc(bytes, 1, what, out) : AXL_OK;
+}
+
+static void cpu_host_free(axl_device *d, void *p, size_t bytes)
+{
+    (void)d;
+    (void)bytes;
+    free(p);
+}
+
 static void cpu_mem_info(axl_device *d, size_t *used, size_t *total)
 {
     *used = atomic_load(&state_of(d)->used);
@@ -135,7 +150,7 @@ static axl_status queue_status(const cpu_queue *q)
     return axl_error_set(q->status, __FILE__, __LINE__, "%s", q->message);
 }
 
-axl_status axl_stream_push(axl_stream *s, axl_task *task)
+static axl_status cpu_push(axl_stream *s, axl_task *task)
 {
     cpu_queue *q = s->impl;
     cpu_state *state = state_of(s->device);
@@ -156,12 +171,12 @@ axl_status axl_stream_push(axl_stream *s, axl_task *task)
     return status;
 }
 
-bool axl_device_waits(axl_device *d)
+static bool cpu_waits(axl_device *d)
 {
     return atomic_load(&state_of(d)->n_waiting) > 0;
 }
 
-axl_status axl_device_progress(axl_device *d)
+static axl_status cpu_progress(axl_device *d)
 {
     cpu_state *state = state_of(d);
     axl_status status = AXL_OK;
@@ -211,6 +226,13 @@ static axl_status cpu_record(axl_stream *s, axl_event *out)
     *out = (axl_event){.stream = s, .ticket = q->pushed};
     (void)pthread_mutex_unlock(&state->mutex);
     return AXL_OK;
+}
+
+static axl_status cpu_await(const axl_event *e)
+{
+    if (e->stream == NULL)
+        return AXL_OK;
+    return drive(state_of(e->stream->device), e->stream->impl, e->ticket);
 }
 
 static axl_status cpu_synchronize(axl_stream *s)
@@ -269,7 +291,7 @@ static axl_status push_task(axl_stream *s, const device_task *model)
     AXL_TRY(axl_calloc(1, sizeof *m, "a stream task", &m));
     *m = *model;
     m->task.destroy = destroy_task;
-    AXL_TRY(axl_stream_push(s, &m->task));
+    AXL_TRY(cpu_push(s, &m->task));
 
 out:
     return status;
@@ -375,7 +397,13 @@ static const axl_device_ops cpu_ops = {
     .stream_destroy = cpu_stream_destroy,
     .record = cpu_record,
     .wait = cpu_wait,
+    .await = cpu_await,
     .synchronize = cpu_synchronize,
+    .host_alloc = cpu_host_alloc,
+    .host_free = cpu_host_free,
+    .push = cpu_push,
+    .progress = cpu_progress,
+    .waits = cpu_waits,
     .mem_info = cpu_mem_info,
     .destroy = axl_cpu_device_destroy,
 };
@@ -392,6 +420,7 @@ void axl_cpu_device_destroy(axl_device *d)
         cpu_free(d, d->workspace, d->workspace_bytes);
         (void)pthread_mutex_destroy(&state_of(d)->mutex);
     }
+    free(d->staging);
     free(d->priv);
     free(d);
 }
@@ -409,6 +438,7 @@ axl_status axl_cpu_device_create(const axl_kernels *kernels, int n_threads, axl_
     d->kernels = kernels;
     d->n_threads = n_threads > 0 ? n_threads : omp_get_max_threads();
     d->priv = state;
+    d->host_memory = true;
     d->workspace_bytes = AXL_WORKSPACE_BYTES + (size_t)d->n_threads * WORKSPACE_A_THREAD;
     AXL_TRY(cpu_alloc(d, d->workspace_bytes, "the kernels' workspace", &d->workspace));
     AXL_TRY(axl_calloc(1, sizeof *d->compute, "a stream", &d->compute));

@@ -22,6 +22,11 @@ cudaStream_t axl_cuda_stream(const axl_stream *s);
 // Compute capability * 10: 80, 90, 100.
 int axl_cuda_arch(const axl_device *d);
 int axl_cuda_n_multiprocessors(const axl_device *d);
+// What the device keeps of a library that is opened at run time; fini is called when the device goes, streams first.
+typedef enum axl_cuda_library_id { AXL_CUDA_LT, AXL_CUDA_N_LIBRARIES } axl_cuda_library_id;
+void *axl_cuda_library(const axl_device *d, axl_cuda_library_id id); // NULL: not asked for yet
+void axl_cuda_set_library(const axl_device *d, axl_cuda_library_id id, void *p,
+                          void (*fini)(void *));
 // Sets the message; AXL_E_DEVICE.
 axl_status axl_cuda_launch_failed(int error, const char *kernel, unsigned x, unsigned y, unsigned z,
                                   unsigned threads, size_t shared_bytes);

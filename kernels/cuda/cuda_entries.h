@@ -6,6 +6,12 @@
 
 axl_status axl_cuda_adamw(axl_stream *s, const axl_adamw_args *a);
 axl_status axl_cuda_add(axl_stream *s, const axl_add_args *a);
+axl_status axl_cuda_attn_bwd(axl_stream *s, const axl_attn_bwd_args *b);
+axl_status axl_cuda_attn_delta(axl_stream *s, const axl_attn_delta_args *a);
+axl_status axl_cuda_attn_fwd(axl_stream *s, const axl_attn_args *a);
+axl_status axl_cuda_attn_merge(axl_stream *s, const axl_attn_merge_args *a);
+axl_status axl_cuda_attn_sinks_bwd(axl_stream *s, const axl_attn_sinks_bwd_args *a);
+axl_status axl_cuda_attn_sinks_fwd(axl_stream *s, const axl_attn_sinks_args *a);
 axl_status axl_cuda_bias_bwd(axl_stream *s, const axl_bias_bwd_args *a);
 axl_status axl_cuda_cast(axl_stream *s, const axl_cast_args *a);
 axl_status axl_cuda_ce_bwd(axl_stream *s, const axl_ce_bwd_args *a);

@@ -19,7 +19,9 @@ typedef struct cuda_stream {
 
 typedef struct cuda_state {
     int device, arch, n_multiprocessors;
-    size_t used; // bytes
+    size_t used;                         // bytes
+    void *library[AXL_CUDA_N_LIBRARIES]; // owned, by library_fini
+    void (*library_fini[AXL_CUDA_N_LIBRARIES])(void *);
 } cuda_state;
 
 static cuda_stream *stream_of(const axl_stream *s)
@@ -45,6 +47,18 @@ int axl_cuda_arch(const axl_device *d)
 int axl_cuda_n_multiprocessors(const axl_device *d)
 {
     return state_of(d)->n_multiprocessors;
+}
+
+void *axl_cuda_library(const axl_device *d, axl_cuda_library_id id)
+{
+    return state_of(d)->library[id];
+}
+
+void axl_cuda_set_library(const axl_device *d, axl_cuda_library_id id, void *p,
+                          void (*fini)(void *))
+{
+    state_of(d)->library[id] = p;
+    state_of(d)->library_fini[id] = fini;
 }
 
 axl_status axl_cuda_launch_failed(int error, const char *kernel, unsigned x, unsigned y, unsigned z,
@@ -112,6 +126,31 @@ static void cuda_free(axl_device *d, void *p, size_t bytes)
         return;
     (void)cudaFree(p);
     state_of(d)->used -= bytes;
+}
+
+static axl_status cuda_host_alloc(axl_device *d, size_t bytes, const char *what, void **out)
+{
+    axl_status status = AXL_OK;
+    void *p = NULL;
+
+    (void)d;
+    if (bytes > 0 && cudaMallocHost(&p, bytes) != cudaSuccess) {
+        (void)cudaGetLastError();
+        AXL_FAIL(AXL_E_MEMORY, "no pinned host memory for %s: %.1f MiB wanted", what,
+                 (double)bytes / 1048576.0);
+    }
+    *out = p;
+
+out:
+    return status;
+}
+
+static void cuda_host_free(axl_device *d, void *p, size_t bytes)
+{
+    (void)d;
+    (void)bytes;
+    if (p != NULL)
+        (void)cudaFreeHost(p);
 }
 
 static axl_status cuda_copy(axl_stream *s, void *dst, const void *src, size_t bytes)
@@ -209,6 +248,19 @@ out:
     return status;
 }
 
+static axl_status cuda_await(const axl_event *e)
+{
+    axl_status status = AXL_OK;
+
+    if (e->stream == NULL)
+        goto out;
+    const cuda_stream *on = stream_of(e->stream);
+    CUDA_TRY(cudaEventSynchronize(on->events[(e->ticket - 1) % N_EVENTS]), "waiting for an event");
+
+out:
+    return status;
+}
+
 static axl_status cuda_synchronize(axl_stream *s)
 {
     axl_status status = AXL_OK;
@@ -231,7 +283,10 @@ static const axl_device_ops cuda_ops = {
     .stream_destroy = cuda_stream_destroy,
     .record = cuda_record,
     .wait = cuda_wait,
+    .await = cuda_await,
     .synchronize = cuda_synchronize,
+    .host_alloc = cuda_host_alloc,
+    .host_free = cuda_host_free,
     .mem_info = cuda_mem_info,
     .destroy = axl_cuda_device_destroy,
 };
@@ -265,6 +320,10 @@ void axl_cuda_device_destroy(axl_device *d)
     cuda_stream_destroy(d->reduce);
     cuda_stream_destroy(d->exchange);
     cuda_stream_destroy(d->compute);
+    cuda_host_free(d, d->staging, d->staging_bytes);
+    for (int i = 0; i < AXL_CUDA_N_LIBRARIES && d->priv != NULL; i++)
+        if (state_of(d)->library[i] != NULL)
+            state_of(d)->library_fini[i](state_of(d)->library[i]);
     free(d->priv);
     free(d);
 }

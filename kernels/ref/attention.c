@@ -161,31 +161,9 @@ static void AXL_REF(attn_bwd)(const axl_attn_bwd_args *b)
 
 #else
 
-#include "kernels/ref/ref.h"
+#include "kernels/ref/attention_rows.h"
 
-// One query row of one head.
-typedef struct query {
-    int64_t seq, t; // t: its row among all queries
-    int64_t head, head_kv;
-} query;
-
-// Whether the query in row t of all queries sees the key in row j of all keys; both are of sequence seq.
-static bool sees(const axl_attn_args *a, int64_t seq, int64_t t, int64_t j)
-{
-    int64_t pos_q = t - a->cu_seqlens_q[seq] + (a->pos_q != NULL ? a->pos_q[seq] : 0);
-    int64_t pos_k = j - a->cu_seqlens_k[seq] + (a->pos_k != NULL ? a->pos_k[seq] : 0);
-
-    if (a->positions_q != NULL)
-        pos_q = a->positions_q[t];
-    if (a->positions_k != NULL)
-        pos_k = a->positions_k[j];
-
-    if (a->mask == AXL_MASK_CAUSAL && pos_k > pos_q)
-        return false;
-    return a->window <= 0 || pos_q - pos_k < a->window;
-}
-
-static axl_status check_width(const axl_attn_args *a)
+axl_status axl_ref_attn_width(const axl_attn_args *a)
 {
     axl_status status = AXL_OK;
 
@@ -201,7 +179,7 @@ out:
 
 axl_status axl_ref_attn_fwd(axl_stream *s, const axl_attn_args *a)
 {
-    axl_status status = check_width(a);
+    axl_status status = axl_ref_attn_width(a);
     if (status != AXL_OK)
         return status;
     AXL_REF_DISPATCH(attn_fwd, a->dtype);
@@ -214,7 +192,7 @@ axl_status axl_ref_attn_delta(axl_stream *s, const axl_attn_delta_args *a)
 
 axl_status axl_ref_attn_bwd(axl_stream *s, const axl_attn_bwd_args *a)
 {
-    axl_status status = check_width(&a->fwd);
+    axl_status status = axl_ref_attn_width(&a->fwd);
     if (status != AXL_OK)
         return status;
     AXL_REF_DISPATCH(attn_bwd, a->fwd.dtype);

@@ -60,25 +60,3 @@ void axl_random_permutation(uint64_t seed, axl_random_use use, uint64_t stream, 
         order[j] = t;
     }
 }
-
-int64_t axl_random_place(uint64_t seed, axl_random_use use, uint64_t stream, int64_t i, int64_t n)
-{
-    uint64_t key = (uint64_t)use << 56 | (stream & 0xffffffffffffffull), at = (uint64_t)i;
-    int bits = 1; // of each half
-    uint32_t w[4];
-
-    while (bits < 31 && (1ull << 2 * bits) < (uint64_t)n)
-        bits++;
-    const uint64_t mask = (1ull << bits) - 1;
-    do {
-        uint64_t left = at >> bits, right = at & mask;
-        for (uint64_t round = 0; round < 4; round++) {
-            axl_philox(seed, round << 32 | right, key, w);
-            uint64_t next = left ^ (w[0] & mask);
-            left = right;
-            right = next;
-        }
-        at = left << bits | right;
-    } while (at >= (uint64_t)n);
-    return (int64_t)at;
-}

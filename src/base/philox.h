@@ -28,8 +28,4 @@ double axl_random_normal(uint64_t seed, axl_random_use use, uint64_t index);
 void axl_random_permutation(uint64_t seed, axl_random_use use, uint64_t stream, int64_t *order,
                             int64_t n);
 
-// The place of i in another such permutation, found without a table: a Feistel network on the next power of
-// four above n, walked until it falls below n (Black & Rogaway 2002). i in [0, n); each place is taken once.
-int64_t axl_random_place(uint64_t seed, axl_random_use use, uint64_t stream, int64_t i, int64_t n);
-
 #endif

@@ -1,25 +1,11 @@
-// The attention implementations that users name, and what each could do upstream.
-//
-// All of them run on the one varlen kernel here, which never crosses documents; the flags keep the
-// meaning users know, and drive the validation rules only.
+// What the names of attn_implementation mean: rows of kernels/attention_impl.h, short forms that are refused with the
+// right spelling, and kernels of the hub, which are the nearest row here.
 #include "src/config/rules.h"
 
-#include <string.h>
+#include "kernels/attention_impl.h"
 
-static const axl_attn_impl impls[] = {
-    {"eager", false, false, false},
-    {"sdpa", false, false, false},
-    {"flash_attention_2", true, true, true},
-    {"flash_attention_3", true, true, true},
-    {"flex_attention", true, false, true},
-    {"xformers", true, false, true},
-    {"sage", true, false, true},
-    {"s2", false, true, true},
-    {"fp8", false, false, true},
-    {"kernels-community/flash-attn3", true, true, true},
-    {"kernels-community/flash-attn2", true, true, true},
-    {"kernels-community/sage-attention", true, false, true},
-};
+#include <string.h>
+#include <strings.h>
 
 static const char *const short_names[][2] = {
     {"flash", "flash_attention_2"},
@@ -34,22 +20,60 @@ static const char *const short_names[][2] = {
     {"sage_attention", "sage"},
     {"s2_attention", "s2"},
 };
-
-#define N_IMPLS       (sizeof impls / sizeof impls[0])
 #define N_SHORT_NAMES (sizeof short_names / sizeof short_names[0])
 
-bool axl_attn_impl_find(const char *name, axl_attn_impl *out)
+// Words of org/name, the first that is in it decides. Those upstream knows by their whole name have the flags of their
+// row, others the careful ones.
+static const struct {
+    const char *word, *name;
+    bool known;
+} hub_names[] = {
+    {"kernels-community/flash-attn3", "flash_attention_3", true},
+    {"kernels-community/flash-attn2", "flash_attention_2", true},
+    {"kernels-community/sage-attention", "sage", true},
+    {"sage", "sage", false},
+    {"xformers", "xformers", false},
+    {"flex", "flex_attention", false},
+    {"flash-attn3", "flash_attention_3", false},
+    {"flash-attention-3", "flash_attention_3", false},
+    {"flash_attention_3", "flash_attention_3", false},
+    {"flash", "flash_attention_2", false},
+    {"sdpa", "sdpa", false},
+    {"eager", "eager", false},
+};
+#define N_HUB_NAMES (sizeof hub_names / sizeof hub_names[0])
+
+static axl_attn_named named(const char *name, const axl_attn_impl *row)
 {
-    for (size_t i = 0; i < N_IMPLS; i++) {
-        if (strcmp(impls[i].name, name) == 0) {
-            *out = impls[i];
-            return true;
-        }
+    return (axl_attn_named){.name = name,
+                            .supports_packing = row->supports_packing,
+                            .uses_flash_lib = row->uses_flash_lib,
+                            .needs_dtype_cast = row->needs_dtype_cast,
+                            .kernel = row};
+}
+
+bool axl_attn_impl_find(const char *name, axl_attn_named *out)
+{
+    const axl_attn_impl *row = axl_attn_impl_named(name);
+
+    if (row != NULL) {
+        *out = named(row->name, row);
+        return true;
     }
     if (strchr(name, '/') == NULL)
         return false;
-    *out = (axl_attn_impl){name, false, false, true};
-    return true;
+    for (size_t i = 0; i < N_HUB_NAMES; i++) {
+        if (hub_names[i].known ? strcmp(name, hub_names[i].word) != 0
+                               : strcasestr(name, hub_names[i].word) == NULL)
+            continue;
+        *out = named(name, axl_attn_impl_named(hub_names[i].name));
+        if (!hub_names[i].known) {
+            out->supports_packing = out->uses_flash_lib = false;
+            out->needs_dtype_cast = true;
+        }
+        return true;
+    }
+    return false;
 }
 
 const char *axl_attn_impl_alias(const char *name)
@@ -64,9 +88,10 @@ axl_status axl_attn_impl_names(axl_str *out)
 {
     axl_status status = AXL_OK;
 
-    for (size_t i = 0; i < N_IMPLS; i++) {
-        AXL_TRY(axl_str_puts(out, i == 0 ? "" : i + 1 == N_IMPLS ? " or " : ", "));
-        AXL_TRY(axl_str_puts(out, impls[i].name));
+    for (int i = 0; axl_attn_impl_at(i) != NULL; i++) {
+        const bool last = axl_attn_impl_at(i + 1) == NULL;
+        AXL_TRY(axl_str_puts(out, i == 0 ? "" : last ? " or " : ", "));
+        AXL_TRY(axl_str_puts(out, axl_attn_impl_at(i)->name));
     }
 out:
     return status;

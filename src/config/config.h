@@ -125,15 +125,23 @@ typedef enum axl_recompute {
     AXL_RECOMPUTE_FULL       // only the inputs of the layers are kept
 } axl_recompute;
 
-typedef enum axl_when { AXL_WHEN_NEVER, AXL_WHEN_STEPS, AXL_WHEN_EPOCH } axl_when;
+typedef enum axl_when {
+    AXL_WHEN_NEVER,
+    AXL_WHEN_STEPS,
+    AXL_WHEN_EPOCH, // at the end of each epoch
+    AXL_WHEN_BEST   // saving: when an evaluation is the best so far
+} axl_when;
 
-// What an attn_implementation can do (spec: three computed flags).
-typedef struct axl_attn_impl {
-    const char *name;      // canonical
+struct axl_attn_impl; // kernels/attention_impl.h
+
+// An attn_implementation: the three flags that follow from it, and the kernel that it is here.
+typedef struct axl_attn_named {
+    const char *name;      // as written, or canonical
     bool supports_packing; // drives validation only; here no kernel ever crosses documents
     bool uses_flash_lib;
     bool needs_dtype_cast;
-} axl_attn_impl;
+    const struct axl_attn_impl *kernel; // borrowed; a constant row
+} axl_attn_named;
 
 // How many ranks each axis of the mesh has, slow to fast (comm/mesh.h); the product is the number of ranks.
 typedef struct axl_mesh_sizes {
@@ -151,11 +159,12 @@ typedef struct axl_derived {
     int n_batches; // dp_replicate x dp_shard x ep: ranks that differ in data; the others of a cp
                    // or tp group get the same rows
     int64_t global_batch_size; // rows of one update: batch_size x n_batches
-    axl_attn_impl attn;
+    axl_attn_named attn;
     axl_when save_when, eval_when;
     double save_every,
         eval_every;     // AXL_WHEN_STEPS: below 1 a fraction of all updates, else a count
     bool eval_at_start; // an evaluation runs before the first update
+    bool load_best;     // the model written at the end is that of the best checkpoint
 } axl_derived;
 
 // The whole configuration. All pointers in it are owned by it.
@@ -206,13 +215,13 @@ axl_status axl_config_resolved(const axl_config *c, axl_str *out);
 // 3 % up to 100; exactly 1 becomes 2, as the reference does.
 int64_t axl_config_warmup_steps(const axl_config *c, int64_t n_steps);
 
-// Updates between log lines: logging_steps, or 0.5 % of the run, 1 to 10.
+// Updates between log lines in a run of n_steps: logging_steps, or 0.5 % of the run, 1 to 10.
 int64_t axl_config_logging_steps(const axl_config *c, int64_t n_steps);
 
-// Updates between checkpoints (evaluations); 0: never by count. n_steps_epoch is the number of updates
-// of one epoch. AXL_WHEN_EPOCH gives n_steps_epoch.
-int64_t axl_config_save_every(const axl_config *c, int64_t n_steps, int64_t n_steps_epoch);
-int64_t axl_config_eval_every(const axl_config *c, int64_t n_steps, int64_t n_steps_epoch);
+// Updates between checkpoints (evaluations) in a run of n_steps; 0 when it is not AXL_WHEN_STEPS. With load_best
+// two fractions give multiples of each other.
+int64_t axl_config_save_every(const axl_config *c, int64_t n_steps);
+int64_t axl_config_eval_every(const axl_config *c, int64_t n_steps);
 
 // Where a top-level key was set, for messages of others: "run.yaml:14:3", "default", or the option.
 axl_status axl_config_where(const axl_config *c, const char *name, axl_str *out);

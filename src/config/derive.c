@@ -79,15 +79,15 @@ static axl_when when_of(const char *strategy, axl_when otherwise)
         return otherwise;
     if (strcmp(strategy, "no") == 0)
         return AXL_WHEN_NEVER;
+    if (strcmp(strategy, "best") == 0)
+        return AXL_WHEN_BEST;
     return strcmp(strategy, "epoch") == 0 ? AXL_WHEN_EPOCH : AXL_WHEN_STEPS;
 }
 
 #define DEFAULT_STEPS 500.0 // of the Hugging Face trainer, for a strategy of steps without a number
 
-static void derive_saving(axl_config *c)
+static void find_saving(const axl_config *c, axl_derived *d)
 {
-    axl_derived *d = &c->derived;
-
     d->save_when = when_of(c->save_strategy, AXL_WHEN_EPOCH);
     d->save_every = DEFAULT_STEPS;
     if (c->set.save_steps) {
@@ -105,9 +105,8 @@ static void derive_saving(axl_config *c)
     }
 }
 
-static void derive_evaluation(axl_config *c)
+static void find_evaluation(const axl_config *c, axl_derived *d)
 {
-    axl_derived *d = &c->derived;
     bool has_set = c->test_datasets.n > 0 || c->val_set_size > 0.0;
 
     d->eval_when = AXL_WHEN_NEVER;
@@ -126,7 +125,18 @@ static void derive_evaluation(axl_config *c)
     } else if (c->set.eval_strategy) {
         d->eval_when = when_of(c->eval_strategy, AXL_WHEN_NEVER);
     }
-    d->eval_at_start = d->eval_when != AXL_WHEN_NEVER;
+}
+
+void axl_config_when(const axl_config *c, axl_derived *out)
+{
+    // a run that stops early has gone past its best evaluation
+    const bool early = c->set.early_stopping_patience && !c->set.load_best_model_at_end;
+
+    find_saving(c, out);
+    find_evaluation(c, out);
+    out->eval_at_start = out->eval_when != AXL_WHEN_NEVER;
+    out->load_best = (c->load_best_model_at_end || early) && out->eval_when != AXL_WHEN_NEVER &&
+                     out->save_when != AXL_WHEN_NEVER;
 }
 
 // A template given at the top holds for every chat set that has none of its own. It also takes the place
@@ -187,8 +197,7 @@ void axl_config_derive(axl_config *c, const axl_config_options *options)
     derive_paths(c);
     derive_precision(c, options);
     derive_memory(c);
-    derive_saving(c);
-    derive_evaluation(c);
+    axl_config_when(c, &c->derived);
     derive_data(c);
     derive_reward(c);
 }
@@ -210,35 +219,37 @@ int64_t axl_config_warmup_steps(const axl_config *c, int64_t n_steps)
     return steps == 1 ? 2 : steps;
 }
 
+// Fractions are of n_steps, rounded up.
+static int64_t steps_of(double steps, int64_t n_steps)
+{
+    double n = steps < 1.0 ? ceil((double)n_steps * steps) : floor(steps);
+
+    return n < 1.0 ? 1 : (int64_t)n;
+}
+
 int64_t axl_config_logging_steps(const axl_config *c, int64_t n_steps)
 {
     int64_t steps = n_steps / 200;
 
     if (c->set.logging_steps)
-        return c->logging_steps;
+        return steps_of(c->logging_steps, n_steps);
     return steps < 1 ? 1 : steps > 10 ? 10 : steps;
 }
 
-static int64_t every(axl_when when, double steps, int64_t n_steps, int64_t n_steps_epoch)
+int64_t axl_config_eval_every(const axl_config *c, int64_t n_steps)
 {
-    double n = steps < 1.0 ? ceil((double)n_steps * steps) : floor(steps);
+    return c->derived.eval_when == AXL_WHEN_STEPS ? steps_of(c->derived.eval_every, n_steps) : 0;
+}
 
-    switch (when) {
-    case AXL_WHEN_EPOCH:
-        return n_steps_epoch;
-    case AXL_WHEN_STEPS:
-        return n < 1.0 ? 1 : (int64_t)n;
-    default:
+int64_t axl_config_save_every(const axl_config *c, int64_t n_steps)
+{
+    const axl_derived *d = &c->derived;
+    const bool fractions = d->save_every < 1.0 && d->eval_every < 1.0;
+
+    if (d->save_when != AXL_WHEN_STEPS)
         return 0;
-    }
-}
-
-int64_t axl_config_save_every(const axl_config *c, int64_t n_steps, int64_t n_steps_epoch)
-{
-    return every(c->derived.save_when, c->derived.save_every, n_steps, n_steps_epoch);
-}
-
-int64_t axl_config_eval_every(const axl_config *c, int64_t n_steps, int64_t n_steps_epoch)
-{
-    return every(c->derived.eval_when, c->derived.eval_every, n_steps, n_steps_epoch);
+    // each rounded up alone, a checkpoint could miss its evaluation
+    if (d->load_best && d->eval_when == AXL_WHEN_STEPS && fractions)
+        return axl_config_eval_every(c, n_steps) * (int64_t)round(d->save_every / d->eval_every);
+    return steps_of(d->save_every, n_steps);
 }

@@ -169,7 +169,7 @@ out:
 static axl_status put_derived(const axl_config *c, axl_str *out)
 {
     static const char *const recompute[] = {"none", "selective", "full"};
-    static const char *const when[] = {"never", "steps", "epoch"};
+    static const char *const when[] = {"never", "steps", "epoch", "best"};
     const axl_derived *d = &c->derived;
     axl_status status = AXL_OK;
 
@@ -194,7 +194,7 @@ static axl_status put_derived(const axl_config *c, axl_str *out)
     AXL_TRY(axl_str_printf(
         out, ",\n    \"eval_when\": \"%s\",\n    \"eval_every\": ", when[d->eval_when]));
     AXL_TRY(put_real(d->eval_every, out));
-    AXL_TRY(axl_str_puts(out, "\n  }"));
+    AXL_TRY(axl_str_printf(out, ",\n    \"load_best\": %s\n  }", d->load_best ? "true" : "false"));
 out:
     return status;
 }

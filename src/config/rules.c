@@ -4,6 +4,7 @@
 // rules do not care how a value was spelled; where a message needs values, a helper composes it.
 #include "src/config/rules.h"
 
+#include "kernels/attention_impl.h"
 #include "src/config/key.h"
 
 #include <math.h>
@@ -197,6 +198,57 @@ static bool is_count(double steps)
 static bool not_multiple(double steps, double of)
 {
     return steps > 0.0 && of > 0.0 && fabs(remainder(steps, of)) > 1e-9;
+}
+
+static bool evaluates(const axl_config *c)
+{
+    axl_derived d = {0};
+
+    axl_config_when(c, &d);
+    return d.eval_when != AXL_WHEN_NEVER;
+}
+
+// Whether a best evaluation would have no checkpoint to load. A count beside a fraction is left to the trainer,
+// which knows the length of the run.
+static bool no_best_checkpoint(context *x)
+{
+    const axl_config *c = x->c;
+    axl_derived d = {0};
+
+    axl_config_when(c, &d);
+    if (d.eval_when == AXL_WHEN_NEVER)
+        return say(x, "there are no evaluations to choose by; give val_set_size or test_datasets, "
+                      "and eval_steps, evals_per_epoch or eval_strategy");
+    if (d.save_when == AXL_WHEN_NEVER)
+        return say(x, "no checkpoint is saved that could be loaded; give save_steps, "
+                      "saves_per_epoch or save_strategy");
+    if (d.save_when == AXL_WHEN_BEST || (d.save_when == AXL_WHEN_EPOCH && c->num_epochs <= 1.0))
+        return false; // in one epoch there is one save, at the end, which is evaluated
+    if (d.save_when != d.eval_when)
+        return say(x, "saves and evaluations do not match, one goes by steps and one by epochs; "
+                      "give save_steps and eval_steps, saves_per_epoch and evals_per_epoch (with "
+                      "more than one evaluation in the run), or epoch for both strategies");
+    return d.save_when == AXL_WHEN_STEPS && (d.save_every < 1.0) == (d.eval_every < 1.0) &&
+           not_multiple(d.save_every, d.eval_every) &&
+           say(x,
+               "a checkpoint every %.6g and an evaluation every %.6g do not match: the first "
+               "must be a multiple of the second",
+               d.save_every, d.eval_every);
+}
+
+// Metrics that compare generated answers with references.
+static bool needs_answers(context *x)
+{
+    const axl_str_list *list = &x->c->eval_causal_lm_metrics;
+
+    if (list->n == 0)
+        return say(x, "would mean sacrebleu, comet, ter and chrf, which need generated answers and "
+                      "are not there; write eval_causal_lm_metrics: [perplexity]");
+    for (int64_t i = 0; i < list->n; i++)
+        if (!is(list->items[i], "perplexity"))
+            return say(x, "%.40s needs generated answers and is not there; perplexity is",
+                       list->items[i]);
+    return false;
 }
 
 static bool bad_compile_option(context *x)
@@ -397,7 +449,7 @@ static bool checkpoints(const axl_config *c)
 
 static bool uses_flash_lib(const axl_config *c)
 {
-    axl_attn_impl impl;
+    axl_attn_named impl;
 
     return c->attn_implementation != NULL && axl_attn_impl_find(c->attn_implementation, &impl) &&
            impl.uses_flash_lib;
@@ -406,7 +458,7 @@ static bool uses_flash_lib(const axl_config *c)
 static bool packing_leaks_upstream(context *x)
 {
     const char *name = x->c->attn_implementation;
-    axl_attn_impl impl;
+    axl_attn_named impl;
 
     if (!x->c->sample_packing || name == NULL || !axl_attn_impl_find(name, &impl))
         return false;
@@ -417,12 +469,15 @@ static bool packing_leaks_upstream(context *x)
 static bool attn_unknown(context *x)
 {
     const char *name = x->c->attn_implementation;
-    axl_attn_impl impl;
+    axl_attn_named impl;
     axl_str names = {0};
 
     if (name == NULL || axl_attn_impl_find(name, &impl))
         return false;
     const char *alias = axl_attn_impl_alias(name);
+    if (strchr(name, '/') != NULL)
+        return say(x, "\"%.60s\" is a kernel of the hub that nothing here is near to; use sdpa",
+                   name);
     if (alias != NULL)
         return say(x, "\"%.40s\" is a short form; write %s", name, alias);
     (void)axl_attn_impl_names(&names);
@@ -432,31 +487,48 @@ static bool attn_unknown(context *x)
     return true;
 }
 
-static bool changes_numbers(const char *name)
-{
-    return is(name, "s2") || is(name, "sage") || is(name, "fp8") || strstr(name, "/sage") != NULL;
-}
-
-static bool attn_numerics(context *x)
+// A kernel of the hub is the nearest one here.
+static bool attn_from_hub(context *x)
 {
     const char *name = x->c->attn_implementation;
+    axl_attn_named impl;
 
-    return name != NULL && changes_numbers(name) &&
-           say(x,
-               "%s computes other values than plain attention and is not supported by this "
-               "version; "
-               "use sdpa or flash_attention_2",
-               name);
+    return name != NULL && strchr(name, '/') != NULL && axl_attn_impl_find(name, &impl) &&
+           say(x, "%.60s is not fetched: %s is the kernel here", name, impl.kernel->name);
 }
 
-static bool attn_one_kernel(context *x)
+static bool attn_is(const axl_config *c, axl_attn_numerics numerics)
 {
-    const char *name = x->c->attn_implementation;
-    axl_attn_impl impl;
+    axl_attn_named impl;
 
-    return name != NULL && !is(name, "sdpa") && !is(name, "flash_attention_2") &&
-           !changes_numbers(name) && axl_attn_impl_find(name, &impl) &&
-           say(x, "%.60s runs on the one variable-length kernel of this version", name);
+    return c->attn_implementation != NULL && axl_attn_impl_find(c->attn_implementation, &impl) &&
+           impl.kernel->numerics == numerics;
+}
+
+// What needs no model: the rest is checked when it is known (axl_attn_impl_check).
+static bool attn_does_not_merge(context *x)
+{
+    const axl_config *c = x->c;
+    axl_attn_named impl;
+
+    if (c->context_parallel_size <= 1 || c->attn_implementation == NULL ||
+        !axl_attn_impl_find(c->attn_implementation, &impl))
+        return false;
+    if (!impl.kernel->merges)
+        return say(x,
+                   "%s cannot join what the ranks of context_parallel_size %lld compute; use sdpa",
+                   impl.kernel->name, (long long)c->context_parallel_size);
+    return impl.kernel->rules && (is(c->flex_mask, "document") || is(c->flex_mask, "prefix")) &&
+           say(x, "flex_mask %s does not work with context_parallel_size: ranks meet causal keys",
+               c->flex_mask);
+}
+
+static bool takes_rules(const axl_config *c)
+{
+    axl_attn_named impl;
+
+    return c->attn_implementation != NULL && axl_attn_impl_find(c->attn_implementation, &impl) &&
+           impl.kernel->rules;
 }
 
 // ---- distributed ----

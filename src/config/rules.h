@@ -11,13 +11,17 @@ void axl_config_check(const axl_config *c, const axl_config_options *options,
 // Fills c->derived and the keys whose default depends on others. After axl_config_check, without errors.
 void axl_config_derive(axl_config *c, const axl_config_options *options);
 
+// When the run saves and evaluates, as far as the keys tell: save_when, save_every, eval_when, eval_every,
+// eval_at_start and load_best of *out. Of any keys, good or not.
+void axl_config_when(const axl_config *c, axl_derived *out);
+
 // The place of a top-level key in the file; {NULL} when it is absent.
 axl_place axl_config_place(const axl_config *c, const char *key);
 
 // ---- attn_impl.c ----
 
-// The row of a canonical name, or the conservative row of org/name; false for anything else.
-bool axl_attn_impl_find(const char *name, axl_attn_impl *out);
+// Of a canonical name, or of org/name when some kernel here is near to it; false for anything else.
+bool axl_attn_impl_find(const char *name, axl_attn_named *out);
 // The canonical spelling of a short alias ("flash", "fa2", ...), or NULL.
 const char *axl_attn_impl_alias(const char *name);
 // The names as "eager, sdpa, ... or fp8".

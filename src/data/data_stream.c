@@ -5,6 +5,7 @@
 #include "src/base/log.h"
 #include "src/base/mem.h"
 #include "src/data/format.h"
+#include "src/data/keep.h"
 #include "src/data/sources.h"
 
 #include <pthread.h>
@@ -39,9 +40,8 @@ typedef struct data_stream {
     axl_prepared_file *files;       // [n_files], owned
     double *bytes_before;           // [n_files + 1] of all files before each, owned
     // reading
-    axl_sources sources;  // owned
-    axl_encoder *encoder; // owned; for entry `entry`
-    int32_t entry;
+    axl_sources sources;   // owned
+    axl_encoder *encoder;  // owned; of the entry at hand
     int64_t epoch, number; // of the next chunk
     int64_t n_kept;        // samples since the data last began
     bool whole;            // they were read from their beginning
@@ -76,53 +76,6 @@ static double part_done(const data_stream *s, const axl_sources_place *at)
     return all > 0.0 ? done / all : 1.0;
 }
 
-// The length rules of datasets.md 8.1 and 8.2 for sample i of a record.
-static axl_status keep_sample(data_stream *s, int64_t i, const char *where, axl_samples *out)
-{
-    axl_status status = AXL_OK;
-    const axl_data_options *o = s->data;
-    const axl_sample_info *info = &s->one.info[i];
-    int64_t begin = axl_samples_begin(&s->one, i), n = axl_samples_length(&s->one, i);
-    bool excess = n > o->sequence_len;
-
-    AXL_REQUIRE(!excess || o->excess != AXL_EXCESS_RAISE, AXL_E_INPUT,
-                "%s: the sample has %lld tokens, sequence_len is %lld; raise it, or set "
-                "excess_length_strategy to drop or truncate",
-                where, (long long)n, (long long)o->sequence_len);
-    for (int64_t t = begin; o->vocab_size > 0 && t < begin + n; t++)
-        AXL_REQUIRE(s->one.ids[t] < o->vocab_size, AXL_E_INPUT,
-                    "%s: token %d is beyond the %lld tokens of the model (vocab_size of "
-                    "config.json); tokenizer and model do not belong together",
-                    where, s->one.ids[t], (long long)o->vocab_size);
-    if (n < o->min_sample_len || n < 1 || (excess && o->excess == AXL_EXCESS_DROP))
-        goto out;
-    AXL_TRY(axl_samples_put(out, s->one.ids + begin, s->one.labels + begin,
-                            excess ? o->sequence_len : n, true));
-    AXL_TRY(axl_samples_end(out, info->file, info->line));
-    if (o->drop_untrained && out->info[out->n - 1].trained == 0) {
-        out->n--;
-        axl_samples_drop_open(out);
-    }
-
-out:
-    return status;
-}
-
-static axl_status take_encoder(data_stream *s, int32_t entry)
-{
-    axl_status status = AXL_OK;
-
-    if (s->encoder != NULL && s->entry == entry)
-        goto out;
-    axl_encoder_close(s->encoder);
-    s->encoder = NULL;
-    AXL_TRY(axl_encoder_open(&s->sources.specs[entry], s->data, s->tokenizer, &s->encoder));
-    s->entry = entry;
-
-out:
-    return status;
-}
-
 static axl_status encode_record(data_stream *s, const axl_row_text *text, int64_t file,
                                 axl_samples *out)
 {
@@ -130,8 +83,9 @@ static axl_status encode_record(data_stream *s, const axl_row_text *text, int64_
     const axl_source_file *f = &s->sources.files[file];
     axl_json *row = NULL;
     axl_str where = {0};
+    axl_prepare_counts counts = {0}; // a stream has no summary
 
-    AXL_TRY(take_encoder(s, f->entry));
+    AXL_TRY(axl_encoder_take(&s->sources.specs[f->entry], s->data, s->tokenizer, &s->encoder));
     AXL_TRY(axl_str_printf(&where, "%s:%lld", f->path, (long long)text->line));
     axl_samples_clear(&s->one);
     status = axl_row_parse(f->kind, text->text, text->n, where.data, &row);
@@ -143,8 +97,7 @@ static axl_status encode_record(data_stream *s, const axl_row_text *text, int64_
         goto out;
     }
     AXL_TRY(status);
-    for (int64_t i = 0; i < s->one.n; i++)
-        AXL_TRY(keep_sample(s, i, where.data, out));
+    AXL_TRY(axl_samples_keep(out, &s->one, s->data, where.data, &counts));
 
 out:
     axl_json_free(row);
@@ -656,7 +609,8 @@ axl_status axl_data_stream_create(const axl_dataset_spec *specs, int n_specs,
                 "a micro-batch may have %lld tokens, more than 2^31 - 1; lower sequence_len or "
                 "micro_batch_size",
                 (long long)s->feed.max_tokens);
-    AXL_TRY(take_encoder(s, 0)); // a type that is not known is found before the run
+    AXL_TRY(axl_encoder_take(&s->sources.specs[0], s->data, s->tokenizer,
+                             &s->encoder)); // a type that is not known is found before the run
     axl_hash_init(&h, HASH_VERSION);
     AXL_TRY(list_files(s, &h));
     hash_options(s, &h);

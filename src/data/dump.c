@@ -192,8 +192,7 @@ typedef struct dumping {
     const char *path;
     int64_t next; // sample to write
     axl_str line;
-    axl_encoder *encoder; // owned; of entry `entry`
-    int32_t entry;
+    axl_encoder *encoder; // owned; of the entry at hand
     axl_samples scratch;
 } dumping;
 
@@ -212,22 +211,6 @@ out:
     return status;
 }
 
-static axl_status take_encoder(dumping *d, int32_t entry)
-{
-    axl_status status = AXL_OK;
-
-    if (d->encoder != NULL && d->entry == entry)
-        goto out;
-    axl_encoder_close(d->encoder);
-    d->encoder = NULL;
-    AXL_TRY(axl_encoder_open(&d->from->specs[entry], d->from->options, d->from->tokenizer,
-                             &d->encoder));
-    d->entry = entry;
-
-out:
-    return status;
-}
-
 // Writes the samples of one record, which is encoded again for its texts: they are not kept with the tokens.
 static axl_status write_record(dumping *d, const axl_source_file *file, int64_t index,
                                const axl_row_text *row)
@@ -237,7 +220,8 @@ static axl_status write_record(dumping *d, const axl_source_file *file, int64_t 
     axl_json *json = NULL;
     axl_str where = {0};
 
-    AXL_TRY(take_encoder(d, file->entry));
+    AXL_TRY(axl_encoder_take(&d->from->specs[file->entry], d->from->options, d->from->tokenizer,
+                             &d->encoder));
     AXL_TRY(axl_str_printf(&where, "%s:%lld", file->path, (long long)row->line));
     AXL_TRY(axl_row_parse(file->kind, row->text, row->n, where.data, &json));
     axl_samples_clear(&d->scratch);
@@ -433,7 +417,12 @@ static axl_status put_row(const token_row *r, const axl_sample_place *place, boo
 {
     axl_status status = AXL_OK;
     axl_str quoted = {0};
+    char document[24] = "-", bin[24] = "-"; // not in the training part: in none
 
+    if (place->bin >= 0) {
+        (void)snprintf(document, sizeof document, "%lld", (long long)r->document);
+        (void)snprintf(bin, sizeof bin, "%lld", (long long)place->bin);
+    }
     AXL_TRY(axl_str_put_json(&quoted, r->text.len > 0 ? r->text.data : "", r->text.len));
     if (json)
         AXL_TRY(axl_str_printf(out,
@@ -444,9 +433,8 @@ static axl_status put_row(const token_row *r, const axl_sample_place *place, boo
                                r->role != NULL ? ", \"role\": \"" : "",
                                r->role != NULL ? r->role : "", r->role != NULL ? "\"" : ""));
     else
-        AXL_TRY(axl_str_printf(out, "%8lld %8d %8d %6d %8lld %8lld  %s%s%s\n",
-                               (long long)r->position, r->id, r->label, r->target,
-                               (long long)r->document, (long long)place->bin, quoted.data,
+        AXL_TRY(axl_str_printf(out, "%8lld %8d %8d %6d %8s %8s  %s%s%s\n", (long long)r->position,
+                               r->id, r->label, r->target, document, bin, quoted.data,
                                r->role != NULL ? "  " : "", r->role != NULL ? r->role : ""));
 
 out:

@@ -204,6 +204,21 @@ void axl_encoder_close(axl_encoder *e)
     free(e);
 }
 
+axl_status axl_encoder_take(const axl_dataset_spec *spec, const axl_data_options *options,
+                            const axl_tokenizer *tokenizer, axl_encoder **e)
+{
+    axl_status status = AXL_OK;
+
+    if (*e != NULL && (*e)->spec == spec)
+        goto out;
+    axl_encoder_close(*e);
+    *e = NULL;
+    AXL_TRY(axl_encoder_open(spec, options, tokenizer, e));
+
+out:
+    return status;
+}
+
 axl_status axl_encoder_row(axl_encoder *e, const axl_json *row, int32_t file, int64_t line,
                            const char *where, axl_samples *out)
 {

@@ -59,6 +59,10 @@ axl_status axl_encoder_open(const axl_dataset_spec *spec, const axl_data_options
                             const axl_tokenizer *tokenizer, axl_encoder **out);
 void axl_encoder_close(axl_encoder *e); // NULL-safe
 
+// Makes *e the encoder of this entry: it stays when it is already, else it is closed and another one opened.
+axl_status axl_encoder_take(const axl_dataset_spec *spec, const axl_data_options *options,
+                            const axl_tokenizer *tokenizer, axl_encoder **e);
+
 // Encodes one record. file, line: where it stands; where: the same as text. On failure (AXL_E_INPUT, the
 // message begins with where) no sample of it is left in out.
 axl_status axl_encoder_row(axl_encoder *e, const axl_json *row, int32_t file, int64_t line,

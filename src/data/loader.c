@@ -307,6 +307,20 @@ out:
     return status;
 }
 
+// Whether the feed has come to the end of an epoch, but for bins that are left out.
+static bool ends_epoch(const axl_loader *l, int64_t epoch)
+{
+    const axl_data_place *at = &l->feed->place;
+    const int64_t i = l->feed->same_epochs ? 0 : epoch;
+
+    if (at->epoch > epoch || l->feed->progress >= 1.0)
+        return true;
+    if (!l->options.drop_last || !axl_feed_ends(l->feed) || i >= l->n_epochs ||
+        l->epoch_bins[i] < 0)
+        return false;
+    return l->epoch_bins[i] - at->n_done < bins_wanted(l);
+}
+
 static axl_step_info describe_step(const axl_loader *l, int64_t epoch)
 {
     const step_bins *step = &l->step;
@@ -322,6 +336,7 @@ static axl_step_info describe_step(const axl_loader *l, int64_t epoch)
     }
     info.weight = (double)trained;
     info.epoch_end = (double)l->feed->place.epoch + l->feed->progress;
+    info.ends_epoch = ends_epoch(l, epoch);
     return info;
 }
 

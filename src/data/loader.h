@@ -36,6 +36,7 @@ typedef struct axl_step_info {
     int64_t n_micro;  // micro-steps of every rank
     int64_t epoch;    // from 0
     double epoch_end; // epochs done after this step, with its fraction
+    bool ends_epoch;  // it is the last of its epoch
     double weight;    // sum of the weights of all trained tokens of the step, over all ranks
     int64_t n_tokens; // of the step, over all ranks
 } axl_step_info;

@@ -9,6 +9,7 @@
 #include "src/base/log.h"
 #include "src/base/mem.h"
 #include "src/data/format.h"
+#include "src/data/keep.h"
 #include "src/data/prepared_write.h"
 #include "src/data/progress.h"
 #include "src/data/sources.h"
@@ -27,7 +28,7 @@
 #define MAX_REPORTS    20 // of malformed records that are skipped
 #define EXPANSION      24
 #define DEFAULT_MEMORY ((int64_t)1 << 30)
-#define KEY_VERSION    2 // raise when the same input gives other samples
+#define KEY_VERSION    3 // raise when the same input gives other samples
 
 typedef struct job {
     const axl_data_options *options;
@@ -61,8 +62,7 @@ typedef struct batch {
 typedef struct worker {
     job *job;
     pthread_t thread;
-    axl_encoder *encoder; // owned; for entry `entry`
-    int32_t entry;
+    axl_encoder *encoder; // owned; of the entry at hand
     batch batch;
     axl_samples one, samples;   // of a row; of the batch
     axl_prepare_counts *all;    // [n_specs] of the batch, owned
@@ -114,81 +114,6 @@ static void wait_for_room(job *j, const batch *b)
     (void)pthread_mutex_unlock(&j->merge_lock);
 }
 
-// The tokenizer may know more tokens than the model has rows for.
-static axl_status check_ids(const worker *w, const int32_t *ids, int64_t n, const char *where)
-{
-    axl_status status = AXL_OK;
-    int64_t limit = w->job->options->vocab_size;
-
-    for (int64_t t = 0; limit > 0 && t < n; t++)
-        AXL_REQUIRE(
-            ids[t] < limit, AXL_E_INPUT,
-            "%s: token %d is beyond the %lld tokens of the model (vocab_size of config.json); "
-            "tokenizer and model do not belong together",
-            where, ids[t], (long long)limit);
-
-out:
-    return status;
-}
-
-// Applies the length rules of datasets.md 8.1 and 8.2 to the samples of one row.
-static axl_status keep_samples(worker *w, const char *where)
-{
-    axl_status status = AXL_OK;
-    const axl_data_options *o = w->job->options;
-
-    for (int64_t i = 0; i < w->one.n; i++) {
-        int64_t begin = axl_samples_begin(&w->one, i), n = axl_samples_length(&w->one, i);
-        const axl_sample_info *info = &w->one.info[i];
-        // the length rules of two documents were applied where their texts are known
-        bool plain = info->role == AXL_SAMPLE_PLAIN, excess = plain && n > o->sequence_len;
-
-        AXL_REQUIRE(!excess || o->excess != AXL_EXCESS_RAISE, AXL_E_INPUT,
-                    "%s: the sample has %lld tokens, sequence_len is %lld; raise it, or set "
-                    "excess_length_strategy to drop or truncate",
-                    where, (long long)n, (long long)o->sequence_len);
-        if ((plain && n < o->min_sample_len) || n < 1) {
-            w->counts->too_short++;
-            continue;
-        }
-        if (excess && o->excess == AXL_EXCESS_DROP) {
-            w->counts->too_long++;
-            continue;
-        }
-        AXL_TRY(check_ids(w, w->one.ids + begin, n, where));
-        AXL_TRY(axl_samples_put(&w->samples, w->one.ids + begin, w->one.labels + begin,
-                                excess ? o->sequence_len : n, true));
-        AXL_TRY(axl_samples_end_as(&w->samples, (axl_sample_role)info->role, info->second,
-                                   info->file, info->line));
-        w->counts->truncated += excess;
-        if (o->drop_untrained && plain && w->samples.info[w->samples.n - 1].trained == 0) {
-            w->samples.n--;
-            axl_samples_drop_open(&w->samples);
-            w->counts->untrained++;
-        }
-    }
-
-out:
-    return status;
-}
-
-// The encoder of the entry a record belongs to.
-static axl_status take_encoder(worker *w, int32_t entry)
-{
-    axl_status status = AXL_OK;
-    const job *j = w->job;
-
-    if (w->encoder != NULL && w->entry == entry)
-        goto out;
-    axl_encoder_close(w->encoder);
-    w->encoder = NULL;
-    AXL_TRY(axl_encoder_open(&j->sources.specs[entry], j->options, j->tokenizer, &w->encoder));
-    w->entry = entry;
-
-out:
-    return status;
-}
-
 static axl_status encode_row(worker *w, int i)
 {
     axl_status status = AXL_OK;
@@ -197,7 +122,8 @@ static axl_status encode_row(worker *w, int i)
     axl_json *row = NULL;
     axl_str where = {0};
 
-    AXL_TRY(take_encoder(w, file->entry));
+    AXL_TRY(axl_encoder_take(&w->job->sources.specs[file->entry], w->job->options,
+                             w->job->tokenizer, &w->encoder));
     w->encoder->n_lost = w->encoder->n_too_long = w->encoder->n_truncated = 0;
     w->counts = &w->all[file->entry];
     w->counts->rows++;
@@ -218,7 +144,7 @@ static axl_status encode_row(worker *w, int i)
     w->counts->lost_turns += w->encoder->n_lost;
     w->counts->too_long += w->encoder->n_too_long;
     w->counts->truncated += w->encoder->n_truncated;
-    AXL_TRY(keep_samples(w, where.data));
+    AXL_TRY(axl_samples_keep(&w->samples, &w->one, w->job->options, where.data, w->counts));
 
 out:
     axl_json_free(row);

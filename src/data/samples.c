@@ -83,18 +83,3 @@ axl_status axl_samples_end_as(axl_samples *s, axl_sample_role role, int64_t seco
 out:
     return status;
 }
-
-axl_status axl_samples_copy(axl_samples *s, const axl_samples *from, int64_t i)
-{
-    axl_status status = AXL_OK;
-    int64_t begin = axl_samples_begin(from, i);
-
-    AXL_TRY(axl_samples_put(s, from->ids + begin, from->labels + begin, axl_samples_length(from, i),
-                            true));
-    const axl_sample_info *info = &from->info[i];
-    AXL_TRY(
-        axl_samples_end_as(s, (axl_sample_role)info->role, info->second, info->file, info->line));
-
-out:
-    return status;
-}

@@ -59,9 +59,6 @@ axl_status axl_samples_end_as(axl_samples *s, axl_sample_role role, int64_t seco
                               int64_t line);
 void axl_samples_drop_open(axl_samples *s);
 
-// Appends sample i of `from` to s.
-axl_status axl_samples_copy(axl_samples *s, const axl_samples *from, int64_t i);
-
 static inline int64_t axl_samples_begin(const axl_samples *s, int64_t i)
 {
     return i == 0 ? 0 : s->info[i - 1].end;

@@ -2,8 +2,6 @@
 // the end) or a percentage.
 #include "src/data/select.h"
 
-#include "src/base/philox.h"
-
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,7 +72,8 @@ static axl_status choose_shard(const axl_dataset_spec *spec, axl_row_select *s)
     s->shard = true;
     s->first = part * i + (i < more ? i : more);
     s->last = s->first + part + (i < more);
-    s->seed = spec->shard_seed;
+    if (n > 0)
+        s->order = axl_permuter_make(spec->shard_seed, AXL_RANDOM_SHUFFLE, SHARD_STREAM, n);
 
 out:
     return status;
@@ -103,7 +102,6 @@ bool axl_row_select_takes(const axl_row_select *s, int64_t i)
         return false;
     if (!s->shard)
         return true;
-    int64_t place =
-        axl_random_place(s->seed, AXL_RANDOM_SHUFFLE, SHARD_STREAM, i - s->from, s->to - s->from);
+    int64_t place = axl_permute(&s->order, i - s->from);
     return place >= s->first && place < s->last;
 }

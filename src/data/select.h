@@ -2,6 +2,7 @@
 #ifndef AXL_DATA_SELECT_H
 #define AXL_DATA_SELECT_H
 
+#include "src/base/permute.h"
 #include "src/data/dataset.h"
 
 // A rule, not a list: its size does not depend on the number of rows.
@@ -10,7 +11,7 @@ typedef struct axl_row_select {
     int64_t from, to; // the slice
     bool shard; // of the slice, only those whose place in a permutation is one of [first, last)
     int64_t first, last;
-    uint64_t seed; // of the permutation
+    axl_permuter order; // the permutation
 } axl_row_select;
 
 // Whether the entry takes a part only, so that its rows must be counted first.

@@ -471,11 +471,3 @@ bool axl_gguf_next_string(const axl_gguf_value *v, size_t *at, const char **text
     *at += 8 + *n;
     return true;
 }
-
-const char *axl_gguf_kind_name(axl_gguf_kind kind)
-{
-    static const char *const names[AXL_GGUF_N_KINDS] = {"u8",  "i8",  "u16",  "i16",    "u32",
-                                                        "i32", "f32", "bool", "string", "array",
-                                                        "u64", "i64", "f64"};
-    return names[kind];
-}

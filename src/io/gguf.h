@@ -79,7 +79,6 @@ bool axl_gguf_bool(const axl_gguf_value *v, bool otherwise);
 // bytes without terminator, not checked to be UTF-8. Nothing when v is NULL or has no strings.
 bool axl_gguf_next_string(const axl_gguf_value *v, size_t *at, const char **text, size_t *n);
 
-const char *axl_gguf_kind_name(axl_gguf_kind kind);
 const char *axl_gguf_quant_name(const axl_gguf_quant *quant);
 bool axl_gguf_is_quantised(const axl_gguf_quant *quant); // false for F32, F16, BF16
 axl_dtype axl_gguf_dtype(const axl_gguf_quant *quant);   // F32, F16, BF16; F32 for quantised ones

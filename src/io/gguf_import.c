@@ -245,6 +245,31 @@ out:
     return status;
 }
 
+axl_status axl_gguf_write_head(const char *path, const char *dir)
+{
+    axl_status status = AXL_OK;
+    axl_gguf *g = NULL;
+    axl_gguf_model m;
+    weight *list = NULL;
+    axl_tensor_spec *specs = NULL;
+    axl_dtype dtype = AXL_F32;
+    int64_t n = 0;
+
+    AXL_TRY(axl_gguf_open(path, &g));
+    AXL_TRY(axl_gguf_read_model(g, &m));
+    AXL_TRY(axl_calloc((size_t)axl_gguf_n_tensors(g), sizeof *list, "weights", &list));
+    AXL_TRY(axl_calloc((size_t)axl_gguf_n_tensors(g), sizeof *specs, "weights", &specs));
+    AXL_TRY(list_weights(g, &m, list, &n));
+    choose_dtypes(list, n, AXL_GGUF_KEEP_DTYPE, specs, &dtype);
+    AXL_TRY(axl_gguf_write_tokenizer(g, dir));
+    AXL_TRY(axl_gguf_write_config(g, &m, dtype, dir));
+out:
+    free(list);
+    free(specs);
+    axl_gguf_close(g);
+    return status;
+}
+
 axl_status axl_gguf_cache_dir(const char *path, const char *cache_root,
                               const axl_gguf_import_options *options, axl_str *dir)
 {

@@ -27,6 +27,10 @@ typedef struct axl_gguf_import_options {
 axl_status axl_gguf_import(const char *path, const char *out_dir,
                            const axl_gguf_import_options *options);
 
+// Writes what an import would, without the weights: config.json, generation_config.json and the tokenizer, from the
+// head of the file alone. dir is there. Errors as of axl_gguf_import.
+axl_status axl_gguf_write_head(const char *path, const char *dir);
+
 // Appends the folder below cache_root that an import of this file goes to. It is named by a hash of the
 // whole file and by the dtype, so a changed file is another folder.
 axl_status axl_gguf_cache_dir(const char *path, const char *cache_root,

@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static axl_status parse(const char *text, size_t n, size_t flags, const char *name, axl_json **out)
 {
@@ -201,6 +202,55 @@ double axl_json_real(const axl_json *v, double otherwise)
 bool axl_json_bool(const axl_json *v, bool otherwise)
 {
     return json_is_boolean(v) ? json_boolean_value(v) : otherwise;
+}
+
+bool axl_json_number(const axl_json *v, double *out)
+{
+    const char *text = json_string_value(v);
+    char *end = NULL;
+    double x = json_number_value(v);
+
+    if (text != NULL) {
+        // strtod also takes hexadecimal numbers, names of infinities and blanks in front
+        if (strspn(text, "+-.0123456789eE") != json_string_length(v))
+            return false;
+        x = strtod(text, &end);
+        if (end == text || *end != '\0' || !isfinite(x))
+            return false;
+    } else if (!json_is_number(v)) {
+        return false;
+    }
+    *out = x;
+    return true;
+}
+
+bool axl_json_truth(const axl_json *v, bool *out)
+{
+    const char *text = json_string_value(v);
+    double x = -1.0;
+
+    if (json_is_boolean(v))
+        x = json_is_true(v) ? 1.0 : 0.0;
+    else if (text != NULL && strcasecmp(text, "true") == 0)
+        x = 1.0;
+    else if (text != NULL && strcasecmp(text, "false") == 0)
+        x = 0.0;
+    else if (!axl_json_number(v, &x))
+        return false;
+    if (x != 0.0 && x != 1.0)
+        return false;
+    *out = x == 1.0;
+    return true;
+}
+
+bool axl_json_weight(const axl_json *v, bool *out)
+{
+    double x = 0.0;
+
+    if (!axl_json_number(v, &x))
+        return axl_json_truth(v, out);
+    *out = x != 0.0;
+    return true;
 }
 
 axl_json *axl_json_new_object(void)

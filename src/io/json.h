@@ -65,6 +65,15 @@ int64_t axl_json_int(const axl_json *v, int64_t otherwise);
 double axl_json_real(const axl_json *v, double otherwise);
 bool axl_json_bool(const axl_json *v, bool otherwise);
 
+// Scalars of data files, where CSV has only text: "True", "1", "0.5" count as what they say. *out is set and true
+// returned when v is one.
+//   number   a number, or a string that is a finite one as a whole
+//   truth    true, false, 1, 0; as strings in any case
+//   weight   a truth, or a number: whether it is not 0
+bool axl_json_number(const axl_json *v, double *out);
+bool axl_json_truth(const axl_json *v, bool *out);
+bool axl_json_weight(const axl_json *v, bool *out);
+
 // New values, owned by the caller; NULL only without memory. Strings that are not UTF-8 give NULL.
 axl_json *axl_json_new_object(void);
 axl_json *axl_json_new_array(void);

@@ -79,7 +79,7 @@ static axl_status read_entry(const char *path, const char *name, const axl_json 
 {
     axl_status status = AXL_OK;
     const axl_json *offsets = axl_json_get(v, "data_offsets");
-    int64_t bytes;
+    int64_t bytes = 0; // what it stays when count is none
 
     AXL_TRY(read_spec(path, name, v, &entry->spec));
     AXL_REQUIRE(axl_json_is(offsets, AXL_JSON_ARRAY) && axl_json_count(offsets) == 2, AXL_E_INPUT,

@@ -6,7 +6,7 @@
 #ifndef AXL_MODEL_ARCH_H
 #define AXL_MODEL_ARCH_H
 
-#include "kernels/kernels.h"
+#include "kernels/attention_impl.h"
 #include "src/io/json.h"
 
 #define AXL_MAX_ROPES      2
@@ -62,6 +62,27 @@ typedef struct axl_norm {
     float eps;
 } axl_norm;
 
+// Which tokens of its document a token sees, beyond the windows of layers.
+typedef enum axl_attn_rule {
+    AXL_RULE_CAUSAL,
+    AXL_RULE_DOCUMENT, // all
+    AXL_RULE_PREFIX // those before it, and the prompt: all up to the first that is to be predicted
+} axl_attn_rule;
+
+// How attention is computed: a choice of the run, not of the model. Zeros: exact, causal.
+typedef struct axl_attn_choice {
+    axl_attn_numerics numerics;
+    axl_attn_rule rule;
+    int64_t max_keys; // EAGER: the longest document
+} axl_attn_choice;
+
+// Whether the ranks of a cp group can share a document.
+static inline bool axl_attention_splits(const axl_attn_choice *a)
+{
+    return a->numerics != AXL_ATTN_EAGER && a->numerics != AXL_ATTN_SHIFTED &&
+           a->rule == AXL_RULE_CAUSAL;
+}
+
 typedef struct axl_arch {
     const char *family; // model_type of config.json, borrowed from the family's row
     int64_t hidden, ffn, vocab;
@@ -75,6 +96,7 @@ typedef struct axl_arch {
     axl_moe moe;
     bool tied; // the head uses the embedding matrix
     float attention_scale, embed_scale;
+    axl_attn_choice attention; // zeros when read
     int n_ropes;
     axl_rope ropes[AXL_MAX_ROPES];
     axl_layer *layers;    // [n_layers], owned
@@ -94,9 +116,6 @@ typedef struct axl_family {
 axl_status axl_arch_read(const char *dir, axl_arch *arch);
 axl_status axl_arch_from_json(const axl_json *config, const char *name, axl_arch *arch);
 void axl_arch_fini(axl_arch *arch);
-
-// Elements of all weights as stored (a tied matrix once).
-int64_t axl_arch_n_params(const axl_arch *arch);
 
 // The rotation frequencies [rotary_dim / 2] of a document of length tokens, and the factor on cos and sin.
 // Only `dynamic` depends on the length. Formulas: as computed by transformers (f32 steps included).

@@ -232,6 +232,13 @@ void axl_b_rope(axl_builder *b, axl_slot *q, axl_slot *k, const axl_arch *a, int
     *k = rotate(b, *k, a, rope, "self_attn.rope_k");
 }
 
+static axl_mask mask_of(axl_attn_rule rule)
+{
+    return rule == AXL_RULE_DOCUMENT ? AXL_MASK_FULL
+           : rule == AXL_RULE_PREFIX ? AXL_MASK_PREFIX
+                                     : AXL_MASK_CAUSAL;
+}
+
 axl_slot axl_b_attention(axl_builder *b, axl_slot q, axl_slot k, axl_slot v, const axl_arch *a,
                          int32_t window)
 {
@@ -246,9 +253,18 @@ axl_slot axl_b_attention(axl_builder *b, axl_slot q, axl_slot k, axl_slot v, con
     i->arg.attention.v_head_dim = (int32_t)(axl_b_cols(b, v) / i->arg.attention.n_kv_heads);
     i->arg.attention.window = window;
     i->arg.attention.scale = a->attention_scale;
+    i->arg.attention.numerics = a->attention.numerics;
+    i->arg.attention.mask = mask_of(a->attention.rule);
     const int64_t heads = i->arg.attention.n_heads;
     i->out[0] = new_slot(b, i->name, heads * i->arg.attention.v_head_dim, false);
     i->out[1] = new_slot(b, "lse", heads, true);
+    if (a->attention.numerics == AXL_ATTN_EAGER) {
+        if (a->attention.max_keys < 1)
+            fail(b, "eager attention does not know the longest document");
+        i->arg.attention.ld_probs =
+            (a->attention.max_keys + AXL_PROBS_ALIGN - 1) / AXL_PROBS_ALIGN * AXL_PROBS_ALIGN;
+        i->out[2] = new_slot(b, "probs", heads * i->arg.attention.ld_probs, true);
+    }
     i->scratch = new_scratch(
         b, (axl_slot_info){.name = "delta", .cols = heads, .stat = true, .scratch = BACK});
     return i->out[0];

@@ -37,9 +37,11 @@ typedef struct axl_run {
     bool idle;             // nothing to compute, and nobody waits for this rank inside a unit
     int64_t max_tokens;    // that memory is planned for, the same on all ranks
     int32_t n_seqs, max_seqlen;
-    const int32_t *ids;                             // [T] on the device
-    const int32_t *positions;                       // [T]
-    const int32_t *cu_seqlens;                      // [n_seqs + 1]
+    const int32_t *ids;        // [T] on the device
+    const int32_t *positions;  // [T]
+    const int32_t *cu_seqlens; // [n_seqs + 1]
+    const int32_t *prefix;     // [n_seqs] tokens of a prompt; NULL unless the mask is a prefix
+    const int32_t *groups[2];  // [n_seqs * AXL_S2_GROUPS + 1]; NULL unless attention is shifted
     float *cos[AXL_MAX_ROPES], *sin[AXL_MAX_ROPES]; // [T, half]
     axl_ring *ring;         // borrowed; NULL when each rank holds whole documents
     axl_kv_cache *kv;       // NULL in training

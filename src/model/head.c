@@ -167,17 +167,17 @@ out:
 static axl_status put_grad_logp(axl_work *w, const double *grad)
 {
     axl_status status = AXL_OK;
-    float block[256];
-    bool f64 = w->run.stat == AXL_F64;
-    size_t e = axl_dtype_size(w->run.stat);
+    const bool f64 = w->run.stat == AXL_F64;
+    float *narrow = w->host_stats;
 
-    for (int64_t i = 0; i < w->n_scored; i += 256) {
-        int64_t n = w->n_scored - i < 256 ? w->n_scored - i : 256;
-        for (int64_t k = 0; k < n; k++)
-            block[k] = (float)grad[i + k];
-        AXL_TRY(w->device->ops->copy(w->device->compute, w->grad_logp + (size_t)i * e,
-                                     f64 ? (const void *)(grad + i) : block, (size_t)n * e));
-    }
+    AXL_TRY(w->device->ops->await(&w->graded)); // the staging is written anew
+    if (f64)
+        memcpy(w->host_stats, grad, (size_t)w->n_scored * sizeof *grad);
+    for (int64_t i = 0; i < w->n_scored && !f64; i++)
+        narrow[i] = (float)grad[i];
+    AXL_TRY(w->device->ops->copy(w->device->compute, w->grad_logp, w->host_stats,
+                                 (size_t)w->n_scored * axl_dtype_size(w->run.stat)));
+    AXL_TRY(w->device->ops->record(w->device->compute, &w->graded));
 out:
     return status;
 }
@@ -233,15 +233,21 @@ out:
 axl_status axl_head_logp(const axl_work *w, double *logp)
 {
     axl_status status = AXL_OK;
+    const char *from = w->logp;
 
+    if (!w->device->host_memory) {
+        AXL_TRY(w->device->ops->copy(w->device->compute, w->host_stats, w->logp,
+                                     (size_t)w->n_scored * axl_dtype_size(w->run.stat)));
+        from = w->host_stats;
+    }
     AXL_TRY(w->device->ops->synchronize(w->device->compute));
     for (int64_t i = 0; i < w->n_scored; i++) {
         float f;
         if (w->run.stat == AXL_F64) {
-            memcpy(&logp[i], w->logp + (size_t)i * 8, 8);
+            memcpy(&logp[i], from + (size_t)i * 8, 8);
             continue;
         }
-        memcpy(&f, w->logp + (size_t)i * 4, 4);
+        memcpy(&f, from + (size_t)i * 4, 4);
         logp[i] = (double)f;
     }
 out:

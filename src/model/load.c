@@ -33,6 +33,7 @@ static void clip_vocabulary(const axl_model *m, const axl_param *p, axl_tensor_s
 axl_status axl_model_load(axl_model *m, const axl_hfdir *dir)
 {
     axl_status status = AXL_OK;
+    axl_host_view rows = {0};
 
     for (int i = 0; i < m->n_tensors; i++) {
         const axl_model_tensor *t = &m->tensors[i];
@@ -41,9 +42,12 @@ axl_status axl_model_load(axl_model *m, const axl_hfdir *dir)
         clip_vocabulary(m, t->param, &want, &r.block);
         if (r.block.n_rows == 0) // its shape is checked all the same
             r.block.row0 = 0;
-        AXL_TRY(axl_hfdir_read_block(dir, &want, &r.block, t->param->master + r.at));
+        AXL_TRY(axl_param_map(t->param, t->param->master, &r, false, &rows));
+        AXL_TRY(axl_hfdir_read_block(dir, &want, &r.block, rows.host));
+        AXL_TRY(axl_device_unmap(&rows, true));
     }
 out:
+    (void)axl_device_unmap(&rows, false);
     return status;
 }
 
@@ -58,15 +62,20 @@ static axl_dtype file_dtype(const axl_model *m, const axl_hfdir *source, const c
 static axl_status write_tensors(const axl_model *m, axl_hfdir_writer *w)
 {
     axl_status status = AXL_OK;
+    axl_host_view rows = {0};
 
     for (int i = 0; i < m->n_tensors; i++) {
         const axl_param *p = m->tensors[i].param;
         const axl_param_rect r = axl_param_rect_of(p, m->tensors[i].mat);
-        if (p->owner && r.block.n_rows > 0)
-            AXL_TRY(axl_hfdir_write_block(w, i, &r.block, p->master + r.at, AXL_F32));
+        if (!p->owner || r.block.n_rows == 0)
+            continue;
+        AXL_TRY(axl_param_map(p, p->master, &r, true, &rows));
+        AXL_TRY(axl_hfdir_write_block(w, i, &r.block, rows.host, AXL_F32));
+        AXL_TRY(axl_device_unmap(&rows, false));
     }
     AXL_TRY(axl_hfdir_writer_flush(w));
 out:
+    (void)axl_device_unmap(&rows, false);
     return status;
 }
 

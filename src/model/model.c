@@ -214,6 +214,11 @@ axl_status axl_model_create(axl_arch *arch, axl_mesh *mesh, axl_model **out)
     *arch = (axl_arch){0}; // taken over
     AXL_TRY(check_tp(&m->arch, mesh->size[AXL_TP]));
     AXL_TRY(check_ep(&m->arch, mesh->size[AXL_EP]));
+    AXL_REQUIRE(
+        mesh->size[AXL_CP] == 1 || axl_attention_splits(&m->arch.attention), AXL_E_CONFIG,
+        "this attention cannot join what the %d ranks of context_parallel_size compute; use "
+        "sdpa",
+        mesh->size[AXL_CP]);
     int layers = m->arch.n_layers;
     AXL_TRY(axl_calloc((size_t)layers, sizeof *kind, "the layer kinds", &kind));
     AXL_TRY(build_programs(m, kind));

@@ -6,7 +6,7 @@
 #ifndef AXL_MODEL_PROGRAM_H
 #define AXL_MODEL_PROGRAM_H
 
-#include "kernels/kernels.h"
+#include "kernels/attention_impl.h"
 #include "sharding/param.h"
 
 #include <stdbool.h>
@@ -74,6 +74,9 @@ typedef union axl_op_arg {
     struct {
         int32_t n_heads, n_kv_heads, head_dim, v_head_dim, window;
         float scale, softcap;
+        axl_attn_numerics numerics;
+        axl_mask mask;
+        int64_t ld_probs; // EAGER: of a row of out[2]
     } attention;
     struct {
         axl_act act;

@@ -171,20 +171,26 @@ static axl_status fill_matrix(filling *f, const axl_param *p, int matrix)
     const axl_param_rect rect = axl_param_rect_of(p, 0);
     const int64_t begin = rect.block.row0, end = begin + rect.block.n_rows;
     const int64_t first = begin > f->n_old ? begin : f->n_old;
-    float *rows = p->master + rect.at; // [end - begin, cols]
+    axl_host_view m = {0};
+    float *rows = NULL; // [end - begin, cols]
     bool any = false;
 
-    if (first < end)
-        AXL_TRY(fill_new(f, p->key, matrix, first, end, rows + (first - begin) * f->cols));
     for (int64_t i = begin; i < end; i++)
         any = any || f->fix[i];
-    if (!any)
+    if (first >= end && !any)
         goto out;
-    AXL_TRY(take_mean(f, p->key, true));
+    AXL_TRY(axl_param_map(p, p->master, &rect, true, &m));
+    rows = m.host;
+    if (first < end)
+        AXL_TRY(fill_new(f, p->key, matrix, first, end, rows + (first - begin) * f->cols));
+    if (any)
+        AXL_TRY(take_mean(f, p->key, true));
     for (int64_t i = begin; i < end; i++)
         if (f->fix[i])
             set_to_mean(f, rows + (i - begin) * f->cols);
+    AXL_TRY(axl_device_unmap(&m, true));
 out:
+    (void)axl_device_unmap(&m, false);
     return status;
 }
 
@@ -223,8 +229,10 @@ static bool is_bias(const char *key)
     return n > k && strcmp(key + n - k, ".bias") == 0;
 }
 
-void axl_model_reinit(axl_model *m, double std, uint64_t seed)
+axl_status axl_model_reinit(axl_model *m, double std, uint64_t seed)
 {
+    axl_status status = AXL_OK;
+    axl_host_view rows = {0};
     const float norm =
         m->arch.norm.kind == AXL_NORM_RMS1P ? 0.0f : 1.0f; // what leaves a row as it is
 
@@ -233,8 +241,10 @@ void axl_model_reinit(axl_model *m, double std, uint64_t seed)
         const axl_param_rect r = axl_param_rect_of(t->param, t->mat);
         const uint64_t own = axl_hash64(t->key, strlen(t->key), seed);
         const float flat = is_bias(t->key) ? 0.0f : norm;
-        float *to = t->param->master + r.at; // [n_rows, n_cols]
+        float *to = NULL; // [n_rows, n_cols]
 
+        AXL_TRY(axl_param_map(t->param, t->param->master, &r, false, &rows));
+        to = rows.host;
         for (int64_t row = 0; row < r.block.n_rows; row++) {
             for (int64_t col = 0; col < r.block.n_cols; col++, to++) {
                 const int64_t at = (r.block.row0 + row) * t->param->file_cols + r.block.col0 + col;
@@ -243,5 +253,9 @@ void axl_model_reinit(axl_model *m, double std, uint64_t seed)
                           : (float)(std * axl_random_normal(own, AXL_RANDOM_INIT, (uint64_t)at));
             }
         }
+        AXL_TRY(axl_device_unmap(&rows, true));
     }
+out:
+    (void)axl_device_unmap(&rows, false);
+    return status;
 }

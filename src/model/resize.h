@@ -28,7 +28,7 @@ typedef struct axl_resize {
 axl_status axl_model_resize(axl_model *m, const axl_hfdir *dir, const axl_resize *r);
 
 // Random weights in place of loaded ones: matrices normal(0, std), vectors of norms 1, biases 0. Every tensor has its
-// own numbers, by its key. Local; cannot fail.
-void axl_model_reinit(axl_model *m, double std, uint64_t seed);
+// own numbers, by its key. Local. AXL_E_MEMORY, AXL_E_DEVICE.
+axl_status axl_model_reinit(axl_model *m, double std, uint64_t seed);
 
 #endif

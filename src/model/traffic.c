@@ -7,6 +7,8 @@
 
 #include <stdlib.h>
 
+enum { MOST_ASKED = 16 }; // ranks of a large cp group
+
 static const axl_group dp_replicate = (axl_group)(AXL_GROUP_AXIS + AXL_DP_REPLICATE);
 static const axl_group tp = (axl_group)(AXL_GROUP_AXIS + AXL_TP);
 static const axl_group cp = (axl_group)(AXL_GROUP_AXIS + AXL_CP);
@@ -57,6 +59,7 @@ typedef enum certainty { EXACT, EXPECTED, WORST } certainty;
 typedef struct shape {
     int64_t n_tokens, n_scored; // of this rank
     const axl_cp_layout *cp;    // NULL: no context parallelism, or WORST
+    int rank;                   // of cp
     certainty certainty;        // EXACT leaves out what only the routing knows
 } shape;
 
@@ -80,8 +83,7 @@ static axl_ring_traffic ring_traffic(const axl_work *w, const shape *b, const ax
     }
     if (b->cp == NULL)
         return (axl_ring_traffic){0};
-    return axl_ring_traffic_of(b->cp, w->model->mesh->coord[AXL_CP], i->arg.attention.window, width,
-                               w->options.dtype);
+    return axl_ring_traffic_of(b->cp, b->rank, i->arg.attention.window, width, w->options.dtype);
 }
 
 // Keys of one rank in a turn, or of all at once.
@@ -159,16 +161,36 @@ static void add_head(const axl_work *w, const shape *b, axl_traffic *t)
     }
 }
 
+static void add_times(const axl_traffic *a, int64_t times, axl_traffic *t)
+{
+    for (int g = 0; g < AXL_N_GROUPS; g++)
+        for (int op = 0; op < AXL_COMM_N_OPS; op++)
+            t->sent[g][op] += times * a->sent[g][op];
+}
+
 static void add_shape(const axl_work *w, const shape *b, axl_traffic *t)
 {
-    for (int u = 0; u < w->model->n_units; u++)
-        add_unit(w, b, &w->model->units[u], t);
+    const axl_model *m = w->model;
+    axl_traffic unit = {0};
+    int program = -1;
+
+    for (int u = 0; u < m->n_units; u++) {
+        if (m->units[u].program != program) { // neighbours of one kind send the same
+            program = m->units[u].program;
+            unit = (axl_traffic){0};
+            add_unit(w, b, &m->units[u], &unit);
+        }
+        add_times(&unit, 1, t);
+    }
     add_head(w, b, t);
 }
 
 void axl_traffic_activations(const axl_work *w, const axl_batch *batch, axl_traffic *t)
 {
-    const shape b = {.n_tokens = batch->n_tokens, .n_scored = w->n_scored, .cp = batch->cp};
+    const shape b = {.n_tokens = batch->n_tokens,
+                     .n_scored = w->n_scored,
+                     .cp = batch->cp,
+                     .rank = w->model->mesh->coord[AXL_CP]};
 
     if (!w->run.idle)
         add_shape(w, &b, t);
@@ -230,29 +252,55 @@ static int64_t count_ends(const axl_cp_layout *l, int rank)
     return n;
 }
 
+// Of one rank of cp, whose part of the tokens is found here.
+static void add_outlook(const axl_work *w, const axl_sharder_options *o, int64_t n_micro,
+                        const shape *whole, axl_traffic *expected, axl_traffic *worst)
+{
+    shape mean = *whole;
+    const shape most = {
+        .n_tokens = w->options.n_tokens, .n_scored = w->options.n_tokens, .certainty = WORST};
+    axl_traffic micro[2] = {{{{0}}}};
+
+    if (mean.cp != NULL) {
+        mean.n_tokens = axl_cp_n_rows(mean.cp, mean.rank);
+        mean.n_scored = mean.n_tokens - count_ends(mean.cp, mean.rank);
+    }
+    add_shape(w, &mean, &micro[0]);
+    add_shape(w, &most, &micro[1]);
+    axl_traffic_weights(w->model, o, n_micro, expected);
+    axl_traffic_weights(w->model, o, n_micro, worst);
+    add_times(&micro[0], n_micro, expected);
+    add_times(&micro[1], n_micro, worst);
+}
+
+static void keep_largest(axl_traffic *t, const axl_traffic *other)
+{
+    for (int g = 0; g < AXL_N_GROUPS; g++)
+        for (int op = 0; op < AXL_COMM_N_OPS; op++)
+            if (other->sent[g][op] > t->sent[g][op])
+                t->sent[g][op] = other->sent[g][op];
+}
+
 axl_status axl_traffic_outlook(const axl_work *w, const axl_sharder_options *o, int64_t n_micro,
-                               int64_t n_tokens, int64_t n_docs, axl_traffic *expected,
-                               axl_traffic *worst)
+                               int64_t n_tokens, int64_t n_docs, bool largest,
+                               axl_traffic *expected, axl_traffic *worst)
 {
     axl_status status = AXL_OK;
     axl_cp_layout layout;
     void *memory = NULL;
-    const int n_cp = w->model->mesh->size[AXL_CP];
+    const int n_cp = w->model->mesh->size[AXL_CP], own = w->model->mesh->coord[AXL_CP];
+    const int step = !largest ? n_cp : n_cp > MOST_ASKED ? n_cp / MOST_ASKED : 1;
     shape mean = {.n_tokens = n_tokens, .n_scored = n_tokens - n_docs, .certainty = EXPECTED};
-    const shape most = {
-        .n_tokens = w->options.n_tokens, .n_scored = w->options.n_tokens, .certainty = WORST};
 
     if (n_cp > 1) {
         AXL_TRY(lay_out(w, n_tokens, n_docs, &layout, &memory));
         mean.cp = &layout;
-        mean.n_tokens = axl_cp_n_rows(&layout, w->model->mesh->coord[AXL_CP]);
-        mean.n_scored = mean.n_tokens - count_ends(&layout, w->model->mesh->coord[AXL_CP]);
     }
-    axl_traffic_weights(w->model, o, n_micro, expected);
-    axl_traffic_weights(w->model, o, n_micro, worst);
-    for (int64_t m = 0; m < n_micro; m++) {
-        add_shape(w, &mean, expected);
-        add_shape(w, &most, worst);
+    for (mean.rank = largest ? 0 : own; mean.rank < n_cp; mean.rank += step) {
+        axl_traffic of_rank[2] = {{{{0}}}};
+        add_outlook(w, o, n_micro, &mean, &of_rank[0], &of_rank[1]);
+        keep_largest(expected, &of_rank[0]);
+        keep_largest(worst, &of_rank[1]);
     }
 out:
     free(memory);

@@ -25,14 +25,15 @@ void axl_traffic_activations(const axl_work *w, const axl_batch *batch, axl_traf
 // has had its backward pass. Local.
 void axl_traffic_experts(const axl_work *w, axl_traffic *t);
 
-// Before any token is known: adds what a step of n_micro micro-batches will send.
+// Before any token is known: what a step of n_micro micro-batches will send. *expected and *worst come as zeros.
 //   expected  micro-batches of n_tokens tokens (of the whole cp group) in n_docs documents of equal length, every
 //             token scored but the last of a document, experts evenly chosen
 //   worst     micro-batches as large as there is memory for, every key needed by every rank, every token copy for an
 //             expert of another rank
+//   largest   of each operation the rank of cp that sends most (of many ranks some are asked), else this rank
 // AXL_E_MEMORY. Local.
 axl_status axl_traffic_outlook(const axl_work *w, const axl_sharder_options *o, int64_t n_micro,
-                               int64_t n_tokens, int64_t n_docs, axl_traffic *expected,
-                               axl_traffic *worst);
+                               int64_t n_tokens, int64_t n_docs, bool largest,
+                               axl_traffic *expected, axl_traffic *worst);
 
 #endif

@@ -42,6 +42,11 @@ static char *cut(char *base, size_t *at, size_t *class_bytes, size_t bytes)
     return p;
 }
 
+static bool is_shifted(const axl_work *w)
+{
+    return w->model->arch.attention.numerics == AXL_ATTN_SHIFTED;
+}
+
 static void cut_batch(axl_work *w, size_t *at, char *base)
 {
     const axl_work_options *o = &w->options;
@@ -51,9 +56,15 @@ static void cut_batch(axl_work *w, size_t *at, char *base)
     w->run.ids = (const int32_t *)(void *)cut(base, at, b, t);
     w->run.positions = (const int32_t *)(void *)cut(base, at, b, t);
     w->run.cu_seqlens = (const int32_t *)(void *)cut(base, at, b, (size_t)(o->n_seqs + 1) * 4);
+    if (w->model->arch.attention.rule == AXL_RULE_PREFIX)
+        w->run.prefix = (const int32_t *)(void *)cut(base, at, b, (size_t)o->n_seqs * 4);
+    for (int k = 0; k < 2 && is_shifted(w); k++)
+        w->run.groups[k] =
+            (const int32_t *)(void *)cut(base, at, b, (size_t)(o->n_seqs * AXL_S2_GROUPS + 1) * 4);
     w->scored = (int32_t *)(void *)cut(base, at, b, t);
     w->slot_of_token = (int32_t *)(void *)cut(base, at, b, t);
     w->labels = (int32_t *)(void *)cut(base, at, b, t);
+    w->inv_freq = (float *)(void *)cut(base, at, b, AXL_MAX_ROPE_PAIRS * sizeof(float));
     for (int r = 0; r < w->model->arch.n_ropes; r++) {
         size_t table = t * (size_t)(w->model->arch.ropes[r].rotary_dim / 2);
         w->run.cos[r] = (float *)(void *)cut(base, at, b, table);
@@ -150,6 +161,7 @@ static axl_ring_options ring_options(const axl_model *m, const axl_work_options 
                           .head_dim = a->head_dim,
                           .v_head_dim = a->head_dim,
                           .dtype = o->dtype,
+                          .numerics = a->attention.numerics,
                           .windows = windows};
 
     for (int l = 0; l < a->n_layers; l++) {
@@ -272,6 +284,35 @@ out:
     return status;
 }
 
+// Three lists of the head, and the batch on its way to a device that cannot read it where it is.
+static size_t host_bytes(const axl_work_options *o, const axl_device *device)
+{
+    const int64_t staged = device->host_memory ? 0 : 2 * o->n_tokens + o->n_seqs + 1;
+
+    return (size_t)(3 * o->n_tokens + staged) * sizeof(int32_t);
+}
+
+static size_t mask_bytes(const axl_work_options *o)
+{
+    return (size_t)(o->n_seqs * AXL_S2_GROUPS + 1) * 2 * sizeof(int32_t);
+}
+
+static axl_status take_host(axl_work *w)
+{
+    axl_status status = AXL_OK;
+    axl_device *d = w->device;
+    void *host = NULL;
+
+    AXL_TRY(d->ops->host_alloc(d, host_bytes(&w->options, d), "the batch", &host));
+    w->host = host;
+    AXL_TRY(d->ops->host_alloc(d, mask_bytes(&w->options), "the masks", &host));
+    w->host_masks = host;
+    w->host_stats_bytes = (size_t)w->options.n_tokens * stat_size(&w->options);
+    AXL_TRY(d->ops->host_alloc(d, w->host_stats_bytes, "the tokens' losses", &w->host_stats));
+out:
+    return status;
+}
+
 axl_status axl_work_init(axl_work *w, axl_model *m, axl_device *device, const axl_work_options *o)
 {
     axl_status status = AXL_OK;
@@ -280,7 +321,7 @@ axl_status axl_work_init(axl_work *w, axl_model *m, axl_device *device, const ax
     *w = (axl_work){.model = m, .device = device, .options = *o};
     AXL_TRY(axl_calloc((size_t)m->n_programs, sizeof *w->plans, "the unit plans", &w->plans));
     AXL_TRY(axl_calloc((size_t)m->n_units, sizeof *w->saved, "the saved regions", &w->saved));
-    AXL_TRY(axl_calloc((size_t)(3 * o->n_tokens), sizeof *w->host, "the batch", &w->host));
+    AXL_TRY(take_host(w));
     AXL_TRY(make_plans(m, o, w->plans));
     w->memory_bytes = cut_all(w, NULL);
     AXL_TRY(device->ops->alloc(device, w->memory_bytes, "the activations", &memory));
@@ -306,24 +347,41 @@ out:
 void axl_work_fini(axl_work *w)
 {
     axl_ring_destroy(w->ring);
-    if (w->device != NULL)
-        w->device->ops->free(w->device, w->memory, w->memory_bytes);
+    if (w->device != NULL) {
+        axl_device *d = w->device;
+        (void)d->ops->synchronize(d->compute); // what is on its way reads and writes these
+        d->ops->free(d, w->memory, w->memory_bytes);
+        d->ops->host_free(d, w->host, host_bytes(&w->options, d));
+        d->ops->host_free(d, w->host_stats, w->host_stats_bytes);
+        d->ops->host_free(d, w->host_masks, mask_bytes(&w->options));
+    }
     axl_dispatch_destroy(w->dispatch);
     free(w->load.counts);
     free(w->load_sums);
     free(w->load_stats);
     free(w->plans);
     free(w->saved);
-    free(w->host);
     *w = (axl_work){0};
 }
 
-static axl_status upload(axl_work *w, const int32_t *device, const void *host, int64_t n)
+static axl_status upload(axl_work *w, const int32_t *device, const int32_t *host, int64_t n)
 {
     void *dst;
 
     memcpy(&dst, &device, sizeof dst);
     return w->device->ops->copy(w->device->compute, dst, host, (size_t)n * sizeof(int32_t));
+}
+
+// The same of the caller's memory, which is his again at once.
+static axl_status upload_batch(axl_work *w, const int32_t *device, const int32_t *host, int64_t n)
+{
+    int32_t *staged = w->host + w->n_staged;
+
+    if (w->device->host_memory)
+        return upload(w, device, host, n);
+    memcpy(staged, host, (size_t)n * sizeof *host);
+    w->n_staged += n;
+    return upload(w, device, staged, n);
 }
 
 // Rows with a label come first in the head: the others cost nothing there.
@@ -348,6 +406,31 @@ static axl_status set_scored(axl_work *w, const axl_batch *batch)
     AXL_TRY(upload(w, w->scored, scored, n));
     AXL_TRY(upload(w, w->slot_of_token, slot_of_token, batch->n_tokens));
     AXL_TRY(upload(w, w->labels, labels, n));
+out:
+    return status;
+}
+
+// What masks need to know of the documents: their prompts, or their groups. A prompt ends with the token in front of
+// the first label, which predicts the first token that is not of it.
+static axl_status set_masks(axl_work *w, const axl_batch *batch)
+{
+    axl_status status = AXL_OK;
+    const int64_t n = (int64_t)batch->n_seqs * AXL_S2_GROUPS + 1;
+
+    if (is_shifted(w)) {
+        axl_attn_groups(batch->cu_seqlens, batch->n_seqs, w->host_masks, w->host_masks + n);
+        AXL_TRY(upload(w, w->run.groups[0], w->host_masks, n));
+        AXL_TRY(upload(w, w->run.groups[1], w->host_masks + n, n));
+    }
+    if (w->run.prefix == NULL)
+        goto out;
+    for (int32_t i = 0; i < batch->n_seqs; i++) {
+        int32_t t = batch->cu_seqlens[i], end = batch->cu_seqlens[i + 1];
+        while (t < end && (batch->labels == NULL || batch->labels[t] < 0))
+            t++;
+        w->host_masks[i] = t < end ? t - batch->cu_seqlens[i] + 1 : 0;
+    }
+    AXL_TRY(upload(w, w->run.prefix, w->host_masks, batch->n_seqs));
 out:
     return status;
 }
@@ -393,6 +476,11 @@ static axl_status set_rotations(axl_work *w, const axl_batch *batch)
                 continue;
             int64_t length = whole_length(batch, i);
             axl_rope_frequencies(rope, length, inv_freq, &a.factor);
+            if (!w->device->host_memory) {
+                AXL_TRY(w->device->ops->copy(w->device->compute, w->inv_freq, inv_freq,
+                                             (size_t)half * sizeof *inv_freq));
+                a.inv_freq = w->inv_freq;
+            }
             AXL_TRY(w->device->kernels->rope_table(w->device->compute, &a));
         }
     }
@@ -408,16 +496,20 @@ axl_status axl_work_set_batch(axl_work *w, const axl_batch *batch)
         batch->n_tokens <= w->options.n_tokens && batch->n_seqs <= w->options.n_seqs, AXL_E_BUG,
         "a batch of %d tokens and %d documents exceeds the plan of %lld and %lld", batch->n_tokens,
         batch->n_seqs, (long long)w->options.n_tokens, (long long)w->options.n_seqs);
+    AXL_TRY(w->device->ops->await(&w->uploaded)); // the host's lists are written anew
+    w->n_staged = 3 * w->options.n_tokens;
     w->run.n_tokens = batch->n_tokens;
     w->run.idle = is_idle(w, batch);
     w->run.n_seqs = batch->n_seqs;
     w->run.max_seqlen = batch->max_seqlen;
-    AXL_TRY(upload(w, w->run.ids, batch->input_ids, batch->n_tokens));
-    AXL_TRY(upload(w, w->run.positions, batch->position_ids, batch->n_tokens));
-    AXL_TRY(upload(w, w->run.cu_seqlens, batch->cu_seqlens, batch->n_seqs + 1));
+    AXL_TRY(upload_batch(w, w->run.ids, batch->input_ids, batch->n_tokens));
+    AXL_TRY(upload_batch(w, w->run.positions, batch->position_ids, batch->n_tokens));
+    AXL_TRY(upload_batch(w, w->run.cu_seqlens, batch->cu_seqlens, batch->n_seqs + 1));
     if (w->ring != NULL)
         AXL_TRY(axl_ring_set_layout(w->ring, batch->cp));
+    AXL_TRY(set_masks(w, batch));
     AXL_TRY(set_scored(w, batch));
+    AXL_TRY(w->device->ops->record(w->device->compute, &w->uploaded));
     AXL_TRY(axl_router_begin(w));
     AXL_TRY(set_rotations(w, batch));
 out:

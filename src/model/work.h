@@ -39,8 +39,16 @@ typedef struct axl_work {
     axl_work_options options;
     axl_work_bytes bytes;
     axl_unit_plan *plans; // [n_programs], owned
-    int32_t *host;        // staging of the batch, owned
-    char *memory;         // owned, one allocation of memory_bytes on the device
+    int32_t *
+        host; // the batch on its way to the device: [3 T] lists of the head, and on a device without
+              // host_memory what the caller gave; owned
+    int32_t *host_masks; // groups or prompts on their way, owned
+    int64_t n_staged;    // of host, in use
+    void *host_stats;    // [T] statistics between the host and the device, owned
+    size_t host_stats_bytes;
+    axl_event uploaded, graded; // after which host and host_stats may be written again
+    float *inv_freq;            // [AXL_MAX_ROPE_PAIRS] frequencies of a table being made; device
+    char *memory;               // owned, one allocation of memory_bytes on the device
     size_t memory_bytes;
     char **saved;                   // [n_units] into memory, owned array
     char *carries, *scratch, *grad; // into memory

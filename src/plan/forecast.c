@@ -12,7 +12,8 @@
 
 enum {
     LOADER_SLOTS = 4, // batches that the loader prepares ahead
-    MOST_ASKED = 16   // ranks of a cp group
+    MOST_LAID_OUT =
+        32768 // tokens; longer micro-batches are laid out in a smaller scale, for time only
 };
 
 static const char *const time_names[AXL_TIME_N] = {
@@ -92,22 +93,25 @@ static double pairs_of(double n, double window)
     return n * (n + 1.0) / 2.0;
 }
 
-static void view_layout(const axl_forecast_job *job, const axl_cp_layout *l, axl_forecast_view *v)
+// scale: how many tokens one of the layout stands for.
+static void view_layout(const axl_forecast_job *job, const axl_cp_layout *l, int64_t scale,
+                        axl_forecast_view *v)
 {
     axl_mesh mesh;
 
     axl_mesh_imagine(job->mesh, job->rank >= 0 ? job->rank : 0, &mesh);
     const int rank = mesh.coord[AXL_CP];
     const int32_t *cu = axl_cp_local_cu(l, rank), *rows = axl_cp_rows(l, rank);
-    v->n_tokens = v->n_scored = axl_cp_n_rows(l, rank);
+    v->n_tokens = v->n_scored = axl_cp_n_rows(l, rank) * scale;
     for (int32_t i = 0; i < l->n_seqs; i++)
         v->n_scored -= cu[i + 1] > cu[i] && rows[cu[i + 1] - 1] + 1 == l->cu_seqlens[i + 1];
     for (int k = 0; k < v->n_windows; k++) {
-        const axl_ring_traffic t = axl_ring_traffic_of(l, rank, v->window[k], 1, AXL_F32);
-        v->rows[k] = t.forward / (int64_t)sizeof(float);
-        v->rows_back[k] = (t.backward - t.forward) / (int64_t)sizeof(float);
+        const int32_t window = (int32_t)((v->window[k] + scale - 1) / scale);
+        const axl_ring_traffic t = axl_ring_traffic_of(l, rank, window, 1, AXL_F32);
+        v->rows[k] = scale * t.forward / (int64_t)sizeof(float);
+        v->rows_back[k] = scale * (t.backward - t.forward) / (int64_t)sizeof(float);
         for (int r = 0; r < l->n_ranks; r++) {
-            const double pairs = (double)axl_cp_pairs(l, r, v->window[k]);
+            const double pairs = (double)axl_cp_pairs(l, r, window) * (double)(scale * scale);
             v->pairs[k] = pairs > v->pairs[k] ? pairs : v->pairs[k];
         }
     }
@@ -121,6 +125,9 @@ axl_status axl_forecast_view_make(const axl_arch *arch, const axl_forecast_job *
     const int n_cp = job->mesh[AXL_CP];
     const int32_t n_docs = (int32_t)job->n_docs;
     const double len = (double)job->n_tokens / (double)n_docs;
+    const int64_t least = max64(4 * (int64_t)n_cp, 16 * (int64_t)n_docs);
+    const int64_t scale = max64(job->n_tokens / max64(MOST_LAID_OUT, least), 1);
+    const int64_t n_tokens = job->n_tokens / scale;
     axl_cp_layout layout;
     void *memory = NULL;
     int32_t *cu = NULL;
@@ -132,13 +139,12 @@ axl_status axl_forecast_view_make(const axl_arch *arch, const axl_forecast_job *
     if (n_cp > 1) {
         AXL_TRY(axl_calloc((size_t)n_docs + 1, sizeof *cu, "documents", &cu));
         for (int64_t i = 0; i <= n_docs; i++)
-            cu[i] = (int32_t)(job->n_tokens * i / n_docs);
-        AXL_TRY(
-            axl_calloc(axl_cp_layout_bytes(n_cp, job->n_tokens, n_docs), 1, "a layout", &memory));
-        axl_cp_layout_init(&layout, axl_ring_layout(job->work.ring), n_cp, job->n_tokens, n_docs,
+            cu[i] = (int32_t)(n_tokens * i / n_docs);
+        AXL_TRY(axl_calloc(axl_cp_layout_bytes(n_cp, n_tokens, n_docs), 1, "a layout", &memory));
+        axl_cp_layout_init(&layout, axl_ring_layout(job->work.ring), n_cp, n_tokens, n_docs,
                            memory);
         AXL_TRY(axl_cp_layout_set(&layout, cu, n_docs));
-        view_layout(job, &layout, &v);
+        view_layout(job, &layout, scale, &v);
     }
     *out = v;
 out:
@@ -424,35 +430,6 @@ out:
     return status;
 }
 
-static void keep_largest(axl_traffic *t, const axl_traffic *other)
-{
-    for (int g = 0; g < AXL_N_GROUPS; g++)
-        for (int op = 0; op < AXL_COMM_N_OPS; op++)
-            t->sent[g][op] = max64(t->sent[g][op], other->sent[g][op]);
-}
-
-// Of one rank, or of the ranks of a cp group the one that sends most of each: what the run reports, too. Of a large
-// group some ranks are asked.
-static axl_status count_bytes(const axl_work *w, const axl_forecast_job *job, axl_mesh *mesh,
-                              axl_forecast *f)
-{
-    axl_status status = AXL_OK;
-    const int n_cp = mesh->size[AXL_CP], own = mesh->coord[AXL_CP];
-    const int step = job->rank >= 0 ? n_cp : n_cp > MOST_ASKED ? n_cp / MOST_ASKED : 1;
-
-    for (int c = job->rank >= 0 ? own : 0; c < n_cp; c += step) {
-        axl_traffic expected = {0}, worst = {0};
-        mesh->coord[AXL_CP] = c;
-        AXL_TRY(axl_traffic_outlook(w, &job->sharder, job->n_micro, job->n_tokens, job->n_docs,
-                                    &expected, &worst));
-        keep_largest(&f->expected, &expected);
-        keep_largest(&f->worst, &worst);
-    }
-out:
-    mesh->coord[AXL_CP] = own;
-    return status;
-}
-
 axl_status axl_forecast_make(const axl_arch *arch, const axl_cluster *cluster,
                              const axl_forecast_job *job, axl_forecast *out)
 {
@@ -470,7 +447,8 @@ axl_status axl_forecast_make(const axl_arch *arch, const axl_cluster *cluster,
     AXL_TRY(axl_work_imagine(&w, m, &job->work));
     count_memory_and_flops(&w, cluster, job, out);
     AXL_TRY(count_time_and_speed(&w, cluster, job, &view, out));
-    AXL_TRY(count_bytes(&w, job, &mesh, out));
+    AXL_TRY(axl_traffic_outlook(&w, &job->sharder, job->n_micro, job->n_tokens, job->n_docs,
+                                job->rank < 0, &out->expected, &out->worst));
 out:
     axl_work_fini(&w);
     axl_model_destroy(m);

@@ -158,6 +158,8 @@ static bool allowed(const searcher *s, const int mesh[AXL_N_AXES])
     const bool strides = s->asked->work.ring != AXL_RING_VARLEN_LLAMA3 || mesh[AXL_CP] == 1 ||
                          kv % s->asked->work.heads_k_stride == 0;
 
+    if (mesh[AXL_CP] > 1 && !axl_attention_splits(&s->arch->attention))
+        return false;
     return axl_model_fits(s->arch, tp, mesh[AXL_EP]) && strides && s->rows % n_batches(mesh) == 0;
 }
 

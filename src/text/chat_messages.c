@@ -92,21 +92,19 @@ out:
     return status;
 }
 
-static bool truth(const axl_json *v)
+// A flag of the data: whether something is trained. null is false.
+static axl_status read_flag(const axl_json *v, const char *key, bool *out)
 {
-    switch (axl_json_type(v)) {
-    case AXL_JSON_BOOL:
-        return axl_json_bool(v, false);
-    case AXL_JSON_INT:
-    case AXL_JSON_REAL:
-        return axl_json_real(v, 0.0) != 0.0;
-    case AXL_JSON_STRING:
-        return axl_json_string_length(v) > 0;
-    case AXL_JSON_NULL:
-        return false;
-    default:
-        return axl_json_count(v) > 0;
-    }
+    axl_status status = AXL_OK;
+    bool on = false;
+
+    AXL_REQUIRE(axl_json_is(v, AXL_JSON_NULL) || axl_json_weight(v, &on), AXL_E_INPUT,
+                "%s must be true or false, not %s", key,
+                axl_json_is(v, AXL_JSON_STRING) ? "another text"
+                                                : axl_json_kind_name(axl_json_type(v)));
+    *out = on;
+out:
+    return status;
 }
 
 static const axl_json *part_text(const axl_json *part)
@@ -141,9 +139,13 @@ static axl_status join_parts(axl_chat_scratch *s, axl_json *message, const char 
         const axl_json *part = axl_json_at(list, i), *t = part_text(part);
         const axl_json *train = axl_json_get(part, "train"), *weight = axl_json_get(part, "weight");
         size_t k = axl_json_string_length(t);
-        bool on = train != NULL ? truth(train) : weight != NULL ? truth(weight) : true;
+        bool on = true;
 
         flagged = flagged || train != NULL || weight != NULL;
+        if (train != NULL)
+            AXL_TRY_CTX(read_flag(train, "train", &on), "part %zu of %s", i, key);
+        else if (weight != NULL)
+            AXL_TRY_CTX(read_flag(weight, "weight", &on), "part %zu of %s", i, key);
         // A tokenizer joins the blank to the next word; that token is masked, as it is in both parts.
         if (text.len > 0 && k > 0 && on != before &&
             (text.data[text.len - 1] == ' ' || text.data[text.len - 1] == '\t'))
@@ -179,10 +181,13 @@ static axl_status read_spans(axl_chat_scratch *s, const axl_json *list, const ax
         int64_t begin = axl_json_int(axl_json_get(span, "begin_offset"), -1);
         int64_t end = axl_json_int(axl_json_get(span, "end_offset"), -1);
 
+        bool on = false;
+
         AXL_REQUIRE(begin >= 0 && end >= begin, AXL_E_INPUT,
                     "%s: span %zu needs 0 <= begin_offset <= end_offset", key, i);
+        AXL_TRY_CTX(read_flag(axl_json_get(span, "train"), "train", &on), "%s: span %zu", key, i);
         for (int64_t k = begin; k <= end && k < n; k++)
-            s->mask[m->begin + (size_t)k] = truth(axl_json_get(span, "train"));
+            s->mask[m->begin + (size_t)k] = on;
     }
 out:
     return status;
@@ -334,15 +339,19 @@ static bool role_is_trained(const axl_chat_options *o, const char *role)
     return o->train_on_inputs;
 }
 
-static bool decide(const axl_chat_options *o, const axl_json *from, const chat_turn *t)
+static axl_status decide(const axl_chat_options *o, const axl_json *from, chat_turn *t)
 {
+    axl_status status = AXL_OK;
     const axl_json *flag = o->field_training != NULL ? axl_json_get(from, o->field_training) : NULL;
 
     if (flag != NULL)
-        return truth(flag);
-    if (t->mask[CHAT_CONTENT].given || t->mask[CHAT_THINKING].given)
-        return t->mask[CHAT_CONTENT].n > 0 || t->mask[CHAT_THINKING].n > 0;
-    return role_is_trained(o, axl_json_string(axl_json_get(t->message, "role"), ""));
+        AXL_TRY(read_flag(flag, o->field_training, &t->trained));
+    else if (t->mask[CHAT_CONTENT].given || t->mask[CHAT_THINKING].given)
+        t->trained = t->mask[CHAT_CONTENT].n > 0 || t->mask[CHAT_THINKING].n > 0;
+    else
+        t->trained = role_is_trained(o, axl_json_string(axl_json_get(t->message, "role"), ""));
+out:
+    return status;
 }
 
 static axl_status add_turn(const axl_chat_encoder *c, axl_chat_scratch *s, axl_json *from)
@@ -367,7 +376,7 @@ static axl_status add_turn(const axl_chat_encoder *c, axl_chat_scratch *s, axl_j
         AXL_TRY(read_spans(s, spans, axl_json_get(message, "content"), o->field_training_detail,
                            &t.mask[CHAT_CONTENT]));
     t.message = message;
-    t.trained = decide(o, from, &t);
+    AXL_TRY(decide(o, from, &t));
     AXL_TRY(axl_grow(&s->turns, &s->turns_capacity, s->n_turns + 1, sizeof *s->turns, "turns"));
     s->turns[s->n_turns++] = t;
     AXL_TRY(axl_json_append(s->messages, axl_json_ref(message)));

@@ -75,8 +75,6 @@ axl_status axl_jinja_render(const axl_jinja *t, const axl_json *context,
 // understands) instead of refused, so that they print as they stand.
 axl_status axl_jinja_context_parse(const char *text, size_t n, const char *name, axl_json **out);
 
-// Whether the template has a `generation` tag.
-bool axl_jinja_has_generation(const axl_jinja *t);
 // Whether the source, before compilation, contains this text.
 bool axl_jinja_mentions(const axl_jinja *t, const char *text);
 

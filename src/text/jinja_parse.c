@@ -266,7 +266,6 @@ static axl_status parse_generation(j_parser *p, j_node *n)
     axl_status status = AXL_OK;
 
     n->type = JN_GENERATION;
-    p->t->has_generation = true;
     AXL_TRY(parse_inside(p, END_GENERATION, "generation", &n->a));
 out:
     return status;
@@ -493,11 +492,6 @@ void axl_jinja_destroy(axl_jinja *t)
         return;
     axl_j_arena_fini(&t->arena);
     free(t);
-}
-
-bool axl_jinja_has_generation(const axl_jinja *t)
-{
-    return t->has_generation;
 }
 
 bool axl_jinja_mentions(const axl_jinja *t, const char *text)

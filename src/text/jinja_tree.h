@@ -88,7 +88,6 @@ struct axl_jinja {
     j_str **names; // [n_names] interned
     int n_names;
     int loop_name, caller_name, varargs_name, kwargs_name;
-    bool has_generation;
     const char *source; // normalised, in the arena
     size_t source_n;
 };

@@ -35,6 +35,7 @@ typedef struct extension {
     axl_tokenizer *plain; // owned; the tokenizer of the directory
     axl_json *root;       // tokenizer.json, owned; NULL until something in it has to change
     axl_json *added;      // its added_tokens, borrowed
+    axl_json *by_text;    // the entries of added, each under its text; owned
     axl_json *vocab;      // its model.vocab, borrowed
     bool root_changed;
     bool is_json; // the tokenizer is a tokenizer.json; else root holds nothing but added_tokens
@@ -46,6 +47,7 @@ typedef struct extension {
 static void extension_fini(extension *x)
 {
     axl_json_free(x->root);
+    axl_json_free(x->by_text);
     axl_tokenizer_destroy(x->plain);
     for (int i = 0; i < N_SMALL; i++) {
         axl_str_fini(&x->small[i].text);
@@ -173,6 +175,24 @@ out:
 }
 
 // Reads tokenizer.json to change it, which takes longer than to load it.
+static axl_status index_entry(extension *x, axl_json *entry)
+{
+    return axl_json_set(x->by_text, axl_json_string(axl_json_get(entry, "content"), ""),
+                        axl_json_ref(entry));
+}
+
+static axl_status index_added(extension *x)
+{
+    axl_status status = AXL_OK;
+
+    x->by_text = axl_json_new_object();
+    AXL_REQUIRE(x->by_text != NULL, AXL_E_MEMORY, "no memory for added tokens");
+    for (size_t i = axl_json_count(x->added); i-- > 0;) // of equal texts the first one stays
+        AXL_TRY(index_entry(x, axl_json_at(x->added, i)));
+out:
+    return status;
+}
+
 static axl_status open_root(extension *x)
 {
     axl_status status = AXL_OK;
@@ -182,6 +202,7 @@ static axl_status open_root(extension *x)
         goto out;
     if (!x->is_json) {
         AXL_TRY(make_root(x));
+        AXL_TRY(index_added(x));
         goto out;
     }
     AXL_TRY(axl_str_printf(&path, "%s/tokenizer.json", x->dir));
@@ -191,6 +212,7 @@ static axl_status open_root(extension *x)
         AXL_TRY(axl_json_set(x->root, "added_tokens", axl_json_new_array()));
     x->added = axl_json_get(x->root, "added_tokens");
     x->next_id = first_free(x);
+    AXL_TRY(index_added(x));
 out:
     axl_str_fini(&path);
     return status;
@@ -268,12 +290,10 @@ out:
 
 static axl_json *find_added(const extension *x, const char *text)
 {
-    for (size_t i = 0; i < axl_json_count(x->added); i++) {
-        axl_json *entry = axl_json_at(x->added, i);
-        if (strcmp(axl_json_string(axl_json_get(entry, "content"), ""), text) == 0)
-            return entry;
-    }
-    return NULL;
+    axl_json *entry = axl_json_get(x->by_text, text);
+
+    // what was renamed still stands under its old text, too
+    return strcmp(axl_json_string(axl_json_get(entry, "content"), ""), text) == 0 ? entry : NULL;
 }
 
 // The id of a token of the model (model.vocab is an object, or Unigram's list), or -1.
@@ -320,6 +340,7 @@ static axl_status add_token(extension *x, const char *text, bool special, const 
         AXL_TRY(new_entry(&a, text, &entry));
         x->next_id += id < 0;
         AXL_TRY(axl_json_append(x->added, entry));
+        AXL_TRY(index_entry(x, entry));
     }
     x->root_changed = true;
     AXL_TRY(put_neighbours(x, entry, NULL));
@@ -399,6 +420,7 @@ static axl_status override_one(extension *x, const axl_tok_override *o)
     if (strcmp(axl_json_string(axl_json_get(model, "unk_token"), ""), old) == 0)
         AXL_TRY(axl_json_set(model, "unk_token", axl_json_new_string(o->text, strlen(o->text))));
     AXL_TRY(axl_json_set(entry, "content", axl_json_new_string(o->text, strlen(o->text))));
+    AXL_TRY(index_entry(x, entry));
     x->root_changed = true;
     AXL_TRY(put_neighbours(x, entry, old));
     for (int i = 0; i < N_NAMES; i++) // a name goes with its token

@@ -31,8 +31,9 @@ axl_status axl_write_card(const axl_trainer *t)
         "tokens",
         last_part(c->output_dir), last_part(c->base_model), (long long)t->step,
         (long long)t->total_tokens));
-    if (isfinite(t->best_eval))
-        AXL_TRY(axl_str_printf(&card, ", lowest evaluation loss %.4f", t->best_eval));
+    if (t->steer.best_step > 0)
+        AXL_TRY(axl_str_printf(&card, ", best %s %.4f at step %lld", axl_steer_metric(c),
+                               t->steer.best, (long long)t->steer.best_step));
     AXL_TRY(axl_str_printf(&card,
                            ".\n\n<details><summary>Configuration</summary>\n\n```yaml\n%s```\n\n"
                            "</details>\n",

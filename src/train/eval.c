@@ -34,7 +34,7 @@ out:
     return status;
 }
 
-axl_status axl_train_eval(axl_trainer *t, double *loss, int64_t *n_trained)
+axl_status axl_train_eval(axl_trainer *t, axl_eval_report *report)
 {
     axl_status status = AXL_OK;
     double sums[2] = {0.0, 0.0}; // loss, trained tokens
@@ -46,10 +46,14 @@ axl_status axl_train_eval(axl_trainer *t, double *loss, int64_t *n_trained)
     for (int64_t n = axl_loader_steps_left(t->eval_loader); n > 0; n--)
         AXL_TRY(eval_step(t, sums));
     AXL_TRY(axl_comm_all_reduce_f64(t->mesh->loss, sums, 2, AXL_REDUCE_SUM));
+    // what is decided by it must not depend on the order in which ranks of another group added up
+    AXL_TRY(axl_comm_bcast_bytes(t->env.world, sums, sizeof sums, 0));
+    t->agreed = true;
     AXL_REQUIRE(sums[1] > 0.0, AXL_E_INPUT, "the evaluation set has no trained token");
-    *loss = sums[0] / sums[1];
-    if (n_trained != NULL)
-        *n_trained = (int64_t)sums[1];
+    t->agreed = false;
+    report->loss = sums[0] / sums[1];
+    report->perplexity = exp(report->loss);
+    report->n_trained = (int64_t)sums[1];
 out:
     return status;
 }

@@ -140,18 +140,26 @@ out:
     return status;
 }
 
-axl_status axl_metrics_eval(axl_trainer *t, double loss)
+axl_status axl_metrics_eval(axl_trainer *t, const axl_eval_report *r)
 {
     axl_status status = AXL_OK;
     axl_str line = {0};
+    const int64_t best = t->steer.best_step;
+    char rest[48] = "";
 
     if (axl_comm_rank(t->env.world) != 0)
         goto out;
-    axl_info("step %lld  eval_loss %.4f  eval_perplexity %.3f", (long long)t->step, loss,
-             exp(loss));
-    AXL_TRY(axl_str_printf(&line,
-                           "{\"step\": %lld, \"eval_loss\": %.9g, \"eval_perplexity\": %.9g}",
-                           (long long)t->step, loss, exp(loss)));
+    if (best > 0 && best != t->step)
+        (void)snprintf(rest, sizeof rest, "  best at step %lld", (long long)best);
+    axl_info("step %lld  eval_loss %.4f  eval_perplexity %.3f%s", (long long)t->step, r->loss,
+             r->perplexity, best == t->step && best > 0 ? "  best so far" : rest);
+    AXL_TRY(axl_str_printf(&line, "{\"step\": %lld, \"eval_loss\": %.9g, \"eval_perplexity\": %.9g",
+                           (long long)t->step, r->loss, r->perplexity));
+    if (best > 0)
+        AXL_TRY(axl_str_printf(&line,
+                               ", \"best_step\": %lld, \"evaluations_without_improvement\": %lld",
+                               (long long)best, (long long)t->steer.n_worse));
+    AXL_TRY(axl_str_puts(&line, "}"));
     AXL_TRY(write_line(t, &line));
 out:
     axl_str_fini(&line);
@@ -216,7 +224,7 @@ axl_status axl_metrics_traffic(const axl_trainer *t)
     const int64_t n_tokens = mean < 1 ? 1 : mean < most ? mean : most;
     const int64_t docs = n_tokens * d->train.n / (tokens > 0 ? tokens : 1);
     AXL_TRY(axl_traffic_outlook(&t->work, &t->sharder.options, n_micro, n_tokens,
-                                docs > 0 ? docs : 1, &expected, &worst));
+                                docs > 0 ? docs : 1, false, &expected, &worst));
     show_traffic(t, &expected, &worst);
 out:
     return status;

@@ -49,6 +49,7 @@ static axl_status list_tensors(const axl_trainer *t, axl_ckpt_tensor **out, int6
                                              .col0 = r.block.col0,
                                              .n_cols = r.block.n_cols,
                                              .ld = r.block.ld,
+                                             .device = p->device,
                                              .data = group_data(p, g) + r.at};
         }
     }
@@ -93,14 +94,11 @@ static axl_status make_meta(const axl_trainer *t, axl_str *out)
     AXL_TRY(
         axl_str_printf(out,
                        "{\n  \"global_step\": %lld,\n  \"max_steps\": %lld,\n  \"epoch\": %.9g,\n"
-                       "  \"seed\": %lld,\n  \"num_input_tokens_seen\": %lld,\n  \"best_metric\": ",
+                       "  \"seed\": %lld,\n  \"num_input_tokens_seen\": %lld",
                        (long long)t->step, (long long)t->total_steps,
                        t->steps_per_epoch > 0 ? (double)t->step / (double)t->steps_per_epoch : 0.0,
                        (long long)t->env.config->seed, (long long)t->total_tokens));
-    if (isfinite(t->best_eval))
-        AXL_TRY(axl_str_printf(out, "%.17g", t->best_eval));
-    else
-        AXL_TRY(axl_str_puts(out, "null"));
+    AXL_TRY(axl_steer_put(t, out));
     // the plan hash has 64 bits, more than a JSON number keeps everywhere
     AXL_TRY(axl_str_printf(out, ",\n  \"data_plan\": \"%016llx\",\n  \"dtype\": \"%s\"",
                            (unsigned long long)place.plan_hash,
@@ -159,16 +157,20 @@ axl_status axl_save_checkpoint(axl_trainer *t)
     axl_ckpt_tensor *tensors = NULL;
     axl_str path = {0};
 
-    status = list_tensors(t, &tensors, &o.n_tensors);
+    status = axl_str_printf(&path, "%s/checkpoint-%lld", c->output_dir, (long long)t->step);
+    if (status == AXL_OK)
+        status = axl_steer_saving(t, path.data);
+    if (status == AXL_OK)
+        status = list_tensors(t, &tensors, &o.n_tensors);
     if (status == AXL_OK)
         status = make_meta(t, &meta);
-    if (status == AXL_OK)
-        status = axl_str_printf(&path, "%s/checkpoint-%lld", c->output_dir, (long long)t->step);
     if (status == AXL_OK && axl_comm_rank(t->env.world) == 0)
         status = read_side_files(t, texts, files, &o.n_files);
     AXL_TRY(axl_comm_agree(t->env.world, status));
     o.tensors = tensors;
     o.meta_json = meta.data;
+    o.keep = (const char *const *)&t->steer.saved_path;
+    o.n_keep = t->steer.saved_path != NULL;
     AXL_TRY(axl_ckpt_write(t->env.world, &o, &report));
     if (!c->save_only_model) // else it cannot be gone on from
         axl_watch_checkpoint(t->env.world, path.data);
@@ -195,7 +197,7 @@ static axl_status restore_meta(axl_trainer *t, axl_ckpt *k)
     AXL_REQUIRE(t->step >= 0, AXL_E_INPUT, "%s: its trainer state has no global_step",
                 axl_ckpt_path(k));
     t->total_tokens = axl_json_int(axl_json_get(meta, "num_input_tokens_seen"), 0);
-    t->best_eval = axl_json_real(axl_json_get(meta, "best_metric"), INFINITY);
+    AXL_TRY(axl_steer_get(t, meta, axl_ckpt_path(k)));
     for (size_t i = 0; i < N_PLACE_KEYS; i++)
         *place_field(&place.place, i) = axl_json_int(axl_json_get(meta, place_keys[i].name), 0);
     place.plan_hash = strtoull(axl_json_string(axl_json_get(meta, "data_plan"), "0"), NULL, 16);
@@ -216,14 +218,18 @@ static axl_status restore_tensor(axl_ckpt *k, const axl_model_tensor *t, int gro
     const axl_param_rect r = axl_param_rect_of(p, t->mat);
     const axl_ckpt_entry *e = axl_ckpt_find(k, groups[group], t->key);
     const char *path = axl_ckpt_path(k);
+    axl_host_view rows = {0};
 
     AXL_REQUIRE(e != NULL, AXL_E_INPUT, "%s lacks %s of %s%s", path, groups[group], t->key,
                 group > 0 ? "; it was saved with save_only_model and cannot be resumed" : "");
     AXL_REQUIRE(e->dims[0] == p->file_rows && (p->n_dims == 1 || e->dims[1] == p->file_cols) &&
                     e->dtype == AXL_F32,
                 AXL_E_INPUT, "%s: %s has another shape than the model", path, t->key);
-    AXL_TRY(axl_ckpt_read_block(k, groups[group], t->key, &r.block, group_data(p, group) + r.at));
+    AXL_TRY(axl_param_map(p, group_data(p, group), &r, false, &rows));
+    AXL_TRY(axl_ckpt_read_block(k, groups[group], t->key, &r.block, rows.host));
+    AXL_TRY(axl_device_unmap(&rows, true));
 out:
+    (void)axl_device_unmap(&rows, false);
     return status;
 }
 
@@ -240,6 +246,24 @@ static axl_status restore(axl_trainer *t, const char *path)
 out:
     axl_ckpt_close(k);
     return status;
+}
+
+static axl_status read_weights(const axl_trainer *t, const char *path)
+{
+    axl_status status = AXL_OK;
+    axl_ckpt *k = NULL;
+
+    AXL_TRY(axl_ckpt_open(path, &k));
+    for (int i = 0; i < t->model->n_tensors; i++)
+        AXL_TRY(restore_tensor(k, &t->model->tensors[i], 0));
+out:
+    axl_ckpt_close(k);
+    return status;
+}
+
+axl_status axl_load_weights(axl_trainer *t, const char *path)
+{
+    return axl_comm_agree(t->env.world, read_weights(t, path));
 }
 
 static bool holds_checkpoints(const char *dir)
@@ -294,6 +318,7 @@ axl_status axl_resume(axl_trainer *t)
     AXL_TRY(axl_comm_agree(t->env.world, status));
     AXL_TRY(axl_comm_bcast_bytes(t->env.world, path, length, 0));
     AXL_TRY(axl_comm_agree(t->env.world, restore(t, path)));
+    AXL_TRY(axl_steer_check(t));
     axl_watch_checkpoint(t->env.world, path);
     axl_info("going on from %s: step %lld", path, (long long)t->step);
 out:

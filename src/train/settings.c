@@ -3,6 +3,8 @@
 
 #include "src/train/data_setup.h"
 
+#include <string.h>
+
 static axl_checkpointing checkpointing_of(const axl_config *c)
 {
     static const axl_checkpointing modes[] = {[AXL_RECOMPUTE_NONE] = AXL_CHECKPOINT_NONE,
@@ -30,6 +32,47 @@ axl_work_options axl_settings_work(const axl_config *c, bool train)
                               .train = train,
                               .ring = axl_data_setup_ring(c),
                               .heads_k_stride = (int32_t)c->heads_k_stride};
+}
+
+// Tokens of the longest document that the data give.
+static int64_t longest_document(const axl_config *c)
+{
+    int64_t n = c->sequence_len;
+
+    if (c->set.eval_sequence_len && c->eval_sequence_len > n)
+        n = c->eval_sequence_len;
+    // the samples of a bin are one document, and a bin may be the whole micro-batch
+    const bool joined = c->pretraining_dataset.n > 0 && !c->pretrain_multipack_attn;
+    return joined ? n * c->micro_batch_size : n;
+}
+
+axl_status axl_settings_attention(const axl_config *c, int n_cp, axl_arch *arch)
+{
+    axl_status status = AXL_OK;
+    const axl_attn_impl *impl = c->derived.attn.kernel;
+    axl_attn_needs needs = {.family = arch->family,
+                            .cp = n_cp,
+                            .n_kv_heads = arch->n_kv_heads,
+                            .packed = c->sample_packing};
+
+    for (int l = 0; l < arch->n_layers; l++)
+        needs.window = needs.window || arch->layers[l].window > 0;
+    AXL_TRY(axl_attn_impl_check(impl, &needs));
+    arch->attention =
+        (axl_attn_choice){.numerics = impl->numerics, .max_keys = longest_document(c)};
+    if (!impl->rules)
+        goto out;
+    if (strcmp(c->flex_mask, "document") == 0)
+        arch->attention.rule = AXL_RULE_DOCUMENT;
+    else if (strcmp(c->flex_mask, "prefix") == 0)
+        arch->attention.rule = AXL_RULE_PREFIX;
+    for (int l = 0; l < arch->n_layers && strcmp(c->flex_mask, "sliding") == 0; l++) {
+        int32_t *window = &arch->layers[l].window;
+        if (*window == 0 || *window > c->flex_window)
+            *window = (int32_t)c->flex_window;
+    }
+out:
+    return status;
 }
 
 axl_status axl_settings_check(const axl_config *c, const axl_arch *arch, int n_cp, int n_tp)

@@ -12,6 +12,10 @@ axl_sharder_options axl_settings_sharder(const axl_config *c, bool train);
 // All but the capacities (n_tokens, whole_tokens, n_seqs), which follow from the data.
 axl_work_options axl_settings_work(const axl_config *c, bool train);
 
+// Puts the choice of attention into the arch: kernel, mask, and the longest document. AXL_E_CONFIG names the
+// implementation when it cannot serve this model or these axes.
+axl_status axl_settings_attention(const axl_config *c, int n_cp, axl_arch *arch);
+
 // What the mesh asks of the model, beyond what places its weights (axl_model_create). AXL_E_CONFIG.
 axl_status axl_settings_check(const axl_config *c, const axl_arch *arch, int n_cp, int n_tp);
 

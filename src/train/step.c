@@ -132,6 +132,7 @@ axl_status axl_train_step(axl_trainer *t, axl_step_report *report)
     AXL_TRY(axl_comm_all_reduce_f64(t->mesh->loss, sums, 2, AXL_REDUCE_SUM));
     *report = (axl_step_report){.step = t->step + 1,
                                 .epoch = info.epoch_end,
+                                .ends_epoch = info.ends_epoch,
                                 .n_tokens = (int64_t)sums[0],
                                 .n_trained = (int64_t)sums[1]};
     AXL_TRY(sum_losses(t, info.n_micro, &report->loss));

@@ -1,13 +1,14 @@
 // The trainer: everything a run owns, built from the configuration in order and torn down in reverse.
 //
 // axl_trainer is a plain struct that the files of this directory share: trainer.c builds it, step.c makes one
-// optimizer step, eval.c measures, metrics.c reports, resume.c saves and restores.
+// optimizer step, eval.c measures, steer.c decides, metrics.c reports, resume.c saves and restores.
 #ifndef AXL_TRAIN_TRAIN_H
 #define AXL_TRAIN_TRAIN_H
 
 #include "sharding/unit.h"
 #include "src/config/config.h"
 #include "src/data/loader.h"
+#include "src/io/json.h"
 #include "src/methods/method.h"
 #include "src/model/pass.h"
 #include "src/model/resize.h"
@@ -32,6 +33,7 @@ typedef struct axl_train_env {
 typedef struct axl_step_report {
     int64_t step;     // 1-based
     double epoch;     // done after it, with its fraction
+    bool ends_epoch;  // it was the last of its epoch
     double loss;      // mean over the trained tokens of the global batch
     double grad_norm; // before clipping
     double lr;        // used by it
@@ -43,6 +45,26 @@ typedef struct axl_step_report {
     axl_traffic traffic; // bytes that it sent
     double expert_load;  // copies of the busiest expert of any layer over the mean; 0: no experts
 } axl_step_report;
+
+// What one evaluation gave, bit-equal on all ranks. metric_for_best_model chooses among its numbers (steer.c).
+typedef struct axl_eval_report {
+    double loss;       // mean over the trained tokens of the whole set
+    double perplexity; // its exponential
+    int64_t n_trained; // tokens
+} axl_eval_report;
+
+// What decides when to evaluate, save and stop. All but the first line is in the checkpoint.
+typedef struct axl_steer {
+    int64_t save_every, eval_every; // steps; 0: not by count
+    double value;                   // of the latest evaluation, in metric_for_best_model
+    int64_t value_step;             // after which it was made
+    double best;                    // of all evaluations after step 0
+    int64_t best_step;              // 0: none
+    double saved;                   // of those whose weights are in a checkpoint
+    int64_t saved_step;             // 0: none
+    char *saved_path;               // owned; its folder; NULL: none
+    int64_t n_worse;                // evaluations in a row without improvement
+} axl_steer;
 
 typedef struct axl_trainer {
     axl_train_env env;
@@ -64,9 +86,9 @@ typedef struct axl_trainer {
     int64_t step, total_steps; // done; of the whole run
     int64_t steps_per_epoch;
     int64_t total_tokens; // processed since the start of the first run
-    int64_t save_every, eval_every, log_every;
+    int64_t log_every;
+    axl_steer steer;
     int watchdog_count; // log lines in a row above the threshold
-    double best_eval;   // lowest eval_loss so far; infinity
     FILE *metrics;      // rank 0: metrics.jsonl
     double run_start;   // axl_now() at the first step
     int64_t first_step; // step at which this process began
@@ -83,7 +105,8 @@ const axl_method *axl_trainer_method(const axl_config *c, const char **name);
 axl_status axl_trainer_create(const axl_train_env *env, axl_trainer **out);
 void axl_trainer_destroy(axl_trainer *t); // NULL-safe
 
-// Trains to the end (or to a signal: AXL_E_SIGNAL after a checkpoint), then writes the model to output_dir.
+// Trains to the end, or until patience is lost (or to a signal: AXL_E_SIGNAL after a checkpoint), then writes the
+// model, or the best of its checkpoints, to output_dir.
 // Collective on world.
 axl_status axl_trainer_run(axl_trainer *t);
 
@@ -97,15 +120,36 @@ axl_status axl_train_step(axl_trainer *t, axl_step_report *report);
 
 // ---- eval.c
 
-// Mean loss over the trained tokens of the whole evaluation set. Collective on world.
-axl_status axl_train_eval(axl_trainer *t, double *loss, int64_t *n_trained);
+// Measures on the whole evaluation set; the report is rank 0's on all ranks. Collective on world.
+axl_status axl_train_eval(axl_trainer *t, axl_eval_report *report);
+
+// ---- steer.c; all Local, with the same result on every rank, where nothing else is said
+
+// Finds the distances between evaluations and saves, once the length of the run is known. AXL_E_CONFIG when they
+// do not match, AXL_E_INPUT when there is nothing to evaluate on.
+axl_status axl_steer_init(axl_trainer *t);
+void axl_steer_fini(axl_steer *s);
+// Whether to evaluate, and to save, after the step that was just made. last: the run ends with it.
+bool axl_steer_evaluates(const axl_trainer *t, bool ends_epoch, bool last);
+bool axl_steer_saves(const axl_trainer *t, bool ends_epoch, bool last);
+bool axl_steer_stops(const axl_trainer *t); // early_stopping_patience is used up
+// Takes in an evaluation; and that the weights of this step go to a checkpoint at path.
+void axl_steer_evaluated(axl_trainer *t, const axl_eval_report *r);
+axl_status axl_steer_saving(axl_trainer *t, const char *path);
+// The name of metric_for_best_model in metrics.jsonl.
+const char *axl_steer_metric(const axl_config *c);
+// Appends members to the checkpoint's state, each after a comma; takes them from that of the checkpoint `from`.
+axl_status axl_steer_put(const axl_trainer *t, axl_str *meta);
+axl_status axl_steer_get(axl_trainer *t, const axl_json *meta, const char *from);
+// Forgets a best checkpoint that is no longer there. Collective on world.
+axl_status axl_steer_check(axl_trainer *t);
 
 // ---- metrics.c
 
 axl_status axl_metrics_open(axl_trainer *t); // rank 0; drops a torn last line
 // One object of metrics.jsonl, flushed, and a line for the reader.
 axl_status axl_metrics_step(axl_trainer *t, const axl_step_report *r);
-axl_status axl_metrics_eval(axl_trainer *t, double loss);
+axl_status axl_metrics_eval(axl_trainer *t, const axl_eval_report *r);
 // Memory in place now: RssAnon + RssShmem of this process, bytes.
 int64_t axl_rss_bytes(void);
 // The table of planned bytes, before the first step; and what was measured beside it, at the end.
@@ -129,5 +173,7 @@ axl_status axl_write_card(const axl_trainer *t); // rank 0: README.md of output_
 // resume_from_checkpoint or auto_resume_from_checkpoints names. Collective on world.
 axl_status axl_resume(axl_trainer *t);
 axl_status axl_save_checkpoint(axl_trainer *t);
+// The weights of a checkpoint of this run, and nothing else of it. Collective on world.
+axl_status axl_load_weights(axl_trainer *t, const char *path);
 
 #endif

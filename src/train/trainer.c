@@ -7,6 +7,7 @@
 #include "src/base/mem.h"
 #include "src/io/file.h"
 #include "src/train/settings.h"
+#include "src/train/weight_scales.h"
 
 #include <errno.h>
 #include <math.h>
@@ -49,11 +50,12 @@ static axl_status open_model(axl_trainer *t, bool train)
                             ? t->data.vocabulary.max_position
                             : arch.max_position;
     AXL_TRY(axl_settings_check(c, &arch, t->mesh->size[AXL_CP], t->mesh->size[AXL_TP]));
+    AXL_TRY(axl_settings_attention(c, t->mesh->size[AXL_CP], &arch));
     AXL_TRY(axl_model_create(&arch, t->mesh, &t->model));
     AXL_TRY(axl_sharder_init(&t->sharder, t->env.device, t->mesh, t->model->units,
                              t->model->n_units, &so));
     if (t->env.config->reinit_weights) {
-        axl_model_reinit(t->model, resize.std, resize.seed);
+        AXL_TRY(axl_model_reinit(t->model, resize.std, resize.seed));
     } else {
         AXL_TRY(axl_model_load(t->model, t->source));
         AXL_TRY(axl_model_resize(t->model, t->source, &resize));
@@ -117,9 +119,8 @@ static axl_status set_schedule(axl_trainer *t)
                            .beta2 = c->adam_beta2,
                            .eps = c->adam_epsilon,
                            .weight_decay = c->weight_decay};
-    t->save_every = axl_config_save_every(c, t->total_steps, t->steps_per_epoch);
-    t->eval_every = axl_config_eval_every(c, t->total_steps, t->steps_per_epoch);
     t->log_every = axl_config_logging_steps(c, t->total_steps);
+    AXL_TRY(axl_steer_init(t));
 out:
     return status;
 }
@@ -212,7 +213,6 @@ static axl_status build(axl_trainer *t, bool train)
     const axl_config *c = t->env.config;
     const axl_mesh_sizes *mesh = &c->derived.mesh;
 
-    t->best_eval = INFINITY;
     if (train)
         AXL_TRY(axl_comm_agree(world, check_output_dir(t)));
     if (train && axl_comm_n_hosts(world) > 1)
@@ -248,6 +248,8 @@ static axl_status build(axl_trainer *t, bool train)
     if (status == AXL_OK)
         status = axl_metrics_open(t);
     AXL_TRY(axl_comm_agree(world, status));
+    if (t->step == 0) // a checkpoint has them scaled already
+        AXL_TRY(axl_weight_scales_apply(c, t->model));
 out:
     return status;
 }
@@ -282,10 +284,13 @@ static axl_status create(const axl_train_env *env, bool train, axl_trainer **out
 {
     axl_status status = AXL_OK;
     axl_trainer *t = NULL;
+    const axl_yaml_node *node = NULL;
 
     AXL_TRY(axl_calloc(1, sizeof *t, "the trainer", &t));
     t->env = *env;
     AXL_TRY(find_method(t)); // before anything is opened or written
+    AXL_TRY_CTX(axl_weight_scales_check(env->config, &node), "%s:%d", env->config->path,
+                node != NULL ? (int)node->place.line : 0);
     AXL_TRY(build(t, train));
     *out = t;
     t = NULL; // handed to the caller
@@ -321,6 +326,7 @@ void axl_trainer_destroy(axl_trainer *t)
     axl_model_destroy(t->model);
     axl_mesh_destroy(t->mesh);
     axl_data_setup_fini(&t->data);
+    axl_steer_fini(&t->steer);
     axl_hfdir_close(t->source);
     axl_log_close();
     free(t);
@@ -329,11 +335,11 @@ void axl_trainer_destroy(axl_trainer *t)
 static axl_status evaluate(axl_trainer *t)
 {
     axl_status status = AXL_OK;
-    double loss = 0.0;
+    axl_eval_report r;
 
-    AXL_TRY(axl_train_eval(t, &loss, NULL));
-    t->best_eval = fmin(t->best_eval, loss);
-    AXL_TRY(axl_metrics_eval(t, loss));
+    AXL_TRY(axl_train_eval(t, &r));
+    axl_steer_evaluated(t, &r);
+    AXL_TRY(axl_metrics_eval(t, &r));
 out:
     return status;
 }
@@ -370,20 +376,64 @@ static axl_status after_step(axl_trainer *t, const axl_step_report *r)
     axl_status status = AXL_OK;
     int64_t signal = 0;
     bool last = t->step >= t->total_steps;
-    bool first = t->step == 1 && t->env.config->save_first_step;
 
     status = axl_metrics_step(t, r);
     AXL_TRY(share_state(t, status, &signal));
-    if (t->eval_loader != NULL && t->eval_every > 0 && (t->step % t->eval_every == 0 || last))
+    if (axl_steer_evaluates(t, r->ends_epoch, last))
         AXL_TRY(evaluate(t));
+    last = last || axl_steer_stops(t);
     bool stopping = signal != 0 && !last;
-    if (stopping || first || (t->save_every > 0 && t->step % t->save_every == 0))
+    if (stopping || axl_steer_saves(t, r->ends_epoch, last))
         AXL_TRY(save(t));
     t->agreed = true; // what follows is the same on all ranks
     AXL_REQUIRE(!stopping, AXL_E_SIGNAL,
                 "stopped by signal %lld after step %lld, which is saved; start again to go on",
                 (long long)signal, (long long)t->step);
     t->agreed = false;
+out:
+    return status;
+}
+
+// Puts the best weights in place, when they are asked for and known. *step: whose weights there are then.
+static axl_status load_best(axl_trainer *t, int64_t *step)
+{
+    axl_status status = AXL_OK;
+    const axl_steer *s = &t->steer;
+
+    *step = t->step;
+    if (!t->env.config->derived.load_best)
+        goto out;
+    if (s->saved_step == 0)
+        axl_warn("no evaluation has a checkpoint to load: the weights stay those of the last step");
+    else if (s->saved_step != t->step)
+        AXL_TRY(axl_load_weights(t, s->saved_path));
+    *step = s->saved_step == 0 ? t->step : s->saved_step;
+out:
+    return status;
+}
+
+// The end of a run: the model, and what it is.
+static axl_status finish(axl_trainer *t)
+{
+    axl_status status = AXL_OK;
+    const axl_config *c = t->env.config;
+    const axl_steer *s = &t->steer;
+    int64_t step = 0;
+
+    t->agreed = true; // saving agrees on its result
+    axl_watch_phase(t->env.world, AXL_PHASE_SAVING, t->step);
+    if (axl_steer_stops(t))
+        axl_info("stopped after step %lld of %lld: %lld evaluations without improvement",
+                 (long long)t->step, (long long)t->total_steps, (long long)s->n_worse);
+    AXL_TRY(load_best(t, &step));
+    AXL_TRY(axl_model_save(t->model, t->source, c->output_dir));
+    AXL_TRY(axl_comm_agree(t->env.world, axl_vocabulary_write(&t->data.vocabulary, c->output_dir)));
+    AXL_TRY(axl_comm_agree(t->env.world, axl_write_card(t)));
+    AXL_TRY(axl_metrics_memory(t));
+    if (s->best_step > 0)
+        axl_info("best evaluation: %s %.6g at step %lld", axl_steer_metric(c), s->best,
+                 (long long)s->best_step);
+    axl_info("wrote the model of step %lld to %s", (long long)step, c->output_dir);
 out:
     return status;
 }
@@ -407,19 +457,12 @@ axl_status axl_trainer_run(axl_trainer *t)
              (long long)t->total_steps, t->run_start - t->env.start_seconds);
     if (t->eval_loader != NULL && t->env.config->derived.eval_at_start && t->step == 0)
         AXL_TRY(evaluate(t));
-    while (t->step < t->total_steps) {
+    while (t->step < t->total_steps && !axl_steer_stops(t)) {
         axl_watch_phase(t->env.world, AXL_PHASE_COMPUTING, t->step + 1);
         AXL_TRY(axl_train_step(t, &r));
         AXL_TRY(after_step(t, &r));
     }
-    t->agreed = true; // saving agrees on its result
-    axl_watch_phase(t->env.world, AXL_PHASE_SAVING, t->step);
-    AXL_TRY(axl_model_save(t->model, t->source, t->env.config->output_dir));
-    AXL_TRY(axl_comm_agree(t->env.world,
-                           axl_vocabulary_write(&t->data.vocabulary, t->env.config->output_dir)));
-    AXL_TRY(axl_comm_agree(t->env.world, axl_write_card(t)));
-    AXL_TRY(axl_metrics_memory(t));
-    axl_info("wrote the model to %s", t->env.config->output_dir);
+    AXL_TRY(finish(t));
 out:
     return status;
 }

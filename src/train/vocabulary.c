@@ -364,13 +364,23 @@ static void say_rows(const axl_vocabulary *v)
                  v->rows > v->file_rows ? "enlarged" : "cut");
 }
 
+const char *axl_vocabulary_changes(const axl_config *c)
+{
+    return c->special_tokens.given             ? "special_tokens"
+           : c->tokens.n > 0                   ? "tokens"
+           : c->added_tokens_overrides != NULL ? "added_tokens_overrides"
+                                               : NULL;
+}
+
+bool axl_vocabulary_has_tokenizer(const axl_config *c, const char *model_dir)
+{
+    return axl_tokenizer_found(tokenizer_dir(c, model_dir));
+}
+
 static axl_status require_tokenizer(const axl_config *c, const char *dir)
 {
     axl_status status = AXL_OK;
-    const char *key = c->special_tokens.given             ? "special_tokens"
-                      : c->tokens.n > 0                   ? "tokens"
-                      : c->added_tokens_overrides != NULL ? "added_tokens_overrides"
-                                                          : NULL;
+    const char *key = axl_vocabulary_changes(c);
 
     AXL_REQUIRE(key == NULL, AXL_E_INPUT, "%s: there is no tokenizer in %s to change", key, dir);
 out:

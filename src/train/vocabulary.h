@@ -16,6 +16,12 @@ typedef struct axl_vocabulary {
     double initializer_range; // of config.json
 } axl_vocabulary;
 
+// The key that asks for a changed vocabulary; NULL when there is none.
+const char *axl_vocabulary_changes(const axl_config *c);
+
+// Whether tokenizer_config, base_model_config or model_dir holds a tokenizer.
+bool axl_vocabulary_has_tokenizer(const axl_config *c, const char *model_dir);
+
 // Loads the tokenizer that tokenizer_config, base_model_config or model_dir holds, with special_tokens, tokens,
 // added_tokens_overrides and chat_template, and derives the rest.
 //   first        rank 0, which warns and keeps the files

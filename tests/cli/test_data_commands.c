@@ -1,6 +1,7 @@
 // RUN: np=1
 // preprocess and explain as a user calls them: files, standard output and exit codes.
 #include "launch/commands.h"
+#include "src/base/log.h"
 #include "src/io/file.h"
 #include "src/io/json.h"
 #include "tests/check.h"
@@ -70,6 +71,7 @@ static int run(int (*command)(int, char **), int argc, char **argv, axl_str *out
     char path[256];
     int terminal = dup(STDOUT_FILENO);
 
+    axl_log_set_terminal_level(AXL_LOG_INFO); // a command before may have asked for silence
     (void)fflush(stdout);
     assert_non_null(freopen(in_folder("stdout", path), "w", stdout));
     int code = command(argc, argv);

@@ -15,6 +15,9 @@ import tempfile
 import unittest
 from array import array
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import tiny
+
 D, F, V, L, H, HK, LEN = 512, 1536, 8192, 6, 8, 4, 256
 KEYS = {"weights": "weights", "gradients": "gradients", "moments": "moments", "gathered weights": "gathered_weights",
         "gradients in flight": "gradients_in_flight", "scratch": "scratch", "head": "head"}
@@ -131,6 +134,51 @@ class PlanIsRun(unittest.TestCase):
 
     def test_context_parallel(self):
         self.check(4, context_parallel_size=2, gradient_checkpointing=True, selective_checkpointing=True)
+
+    def check_weights(self, model, **keys):
+        """The plan's weights are those of a run of this model."""
+        plan, log, _ = self.run_and_plan(1, base_model=model, **keys)
+        line = re.search(r"plan, MiB a rank: (.*)", log)[1]
+        weights = float(re.search(r"weights ([0-9.]+)", line)[1])
+        self.assertAlmostEqual(plan["memory_bytes"]["weights"] / 2**20, weights, delta=0.051)
+        return plan["memory_bytes"]["weights"]
+
+    def test_new_tokens_make_the_model_larger(self):
+        model = self.path("tiny")
+        tiny.make_model(model)
+        with open(self.path("texts.jsonl"), "w") as f:
+            f.writelines(json.dumps({"text": "one two three four five six seven eight " * 20}) + "\n" for _ in range(64))
+        data = {"datasets": [{"path": self.path("texts.jsonl"), "type": "completion"}]}
+        few = self.check_weights(model, **data)
+        many = self.check_weights(model, **data, tokens=[f"<t{i}>" for i in range(20000)],
+                                  resize_token_embeddings_to_32x=True)
+        rows = (many - few) / (4 * tiny.D)
+        self.assertGreater(rows, 19000)
+        with open(os.path.join(model, "tokenizer.json")) as f:
+            tokens = 20000 + 1 + max(t["id"] for t in json.load(f)["added_tokens"])
+        self.assertGreaterEqual(rows + tiny.V, tokens - 1)
+        self.assertEqual((rows + tiny.V) % 32, 0)
+        # without a tokenizer the rows of config.json stand, and a note says so
+        for name in os.listdir(model):
+            if name.startswith("token"):
+                os.remove(os.path.join(model, name))
+        config = self.config(base_model=model, tokens=["<t>"])
+        plan = subprocess.run([AXL, "plan", config, "--ranks", "1", "--json"], check=True, capture_output=True, text=True)
+        self.assertIn("no tokenizer in", plan.stderr)
+        self.assertEqual(json.loads(plan.stdout)["memory_bytes"]["weights"], few)
+
+    def test_a_gguf_file_needs_no_import(self):
+        gguf = os.path.join(tiny.HERE, "..", "data", "io", "tiny_llama.gguf")
+        config = self.config(base_model=gguf, sequence_len=64)
+        plan = subprocess.run([AXL, "plan", config, "--ranks", "1", "--json"], check=True, capture_output=True,
+                              text=True, env=os.environ | {"TMPDIR": self.dir})
+        self.assertFalse(os.path.exists(self.path("prepared/models")))
+        self.assertEqual([n for n in os.listdir(self.dir) if n.startswith("axl-plan")], [])
+        folder = self.path("imported")
+        subprocess.run([AXL, "import", gguf, "-o", folder], check=True, capture_output=True)
+        config = self.config(base_model=folder, sequence_len=64)
+        same = subprocess.run([AXL, "plan", config, "--ranks", "1", "--json"], check=True, capture_output=True, text=True)
+        self.assertEqual(json.loads(plan.stdout)["memory_bytes"], json.loads(same.stdout)["memory_bytes"])
 
 
 if __name__ == "__main__":

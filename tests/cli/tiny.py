@@ -86,6 +86,20 @@ def read_weights(path):
     return out
 
 
+def write_weights(path, weights):
+    """Other numbers for the tensors of a model directory."""
+    path = os.path.join(path, "model.safetensors")
+    with open(path, "rb") as f:
+        n = struct.unpack("<Q", f.read(8))[0]
+        text = f.read(n)
+        blob = bytearray(f.read())
+    for name, e in json.loads(text).items():
+        if name in weights:
+            blob[e["data_offsets"][0]:e["data_offsets"][1]] = weights[name].tobytes()
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", n) + text + blob)
+
+
 def read_metrics(out_dir, key="loss"):
     """{step: value} of the last line of each step that has the key."""
     values = {}

@@ -590,14 +590,15 @@ void run_one(emu_stream *s)
     s->done++;
 }
 
-int waits = 0; // that are under way, one in another
+int depth; // of run_until in run_until: a stream may wait for another
 
+// The memory stays open from the first device work to the end: opening it for each would cost more than the work.
 void run_until(emu_stream *s, long long target)
 {
-    waits++;
+    depth++;
     while (s->done < target)
         run_one(s);
-    if (--waits == 0)
+    if (--depth == 0 && emu::e.in_device)
         open_memory(false);
 }
 
@@ -615,9 +616,24 @@ void push(emu_stream *s, std::function<void()> op)
 void push_device(emu_stream *s, std::function<void()> op)
 {
     push(s, [op = std::move(op)] {
-        open_memory(true);
+        if (!emu::e.in_device)
+            open_memory(true);
         op();
     });
+}
+
+// Whole pages are given back instead, which reads as 0 and keeps untouched memory free.
+void fill(char *p, int value, size_t bytes)
+{
+    char *first = (char *)(((uintptr_t)p + 4095) / 4096 * 4096);
+    char *end = (char *)((uintptr_t)(p + bytes) / 4096 * 4096);
+
+    if (value != 0 || bytes < (1 << 20) || madvise(first, (size_t)(end - first), MADV_DONTNEED)) {
+        memset(p, value, bytes);
+        return;
+    }
+    memset(p, 0, (size_t)(first - p));
+    memset(end, 0, (size_t)(p + bytes - end));
 }
 
 } // namespace
@@ -648,6 +664,21 @@ cudaError_t emu_set_shared_limit(const void *kernel, int bytes)
 extern "C" void emu_set_order(unsigned order)
 {
     emu::e.order = order;
+}
+
+extern "C" void emu_push_work(cudaStream_t s, void (*work)(void *), void *data)
+{
+    push_device(s, [=] { work(data); });
+}
+
+extern "C" bool emu_is_device(const void *p)
+{
+    return inside(mem.device, p);
+}
+
+extern "C" bool emu_is_pinned(const void *p)
+{
+    return inside(mem.pinned, p);
 }
 
 emu_counts emu_read_counts()
@@ -794,7 +825,7 @@ cudaError_t cudaMemcpy(void *dst, const void *src, size_t bytes, enum cudaMemcpy
 }
 cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t s)
 {
-    push_device(s, [=] { memset(p, value, bytes); });
+    push_device(s, [=] { fill((char *)p, value, bytes); });
     return cudaSuccess;
 }
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
@@ -891,7 +922,8 @@ cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t, cudaEvent_t)
 cudaError_t cudaLaunchHostFunc(cudaStream_t s, cudaHostFn_t fn, void *data)
 {
     push(s, [=] {
-        open_memory(false); // fn is the host's
+        if (emu::e.in_device)
+            open_memory(false);
         fn(data);
     });
     return cudaSuccess;

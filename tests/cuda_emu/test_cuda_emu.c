@@ -6,9 +6,10 @@
 void emu_set_order(unsigned order);
 
 // The case lists (tests/kernels/cases.c) whose entries are all there.
-static const char *const names[] = {"adamw",   "add",   "bias", "cast",         "ce",  "ce_merge",
-                                    "combine", "embed", "gemm", "gemm_grouped", "glu", "norm",
-                                    "rope",    "route", "rows", "sumsq",        NULL};
+static const char *const names[] = {"adamw", "add",          "attn",     "attn_merge", "bias",
+                                    "cast",  "ce",           "ce_merge", "combine",    "embed",
+                                    "gemm",  "gemm_grouped", "glu",      "norm",       "rope",
+                                    "route", "rows",         "sumsq",    NULL};
 
 static bool is_there(const kt_kernel *k)
 {

@@ -260,14 +260,18 @@ void trial_check_gradients(const trial *t)
         const float *want = array(t, name, &n);
         double diff = 0.0;
         double norm = 0.0;
+        axl_host_view view;
+        CHECK_OK(axl_param_map(p, p->grad_shard, &r, true, &view));
+        const float *got = view.host;
         assert_int_equal(n, p->file_rows * p->file_cols);
         for (int64_t k = 0; k < r.block.n_rows * r.block.n_cols;
              k++) { // replicas too: all must be right
             double x = (double)want[(r.block.row0 + k / r.block.n_cols) * p->file_cols +
                                     r.block.col0 + k % r.block.n_cols];
-            diff += pow((double)p->grad_shard[r.at + k] - x, 2.0);
+            diff += pow((double)got[k] - x, 2.0);
             norm += pow(x, 2.0);
         }
+        CHECK_OK(axl_device_unmap(&view, false));
         // a key bias has no gradient in exact arithmetic; the floor keeps its noise out of the ratio
         double off = relative_difference(t, diff, norm, 1e-3);
         if (!(off <= 1e-4))
@@ -285,6 +289,9 @@ void trial_check_params(const trial *t, const char *what)
         int64_t count = p->file_rows * p->file_cols;
         double diff = 0.0;
         double norm = 0.0;
+        axl_host_view view;
+        CHECK_OK(axl_param_map(p, p->master, &r, true, &view));
+        const float *got = view.host;
         (void)snprintf(name, sizeof name, "%s/%s", what, t->model->tensors[i].key);
         const float *want = array(t, name, &n);
         for (int64_t k = 0; k < n; k++) { // the reference keeps n of count elements
@@ -292,10 +299,10 @@ void trial_check_params(const trial *t, const char *what)
             int64_t col = k * count / n % p->file_cols - r.block.col0;
             if (row < 0 || row >= r.block.n_rows || col < 0 || col >= r.block.n_cols)
                 continue;
-            diff +=
-                pow((double)p->master[r.at + row * r.block.n_cols + col] - (double)want[k], 2.0);
+            diff += pow((double)got[row * r.block.n_cols + col] - (double)want[k], 2.0);
             norm += pow((double)want[k], 2.0);
         }
+        CHECK_OK(axl_device_unmap(&view, false));
         double off = relative_difference(t, diff, norm, 0.0);
         if (!(off <= 1e-4))
             fail_msg("%s %s: off by %.3g of its norm", t->where, name, off);
@@ -348,15 +355,21 @@ void trial_check_same(const trial *t, const trial *solo)
         const axl_param_rect r = axl_param_rect_of(p, mat), all = axl_param_rect_of(q, mat);
         double diff = 0.0;
         double norm = 0.0;
+        axl_host_view mine, whole;
+        CHECK_OK(axl_param_map(p, p->master, &r, true, &mine));
+        CHECK_OK(axl_param_map(q, q->master, &all, true, &whole));
+        const float *got = mine.host, *want = whole.host;
         assert_string_equal(t->model->tensors[i].key, solo->model->tensors[i].key);
         assert_int_equal(all.block.n_rows, q->file_rows);
         for (int64_t k = 0; k < r.block.n_rows * r.block.n_cols; k++) {
             const int64_t row = r.block.row0 + k / r.block.n_cols;
             const int64_t col = r.block.col0 + k % r.block.n_cols;
-            const double x = (double)q->master[all.at + row * q->cols + col];
-            diff += pow((double)p->master[r.at + k] - x, 2.0);
+            const double x = (double)want[row * q->cols + col];
+            diff += pow((double)got[k] - x, 2.0);
             norm += pow(x, 2.0);
         }
+        CHECK_OK(axl_device_unmap(&mine, false));
+        CHECK_OK(axl_device_unmap(&whole, false));
         double off = relative_difference(t, diff, norm, 0.0);
         if (!(off <= 1e-4))
             fail_msg("%s %s: off by %.3g of its norm", t->where, t->model->tensors[i].key, off);

@@ -38,8 +38,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (d.n_errors > 0 || axl_config_resolved(c, &text) != AXL_OK)
             abort();
         (void)axl_config_warmup_steps(c, 1000);
-        (void)axl_config_save_every(c, 1000, 100);
-        (void)axl_config_eval_every(c, 1000, 100);
+        (void)axl_config_save_every(c, 1000);
+        (void)axl_config_eval_every(c, 1000);
     } else if (d.n_errors == 0) {
         abort(); // a failure that says nothing
     }

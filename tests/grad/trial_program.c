@@ -83,6 +83,21 @@ static axl_slot normalised(trial_program *t, pool *p, axl_slot x, int64_t cols)
     return axl_b_norm(&p->b, x, name, &norm, cols, AXL_TP_NONE);
 }
 
+// Those with a gradient that differences can see, and every mask.
+static axl_attn_choice attention_of(uint64_t seed, int32_t n_kv_heads)
+{
+    static const axl_attn_numerics kinds[] = {AXL_ATTN_EXACT, AXL_ATTN_EAGER, AXL_ATTN_EXACT,
+                                              AXL_ATTN_SHIFTED};
+    axl_attn_choice c = {
+        .numerics = kinds[seed % 4], .rule = (axl_attn_rule)(seed / 4 % 3), .max_keys = 5};
+
+    if (c.numerics == AXL_ATTN_SHIFTED && n_kv_heads % 2 != 0)
+        c.numerics = AXL_ATTN_EXACT;
+    if (c.numerics == AXL_ATTN_SHIFTED)
+        c.rule = AXL_RULE_CAUSAL;
+    return c;
+}
+
 static axl_slot attention(trial_program *t, pool *p)
 {
     const axl_arch *a = &t->arch;
@@ -185,6 +200,7 @@ void trial_random_program(trial_program *t, axl_device *device, uint64_t seed)
     t->arch = (axl_arch){.n_kv_heads = (int32_t)trial_int(t, 1, 2), .head_dim = 4, .n_ropes = 1};
     t->arch.n_heads = t->arch.n_kv_heads * (int32_t)trial_int(t, 1, 2);
     t->arch.attention_scale = 0.5f;
+    t->arch.attention = attention_of(seed, t->arch.n_kv_heads);
     t->arch.ropes[0] =
         (axl_rope){.rotary_dim = trial_int(t, 0, 1) == 1 ? 4 : 2,
                    .theta = 100.0,
@@ -244,6 +260,14 @@ static void make_batch(trial_program *t)
         t->cu_seqlens[d + 1] = t->cu_seqlens[d] + n;
         r->max_seqlen = n > r->max_seqlen ? n : r->max_seqlen;
     }
+    for (int32_t d = 0; d < r->n_seqs; d++) // as by labels: 0 for a document without any
+        t->prefix[d] = (int32_t)((t->seed + (uint64_t)d) % 4);
+    axl_attn_groups(t->cu_seqlens, r->n_seqs, t->groups[0], t->groups[1]);
+    axl_mesh_imagine((const int[AXL_N_AXES]){1, 1, 1, 1, 1}, 0, &t->mesh);
+    r->mesh = &t->mesh;
+    r->prefix = t->prefix;
+    r->groups[0] = t->groups[0];
+    r->groups[1] = t->groups[1];
     r->n_tokens = t->cu_seqlens[r->n_seqs];
     r->positions = t->positions;
     r->cu_seqlens = t->cu_seqlens;

@@ -22,6 +22,9 @@ typedef struct trial_program {
     axl_device *device; // borrowed
     axl_run run;
     int32_t positions[16], cu_seqlens[5];
+    int32_t prefix[4],
+        groups[2][3 * AXL_S2_GROUPS + 1]; // for the attention of arch that needs them
+    axl_mesh mesh;                        // imagined, of one rank
     float cos[16 * 8], sin[16 * 8];
     axl_comm *world; // owned; NULL without experts
     axl_router_load load;

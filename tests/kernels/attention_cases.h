@@ -5,6 +5,9 @@
 #define ATTN_MAX_SEQS 12
 #define ATTN_MAX_ROWS 4096
 
+// Which forward, and with it which backward.
+typedef enum attn_kind { ATTN_PLAIN, ATTN_HALF, ATTN_SAGE, ATTN_FP8, ATTN_EAGER } attn_kind;
+
 typedef struct attn_case {
     kt_head head;
     int32_t len_q[ATTN_MAX_SEQS], len_k[ATTN_MAX_SEQS]; // len_k all 0: as len_q
@@ -19,9 +22,12 @@ typedef struct attn_case {
     int32_t gaps;  // the longest step between positions; 0: no array of positions
     bool sinks;
     bool out_f32;
+    attn_kind kind;
+    int32_t prefix; // of the first sequence, one less for each further one; with AXL_MASK_PREFIX
 } attn_case;
 
 #define CAUSAL .mask = AXL_MASK_CAUSAL
+#define PREFIX .mask = AXL_MASK_PREFIX
 // NOLINTNEXTLINE(bugprone-macro-parentheses): designated initialisers
 #define HEADS(h, hk, d) .n_heads = h, .n_kv_heads = hk, .head_dim = d, .v_head_dim = d
 
@@ -103,6 +109,18 @@ static const attn_case attn_cases[] = {
      .sinks = true,
      .pad = 8,
      .grad_f32 = true},
+    {{"prefix", KT_GRAD}, {70, 9, 1, 30}, {0}, 4, HEADS(2, 1, 16), PREFIX, .prefix = 12},
+    {{"prefix_long", 0}, {300, 250}, {0}, 2, HEADS(6, 2, 24), PREFIX, .prefix = 260},
+    {{"prefix_window", KT_GRAD}, {90}, {0}, 1, HEADS(2, 2, 16), PREFIX, .prefix = 31, .window = 20},
+    {{"prefix_gaps", 0},
+     {60, 44},
+     {50, 40},
+     2,
+     HEADS(2, 1, 16),
+     PREFIX,
+     .prefix = 25,
+     .pos_q = 5,
+     .gaps = 3},
     {{"out_f32", 0}, {70, 13}, {0}, 2, HEADS(3, 1, 20), CAUSAL, .out_f32 = true, .sinks = true},
     {{"docs_1024", KT_BENCH},
      {100, 240, 330, 150, 204},
@@ -183,6 +201,7 @@ typedef struct attn_rows {
     int32_t cu_q[ATTN_MAX_SEQS + 1], cu_k[ATTN_MAX_SEQS + 1];
     int32_t pos_q[ATTN_MAX_SEQS], pos_k[ATTN_MAX_SEQS];
     int32_t positions_q[ATTN_MAX_ROWS], positions_k[ATTN_MAX_ROWS];
+    int32_t prefix[ATTN_MAX_SEQS];
 } attn_rows;
 
 // Gives the longest sequence.
@@ -196,6 +215,7 @@ static int32_t attn_place(const attn_case *g, attn_rows *x)
         x->cu_k[i + 1] = x->cu_k[i] + n_k;
         x->pos_q[i] = g->pos_q;
         x->pos_k[i] = g->pos_k;
+        x->prefix[i] = g->prefix - i;
         longest = n_k > longest ? n_k : longest;
         longest = n_q > longest ? n_q : longest;
         if (g->gaps == 0)
@@ -205,6 +225,61 @@ static int32_t attn_place(const attn_case *g, attn_rows *x)
         place_rows(x->positions_k + x->cu_k[i], n_k, g->pos_k, g->gaps, (uint32_t)i);
     }
     return longest;
+}
+
+// Roundings to bf16 behind an output beyond its own: of probabilities; of scores below 8, whose two roundings are of
+// 2^-6 each.
+static int attn_roundings(const attn_case *g, int plain)
+{
+    static const int more[] = {[ATTN_HALF] = 1, [ATTN_SAGE] = 1, [ATTN_EAGER] = 5};
+
+    return plain + more[g->kind];
+}
+
+// Size of a gradient's terms. Where backward meets the lse of other scores than its own, errors of scores (here up to
+// 8, often 4) stand in p and do not cancel as they do in a softmax.
+static double attn_terms(const attn_case *g, double plain)
+{
+    return g->kind == ATTN_SAGE || g->kind == ATTN_FP8 ? 4.0 * plain : plain;
+}
+
+static void attn_forward(kt_run *r, const attn_case *g, axl_attn_args *a, double flops)
+{
+    const int64_t longest = (a->max_seqlen_k + AXL_PROBS_ALIGN - 1) / AXL_PROBS_ALIGN;
+    axl_attn_eager_args e = {.fwd = *a, .ld_probs = longest * AXL_PROBS_ALIGN};
+
+    switch (g->kind) {
+    case ATTN_PLAIN:
+        KT_CALL(r, attn_fwd, a, flops, 0);
+        break;
+    case ATTN_HALF:
+        KT_CALL(r, attn_half_fwd, a, flops, 0);
+        break;
+    case ATTN_SAGE:
+        KT_CALL(r, attn_sage_fwd, a, flops, 0);
+        break;
+    case ATTN_FP8:
+        KT_CALL(r, attn_fp8_fwd, a, flops, 0);
+        break;
+    default: // rows hold nothing of ours beyond their sequence: what is there is not compared
+        e.probs = kt_in(r, "probs", a->cu_seqlens_q[a->n_seqs] * a->n_heads, e.ld_probs, e.ld_probs,
+                        kt_stat(r), 0.0);
+        KT_CALL(r, attn_eager_fwd, &e, flops, 0);
+    }
+}
+
+static void attn_backward(kt_run *r, const attn_case *g, const axl_attn_bwd_args *b, double flops)
+{
+    axl_attn_eager_bwd_args e = {.bwd = *b};
+
+    if (g->kind != ATTN_EAGER) {
+        KT_CALL(r, attn_bwd, b, flops, 0);
+        return;
+    }
+    e.probs = kt_find(r, "probs")->data;
+    e.ld_probs = kt_find(r, "probs")->ld;
+    e.delta = kt_find(r, "delta")->data;
+    KT_CALL(r, attn_eager_bwd, &e, flops, 0);
 }
 
 static void attn_run(kt_run *r, const void *c)
@@ -240,6 +315,7 @@ static void attn_run(kt_run *r, const void *c)
                                    .softcap = g->softcap,
                                    .window = g->window,
                                    .mask = g->mask,
+                                   .prefix = rows.prefix,
                                    .dtype = r->dtype,
                                    .out_f32 = g->out_f32},
                            .dtype_grad = g->grad_f32 ? kt_stat(r) : r->dtype,
@@ -252,13 +328,17 @@ static void attn_run(kt_run *r, const void *c)
                              .v_head_dim = g->v_head_dim,
                              .dtype = r->dtype};
 
-    a->q = kt_in(r, "q", n_q, wq, a->ldq, r->dtype, 1.5);
-    a->k = kt_in(r, "k", n_k, wk, a->ldk, r->dtype, 1.5);
+    const double spread =
+        g->kind == ATTN_EAGER ? 1.0 : 1.5; // scores below 8, as attn_roundings says
+    a->q = kt_in(r, "q", n_q, wq, a->ldq, r->dtype, spread);
+    a->k = kt_in(r, "k", n_k, wk, a->ldk, r->dtype, spread);
     a->v = kt_in(r, "v", n_k, wv, a->ldv, r->dtype, 1.0);
     a->out = kt_out(r, "out", n_q, wo, a->ldo, g->out_f32 ? kt_stat(r) : r->dtype, sum);
-    kt_rounds(r, g->sinks ? 2 : 1);
+    kt_rounds(r, attn_roundings(g, g->sinks ? 2 : 1));
     a->lse = kt_out(r, "lse", h, n_q, n_q, kt_stat(r), sum);
-    KT_CALL(r, attn_fwd, a, flops * (double)(g->head_dim + g->v_head_dim), 0);
+    if (g->kind == ATTN_EAGER) // scores are rounded
+        kt_rounds(r, 2);
+    attn_forward(r, g, a, flops * (double)(g->head_dim + g->v_head_dim));
     if (g->sinks)
         attn_join_sinks(r, g, a);
     if (g->out_f32)
@@ -266,20 +346,96 @@ static void attn_run(kt_run *r, const void *c)
     d.out = a->out;
     b.dout = d.dout = kt_in(r, "dout", n_q, wo, a->ldo, r->dtype, 1.0);
     b.delta = d.delta = kt_out(r, "delta", h, n_q, n_q, kt_stat(r), sum);
-    kt_rounds(r, 2); // out is read
+    kt_rounds(r, attn_roundings(g, 2)); // out is read
     kt_terms(r, 1.0);
     KT_CALL(r, attn_delta, &d, 0, 2.0 * (double)(n_q * wo) * (double)axl_dtype_size(r->dtype));
     b.dq = kt_sum(r, g->accumulate, "dq", n_q, wq, a->ldq, b.dtype_grad, sum);
-    kt_rounds(r, 4); // out and delta cancel dp
-    kt_terms(r, 1.5);
+    kt_rounds(r, attn_roundings(g, 4)); // out and delta cancel dp
+    kt_terms(r, attn_terms(g, 1.5));
     b.dk = kt_sum(r, g->accumulate, "dk", n_k, wk, a->ldk, b.dtype_grad, sum);
-    kt_rounds(r, 4);
-    kt_terms(r, 1.5);
+    kt_rounds(r, attn_roundings(g, 4));
+    kt_terms(r, attn_terms(g, 1.5));
     b.dv = kt_sum(r, g->accumulate, "dv", n_k, wv, a->ldv, b.dtype_grad, sum);
-    KT_CALL(r, attn_bwd, &b, flops * (double)(3 * g->head_dim + 2 * g->v_head_dim), 0);
+    if (g->kind == ATTN_EAGER)
+        kt_rounds(r, attn_roundings(g, 2));
+    if (g->kind != ATTN_PLAIN) // p up to 1 and dout of either sign
+        kt_terms(r, attn_terms(g, 1.0));
+    attn_backward(r, g, &b, flops * (double)(3 * g->head_dim + 2 * g->v_head_dim));
     if (g->sinks)
         attn_sinks_gradient(r, g, &b);
 }
+
+// The same of the other forwards: whole vectors and odd widths, groups, windows, ring chunks, strides.
+// NOLINTNEXTLINE(bugprone-macro-parentheses): designated initialisers
+#define KIND_CASES(k, grad)                                                                          \
+    {{"tiny", grad}, {5, 1, 3}, {0}, 3, HEADS(2, 1, 8), CAUSAL, .kind = k},                          \
+        {{"many_short", 0}, {1, 2, 1, 0, 7, 1, 33, 16, 1}, {0}, 9, HEADS(6, 2, 16), CAUSAL,          \
+         .kind = k},                                                                                 \
+        {{"grouped_64", grad}, {70, 130}, {0}, 2, HEADS(3, 1, 64), CAUSAL, .kind = k},               \
+        {{"long", 0}, {250, 61}, {0}, 2, HEADS(4, 2, 40), CAUSAL, .pad = 8, .kind = k},              \
+        {{"no_group_12", grad}, {40, 9}, {0}, 2, HEADS(2, 2, 12), CAUSAL, .kind = k},                \
+        {{"head_128", 0},  {257},    {0}, 1, HEADS(2, 1, 128), CAUSAL, .accumulate = true,           \
+         .grad_f32 = true, .kind = k},                                                               \
+        {{"narrow_values", grad}, {20, 31},         {0},    2,        .n_heads = 2, .n_kv_heads = 1, \
+         .head_dim = 40,          .v_head_dim = 24, CAUSAL, .kind = k},                              \
+        {{"full_mask", grad}, {30, 50}, {0}, 2, HEADS(4, 2, 32), .kind = k},                         \
+        {{"window", grad}, {90, 20}, {0}, 2, HEADS(2, 1, 16), CAUSAL, .window = 13, .kind = k},      \
+        {{"window_long", 0}, {300}, {0}, 1, HEADS(3, 1, 16), CAUSAL, .window = 130, .kind = k},      \
+        {{"ring_later", 0}, {50, 20},    {60, 40}, 2, HEADS(2, 1, 32), CAUSAL,                       \
+         .pos_q = 10,       .pos_k = 30, .kind = k},                                                 \
+        {{"gaps_grouped", 0}, {100, 7, 61}, {90, 30, 75}, 3,                                         \
+         HEADS(6, 2, 24),     CAUSAL,       .gaps = 3,    .kind = k},                                \
+        {{"no_keys_or_queries", 0}, {3, 0, 40, 0, 2}, {5, 30, 0, 0, 9}, 5, HEADS(4, 2, 16), CAUSAL,  \
+         .accumulate = true,        .gaps = 4,        .kind = k},                                    \
+        {{"no_tokens", 0}, {0, 0}, {0}, 2, HEADS(2, 1, 16), CAUSAL, .kind = k},                      \
+        {{"prefix", grad}, {70, 9, 1, 30}, {0},          4,                                          \
+         HEADS(2, 1, 16),  PREFIX,         .prefix = 12, .kind = k},                                 \
+    {                                                                                                \
+        {"one_1024", KT_BENCH}, {1024}, {0}, 1, HEADS(9, 3, 64), CAUSAL, .kind = k                   \
+    }
+
+static const attn_case attn_half_cases[] = {
+    KIND_CASES(ATTN_HALF, 0),
+    {{"softcap", 0}, {45, 80}, {0}, 2, HEADS(2, 1, 16), CAUSAL, .softcap = 2.0f, .kind = ATTN_HALF},
+    {{"out_f32", 0}, {70, 13}, {0}, 2, HEADS(3, 1, 20), CAUSAL, .out_f32 = true, .kind = ATTN_HALF},
+};
+static const attn_case attn_sage_cases[] = {
+    KIND_CASES(ATTN_SAGE, 0),
+    {{"out_f32", 0}, {70, 13}, {0}, 2, HEADS(3, 1, 20), CAUSAL, .out_f32 = true, .kind = ATTN_SAGE},
+};
+static const attn_case attn_fp8_cases[] = {
+    KIND_CASES(ATTN_FP8, 0),
+    {{"softcap", 0}, {45, 80}, {0}, 2, HEADS(2, 1, 16), CAUSAL, .softcap = 2.0f, .kind = ATTN_FP8},
+    {{"out_f32", 0}, {70, 13}, {0}, 2, HEADS(3, 1, 20), CAUSAL, .out_f32 = true, .kind = ATTN_FP8},
+};
+static const attn_case attn_eager_cases[] = {
+    KIND_CASES(ATTN_EAGER, KT_GRAD),
+    {{"softcap", KT_GRAD},
+     {45, 80},
+     {0},
+     2,
+     HEADS(2, 1, 16),
+     CAUSAL,
+     .softcap = 2.0f,
+     .kind = ATTN_EAGER},
+};
+
+// NOLINTNEXTLINE(bugprone-macro-parentheses): list is a name
+#define KIND_KERNEL(list)                                                                          \
+    {                                                                                              \
+        .name = #list, .run = attn_run, .cases = list##_cases,                                     \
+        .case_bytes = sizeof list##_cases[0],                                                      \
+        .n_cases = sizeof list##_cases / sizeof list##_cases[0], .sums = {{"out", "dout"}},        \
+        .grads = {                                                                                 \
+            {"q", "dq"},                                                                           \
+            {"k", "dk"},                                                                           \
+            {"v", "dv"}                                                                            \
+        }                                                                                          \
+    }
+static const kt_kernel attn_half_kernel = KIND_KERNEL(attn_half);
+static const kt_kernel attn_sage_kernel = KIND_KERNEL(attn_sage);
+static const kt_kernel attn_fp8_kernel = KIND_KERNEL(attn_fp8);
+static const kt_kernel attn_eager_kernel = KIND_KERNEL(attn_eager);
 
 static const kt_kernel attn_kernel = {
     .name = "attn",

@@ -111,7 +111,7 @@ static void check_outlook(const trial *t)
     axl_traffic worst = {0};
 
     CHECK_OK(axl_traffic_outlook(&t->work, &t->sharder.options, t->options.micro_steps, t->n_tokens,
-                                 t->n_docs, &expected, &worst));
+                                 t->n_docs, false, &expected, &worst));
     for (int g = 0; g < AXL_N_GROUPS; g++) {
         for (int op = 0; op < AXL_COMM_N_OPS; op++) {
             assert_true(t->traffic.sent[g][op] <= worst.sent[g][op]);

@@ -56,8 +56,12 @@ static void gather(resized *z)
     for (int k = 0; k < 2; k++) {
         const axl_param_rect r = axl_param_rect_of(p[k], 0);
         z->matrix[k] = calloc(n, sizeof(double));
+        axl_host_view view;
+        CHECK_OK(axl_param_map(p[k], p[k]->master, &r, true, &view));
+        const float *rows = view.host;
         for (int64_t i = 0; p[k]->owner && i < r.block.n_rows * z->cols; i++)
-            z->matrix[k][r.block.row0 * z->cols + i] = (double)p[k]->master[r.at + i];
+            z->matrix[k][r.block.row0 * z->cols + i] = (double)rows[i];
+        CHECK_OK(axl_device_unmap(&view, false));
         CHECK_OK(axl_comm_all_reduce_f64(world, z->matrix[k], (int)n, AXL_REDUCE_SUM));
     }
 }

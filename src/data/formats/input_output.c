@@ -11,12 +11,13 @@ static axl_status input_output_encode(axl_encoder *e, const axl_json *row, axl_s
     for (size_t i = 0; i < axl_json_count(segments); i++) {
         const axl_json *segment = axl_json_at(segments, i);
         const axl_json *text = axl_json_get(segment, "text");
-        const axl_json *label = axl_json_get(segment, "label");
-        AXL_REQUIRE(axl_json_is(text, AXL_JSON_STRING) && axl_json_is(label, AXL_JSON_BOOL),
+        bool trained = false;
+        AXL_REQUIRE(axl_json_is(text, AXL_JSON_STRING) &&
+                        axl_json_truth(axl_json_get(segment, "label"), &trained),
                     AXL_E_INPUT, "segment %zu must be {\"label\": bool, \"text\": string}", i);
         AXL_TRY(axl_tokenizer_encode(e->tokenizer, axl_json_string(text, ""),
                                      axl_json_string_length(text), false, &e->tokens));
-        bool trained = e->options->train_on_inputs || axl_json_bool(label, false);
+        trained = trained || e->options->train_on_inputs;
         AXL_TRY(axl_samples_put(out, e->tokens.ids, NULL, (int64_t)e->tokens.n, trained));
     }
     AXL_TRY(axl_encoder_end(out));

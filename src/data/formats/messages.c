@@ -108,11 +108,16 @@ out:
     return status;
 }
 
-static bool weighs(const axl_json *v, bool otherwise)
+// *trained is left as it is when v is missing.
+static axl_status weighs(const axl_json *v, const char *key, bool *trained)
 {
-    if (v == NULL)
-        return otherwise;
-    return axl_json_is(v, AXL_JSON_BOOL) ? axl_json_bool(v, false) : axl_json_real(v, 0.0) != 0.0;
+    axl_status status = AXL_OK;
+
+    AXL_REQUIRE(v == NULL || axl_json_weight(v, trained), AXL_E_INPUT,
+                "\"%s\" of a message must be true, false or a number", key);
+
+out:
+    return status;
 }
 
 static axl_status put_content(axl_encoder *e, const axl_json *content, bool trained, int64_t *done,
@@ -129,12 +134,14 @@ static axl_status put_content(axl_encoder *e, const axl_json *content, bool trai
                 "the content of a message must be a string or a list of parts");
     for (size_t i = 0; i < axl_json_count(content); i++) {
         const axl_json *part = axl_json_at(content, i), *text = axl_json_get(part, "value");
+        bool weight = true;
         AXL_REQUIRE(axl_json_is(text, AXL_JSON_STRING) &&
                         strcmp(axl_json_string(axl_json_get(part, "type"), "text"), "text") == 0,
                     AXL_E_INPUT,
                     "part %zu of a message must be {\"type\": \"text\", \"value\": string}", i);
+        AXL_TRY(weighs(axl_json_get(part, "weight"), "weight", &weight));
         AXL_TRY(put_part(e, axl_json_string(text, ""), axl_json_string_length(text),
-                         trained && weighs(axl_json_get(part, "weight"), true), done, out));
+                         trained && weight, done, out));
     }
 
 out:
@@ -154,8 +161,9 @@ static axl_status put_message(axl_encoder *e, const axl_json *message, bool firs
     AXL_REQUIRE(r < sizeof roles / sizeof *roles, AXL_E_INPUT,
                 "the role \"%s\" is not known; it is system, user, assistant, tool or ipython",
                 name);
-    bool given = s->weight != NULL;
-    bool trained = given ? weighs(axl_json_get(message, s->weight), false) : roles[r].trained;
+    bool trained = s->weight == NULL && roles[r].trained;
+    if (s->weight != NULL)
+        AXL_TRY(weighs(axl_json_get(message, s->weight), s->weight, &trained));
     trained = trained || e->options->train_on_inputs;
     const char *role = strcmp(roles[r].role, "tool") == 0 ? layouts[s->layout].tool : roles[r].role;
     axl_str_clear(&e->text2);

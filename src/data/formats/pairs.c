@@ -180,9 +180,9 @@ static axl_status put_ranked(const axl_json *row, axl_str *chosen, axl_str *reje
     AXL_REQUIRE(axl_json_is(list, AXL_JSON_ARRAY) && n >= 2, AXL_E_INPUT,
                 "the column \"answers\" must be a list of two or more {\"answer\", \"rank\"}");
     for (size_t i = 0; i < n; i++) {
-        const axl_json *v = axl_json_get(axl_json_at(list, i), "rank");
-        double r = axl_json_real(v, -1e300);
-        AXL_REQUIRE(r > -1e300, AXL_E_INPUT, "answers[%zu] has no number \"rank\"", i);
+        double r = -1e300;
+        AXL_REQUIRE(axl_json_number(axl_json_get(axl_json_at(list, i), "rank"), &r) && r > -1e300,
+                    AXL_E_INPUT, "answers[%zu] has no number \"rank\"", i);
         int at = r >= rank[0] ? 0 : r >= rank[1] ? 1 : 2;
         if (at == 0) {
             rank[1] = rank[0];

@@ -282,13 +282,11 @@ out:
 axl_status axl_preference_label(const axl_json *row, const char *column, bool *out)
 {
     axl_status status = AXL_OK;
-    const axl_json *v = axl_json_get(row, column);
-    int64_t i = axl_json_is(v, AXL_JSON_BOOL) ? axl_json_bool(v, false) : axl_json_int(v, -1);
 
-    AXL_REQUIRE(i == 0 || i == 1, AXL_E_INPUT,
-                "the column \"%s\" must be true or false: whether the completion is a good one",
+    AXL_REQUIRE(axl_json_truth(axl_json_get(row, column), out), AXL_E_INPUT,
+                "the column \"%s\" must be true or false (or 1, 0; text of these too): whether the "
+                "completion is a good one",
                 column);
-    *out = i == 1;
 
 out:
     return status;

@@ -18,12 +18,11 @@ out:
 static axl_status step_label(const axl_json *labels, size_t i, int32_t *label)
 {
     axl_status status = AXL_OK;
-    const axl_json *v = axl_json_at(labels, i);
-    int64_t verdict = axl_json_is(v, AXL_JSON_BOOL) ? axl_json_bool(v, false) : axl_json_int(v, -1);
+    bool good = false;
 
-    AXL_REQUIRE(verdict == 0 || verdict == 1, AXL_E_INPUT,
+    AXL_REQUIRE(axl_json_truth(axl_json_at(labels, i), &good), AXL_E_INPUT,
                 "the column \"labels\": item %zu must be true, false, 1 or 0", i);
-    *label = (int32_t)verdict;
+    *label = good;
 
 out:
     return status;

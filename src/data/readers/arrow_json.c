@@ -278,10 +278,11 @@ static axl_status put_time(const schema_t *s, const array_t *a, int64_t i, axl_s
     } else if (f[1] == 't') {
         AXL_TRY(put_clock(x, per_second, out));
     } else {
-        int64_t day = floor_div(x, 86400 * per_second);
-        AXL_TRY(put_date(day, out));
+        int64_t day = 86400 * per_second, ticks = x % day;
+        ticks += ticks < 0 ? day : 0;
+        AXL_TRY(put_date(floor_div(x, day), out));
         AXL_TRY(axl_str_putc(out, 'T'));
-        AXL_TRY(put_clock(x - day * 86400 * per_second, per_second, out));
+        AXL_TRY(put_clock(ticks, per_second, out));
         AXL_TRY(axl_str_puts(out, f[3] == ':' && f[4] != '\0' ? "+00:00" : ""));
     }
     AXL_TRY(axl_str_putc(out, '"'));

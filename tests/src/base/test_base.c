@@ -58,31 +58,6 @@ static void permutation_holds_each_index_once(void **state)
     }
 }
 
-static void places_are_a_permutation_without_a_table(void **state)
-{
-    (void)state;
-    static unsigned char taken[4097];
-    static const int64_t sizes[] = {1, 2, 3, 5, 100, 1024, 1025, 4097};
-    int64_t fixed = 0;
-
-    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
-        memset(taken, 0, sizeof taken);
-        for (int64_t i = 0; i < sizes[k]; i++) {
-            int64_t place = axl_random_place(3, AXL_RANDOM_SHUFFLE, 1, i, sizes[k]);
-            assert_in_range(place, 0, sizes[k] - 1);
-            assert_int_equal(taken[place]++, 0);
-            fixed += sizes[k] == 4097 && place == i;
-        }
-    }
-    assert_true(fixed < 12); // one on average
-    // another seed or stream gives another order
-    int64_t n = (int64_t)1 << 40;
-    int64_t place = axl_random_place(3, AXL_RANDOM_SHUFFLE, 1, 77, n);
-    assert_in_range(place, 0, n - 1);
-    assert_true(place != axl_random_place(4, AXL_RANDOM_SHUFFLE, 1, 77, n));
-    assert_true(place != axl_random_place(3, AXL_RANDOM_SHUFFLE, 2, 77, n));
-}
-
 static void half_types_round_trip_every_value(void **state)
 {
     (void)state;
@@ -162,7 +137,6 @@ int main(void)
         cmocka_unit_test(hash_in_pieces_equals_hash_at_once),
         cmocka_unit_test(philox_matches_published_vectors),
         cmocka_unit_test(permutation_holds_each_index_once),
-        cmocka_unit_test(places_are_a_permutation_without_a_table),
         cmocka_unit_test(half_types_round_trip_every_value),
         cmocka_unit_test(utf8_rejects_what_the_standard_rejects),
         cmocka_unit_test(nearest_name_finds_typos_only),

@@ -8,7 +8,7 @@
 static void each_number_stands_at_one_place(void **state)
 {
     (void)state;
-    const int64_t sizes[] = {1, 2, 3, 5, 63, 64, 65, 1000, 4096, 99999, 1 << 20};
+    const int64_t sizes[] = {1, 2, 3, 5, 63, 64, 65, 1000, 4096, 4097, 99999, 1 << 20};
 
     for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
         int64_t n = sizes[k];
@@ -114,6 +114,12 @@ static void another_seed_or_stream_is_another_order(void **state)
         ac += axl_permute(&a, i) == axl_permute(&c, i);
     }
     assert_true(ab < 12 && ac < 12);
+    // also where no table would fit
+    const int64_t n = (int64_t)1 << 40;
+    const axl_permuter d = axl_permuter_make(1, AXL_RANDOM_SHUFFLE, 1, n);
+    const axl_permuter e = axl_permuter_make(2, AXL_RANDOM_SHUFFLE, 1, n);
+    assert_in_range(axl_permute(&d, 77), 0, n - 1);
+    assert_true(axl_permute(&d, 77) != axl_permute(&e, 77));
 }
 
 int main(void)

@@ -29,7 +29,7 @@ bad = [
 ]
 faults = [f"a good configuration: {e.message}" for e in validator.iter_errors(good)]
 faults += [f"taken: {entry}" for entry in bad if validator.is_valid(entry)]
-for path in sorted((top / "configs").rglob("*.yaml")):
+for path in sorted([*(top / "configs").glob("*.yaml"), *(top / "configs/examples").rglob("*.yaml")]):
     loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
     faults += [f"{path}: {'.'.join(map(str, e.path))}: {e.message}" for e in validator.iter_errors(loaded)]
 print("\n".join(faults) or "the schema agrees")

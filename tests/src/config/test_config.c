@@ -91,7 +91,7 @@ static void values_and_defaults(void **state)
     assert_int_equal(axl_config_warmup_steps(c, 1000), 30);
     assert_int_equal(axl_config_warmup_steps(c, 34), 2);
     assert_int_equal(axl_config_logging_steps(c, 1000), 5);
-    assert_int_equal(axl_config_save_every(c, 1000, 100), 10);
+    assert_int_equal(axl_config_save_every(c, 1000), 10);
     axl_config_destroy(c);
 }
 
@@ -118,6 +118,34 @@ static void all_errors_are_listed(void **state)
         "5:13: error: eot_tokens: a list of strings was expected here, not a; write it as a list",
         "6:1: error: lora_r: understood, but not supported by this version",
         "8:1: note: wandb_project: has no effect here");
+}
+
+static void fractions_of_steps_match_when_the_best_is_loaded(void **state)
+{
+    (void)state;
+    axl_config *c = load(BASE "val_set_size: 0.1\neval_steps: 0.1\nsave_steps: 0.2\n"
+                              "logging_steps: 0.3\nload_best_model_at_end: true\n");
+
+    assert_true(c->derived.load_best && c->derived.eval_at_start);
+    assert_int_equal(axl_config_eval_every(c, 15), 2);
+    assert_int_equal(axl_config_save_every(c, 15), 4); // 3 alone
+    assert_int_equal(axl_config_logging_steps(c, 15), 5);
+    axl_config_destroy(c);
+    c = load(BASE "val_set_size: 0.1\neval_steps: 4\nsave_steps: 8\nearly_stopping_patience: 2\n");
+    assert_true(c->derived.load_best); // what comes after the best evaluation was no better
+    axl_config_destroy(c);
+    c = load(BASE "val_set_size: 0.1\neval_steps: 4\nsave_steps: 8\nearly_stopping_patience: 2\n"
+                  "load_best_model_at_end: false\n");
+    assert_false(c->derived.load_best);
+    axl_config_destroy(c);
+    c = load(BASE "val_set_size: 0.1\neval_strategy: epoch\nsave_strategy: best\n"
+                  "metric_for_best_model: loss\n");
+    assert_true(c->derived.save_when == AXL_WHEN_BEST && c->derived.eval_when == AXL_WHEN_EPOCH);
+    assert_int_equal(axl_config_save_every(c, 15) + axl_config_eval_every(c, 15), 0);
+    axl_config_destroy(c);
+    FINDINGS(BASE "metric_for_best_model: accuracy\n",
+             "metric_for_best_model: accuracy is none of its values; use loss, eval_loss, "
+             "perplexity, eval_perplexity, ppl or eval_ppl");
 }
 
 static void overrides(void **state)
@@ -179,6 +207,7 @@ int main(void)
         cmocka_unit_test(unknown_keys_get_the_nearest_name),
         cmocka_unit_test(all_errors_are_listed),
         cmocka_unit_test(overrides),
+        cmocka_unit_test(fractions_of_steps_match_when_the_best_is_loaded),
         cmocka_unit_test(a_template_at_the_top_reaches_chat_sets),
     };
 

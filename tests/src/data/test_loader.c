@@ -291,6 +291,47 @@ static void ranks_without_a_share_in_the_tail_get_an_empty_batch(void **state)
     axl_loader_destroy(l);
 }
 
+// With and without groups, with and without the incomplete step of an epoch, and after going to a place within.
+static void the_last_step_of_an_epoch_says_so(void **state)
+{
+    const fixture *x = *state;
+    const axl_batch *b = NULL;
+    axl_step_info info;
+    axl_loader *l = NULL;
+
+    for (int k = 0; k < 4; k++) {
+        axl_loader_options o = options_of(0, 1, 7, k % 2 == 0);
+        o.drop_last = k >= 2;
+        axl_loader_state middle = {0};
+        CHECK_OK(axl_loader_create(&x->all, &o, &l));
+        const int64_t n = axl_loader_steps_left(l);
+        int n_ends = 0;
+        for (int64_t s = 0; s < n + 5; s++) {
+            CHECK_OK(axl_loader_begin_step(l, &info));
+            for (int64_t m = 0; m < info.n_micro; m++)
+                CHECK_OK(axl_loader_next(l, &b));
+            if (s < n) // an epoch begins where the one before it ended
+                assert_true(info.epoch == n_ends);
+            n_ends += info.ends_epoch;
+            if (s == n - 1)
+                assert_true(n_ends == 2 && info.ends_epoch);
+            if (s == 1)
+                middle = axl_loader_get_state(l);
+        }
+        assert_int_equal(n_ends, 2);
+        CHECK_OK(axl_loader_set_state(l, &middle));
+        n_ends = 0;
+        for (int64_t s = 2; s < n; s++) {
+            CHECK_OK(axl_loader_begin_step(l, &info));
+            for (int64_t m = 0; m < info.n_micro; m++)
+                CHECK_OK(axl_loader_next(l, &b));
+            n_ends += info.ends_epoch;
+        }
+        assert_true(n_ends == 2 && info.ends_epoch);
+        axl_loader_destroy(l);
+    }
+}
+
 static void evaluation_reads_the_list_in_order_and_again(void **state)
 {
     const fixture *x = *state;
@@ -584,6 +625,7 @@ int main(void)
         cmocka_unit_test(a_place_in_other_data_is_refused),
         cmocka_unit_test(labels_are_shifted_inside_each_document),
         cmocka_unit_test(ranks_without_a_share_in_the_tail_get_an_empty_batch),
+        cmocka_unit_test(the_last_step_of_an_epoch_says_so),
         cmocka_unit_test(evaluation_reads_the_list_in_order_and_again),
         cmocka_unit_test(rows_of_a_micro_batch_may_be_bins_of_their_own),
         cmocka_unit_test(shards_and_shuffles_keep_each_sample_once),

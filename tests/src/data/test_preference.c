@@ -110,6 +110,34 @@ static void a_completion_that_ends_with_eos_gets_no_other(void **state)
     trial_end(&y);
 }
 
+static void verdicts_may_be_text_as_csv_has_them(void **state)
+{
+    (void)state;
+    static const char *const verdicts[] = {"\"True\"", "\"true\"", "\"1\"", "1.0"};
+    static const char *const against[] = {"\"False\"", "\"false\"", "\"0\"", "0.0"};
+    const axl_dataset_spec spec = spec_of("kto", NULL);
+    const axl_dataset_spec steps = spec_of(NULL, "stepwise_supervised");
+    char row[200];
+    trial x;
+
+    for (int i = 0; i < 8; i++) {
+        const char *verdict = i < 4 ? verdicts[i] : against[i - 4];
+        (void)snprintf(row, sizeof row, "{\"prompt\": \"a\", \"completion\": \"b\", \"label\": %s}",
+                       verdict);
+        trial_run(&x, &spec, &wide, row);
+        CHECK_OK(x.status);
+        assert_int_equal(x.samples.info[0].role,
+                         i < 4 ? AXL_SAMPLE_DESIRABLE : AXL_SAMPLE_UNDESIRABLE);
+        trial_end(&x);
+        (void)snprintf(row, sizeof row,
+                       "{\"prompt\": \"a\", \"completions\": [\"b\"], \"labels\": [%s]}", verdict);
+        trial_run(&x, &steps, &wide, row);
+        CHECK_OK(x.status);
+        assert_int_equal(x.samples.labels[x.samples.n_tokens - 1], i < 4);
+        trial_end(&x);
+    }
+}
+
 // Tokens of a text alone.
 static int64_t tokens_of(const char *text)
 {
@@ -221,6 +249,8 @@ static void bad_rows_and_types_are_named(void **state)
           AXL_E_INPUT, "\"answers\" must be a list of two or more");
     fails("kto", NULL, "{\"prompt\": \"p\", \"completion\": \"c\", \"label\": \"yes\"}",
           AXL_E_INPUT, "\"label\" must be true or false");
+    fails("kto", NULL, "{\"prompt\": \"p\", \"completion\": \"c\", \"label\": 5}", AXL_E_INPUT,
+          "\"label\" must be true or false");
     fails("kto", "chatml.intel", "{\"question\": \"p\", \"completion\": \"c\"}", AXL_E_INPUT,
           "\"label\" must be");
     fails("kto", "chatml.argila", "{}", AXL_E_CONFIG, "did you mean chatml.argilla?");
@@ -358,6 +388,7 @@ int main(void)
         cmocka_unit_test(a_pair_is_the_chosen_document_then_the_rejected_one),
         cmocka_unit_test(a_completion_that_ends_with_eos_gets_no_other),
         cmocka_unit_test(the_length_rules_count_each_text_alone),
+        cmocka_unit_test(verdicts_may_be_text_as_csv_has_them),
         cmocka_unit_test(a_step_is_labelled_where_it_ends_and_never_shifted),
         cmocka_unit_test(bad_rows_and_types_are_named),
         cmocka_unit_test_setup_teardown(the_loader_gives_both_documents_of_a_pair, folder_make,

@@ -4,6 +4,7 @@
 #include "src/io/json.h"
 #include "tests/check.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 static void errors_name_line_and_column(void **state)
@@ -173,9 +174,46 @@ static void an_edit_changes_one_member_and_no_other_byte(void **state)
     axl_str_fini(&s);
 }
 
+static void scalars_of_csv_count_as_what_they_say(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int truth, weight; // -1: it is none
+        double number;     // NAN: it is none
+    } cases[] = {
+        {"true", 1, 1, NAN},        {"false", 0, 0, NAN},
+        {"1", 1, 1, 1.0},           {"0", 0, 0, 0.0},
+        {"1.0", 1, 1, 1.0},         {"2", -1, 1, 2.0},
+        {"0.5", -1, 1, 0.5},        {"\"True\"", 1, 1, NAN},
+        {"\"FALSE\"", 0, 0, NAN},   {"\"1\"", 1, 1, 1.0},
+        {"\"0.0\"", 0, 0, 0.0},     {"\"-2.5e1\"", -1, 1, -25.0},
+        {"\"yes\"", -1, -1, NAN},   {"\"\"", -1, -1, NAN},
+        {"\" 1\"", -1, -1, NAN},    {"\"1 \"", -1, -1, NAN},
+        {"\"0x1\"", -1, -1, NAN},   {"\"nan\"", -1, -1, NAN},
+        {"\"1e999\"", -1, -1, NAN}, {"\"1\\u0000\"", -1, -1, NAN},
+        {"null", -1, -1, NAN},      {"[1]", -1, -1, NAN},
+        {"{}", -1, -1, NAN},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        axl_json *v = NULL;
+        bool b = false;
+        double x = 0.0;
+        CHECK_OK(axl_json_parse(cases[i].text, strlen(cases[i].text), "case", &v));
+        assert_int_equal(axl_json_truth(v, &b) ? b : -1, cases[i].truth);
+        assert_int_equal(axl_json_weight(v, &b) ? b : -1, cases[i].weight);
+        assert_int_equal(axl_json_number(v, &x), !isnan(cases[i].number));
+        assert_true(isnan(cases[i].number) || x == cases[i].number);
+        axl_json_free(v);
+    }
+    assert_false(axl_json_truth(NULL, &(bool){false}));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(scalars_of_csv_count_as_what_they_say),
         cmocka_unit_test(errors_name_line_and_column),
         cmocka_unit_test(deep_nesting_is_refused),
         cmocka_unit_test(bare_infinity_is_read_as_text),

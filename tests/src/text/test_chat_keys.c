@@ -276,6 +276,10 @@ static void parts_are_trained_by_their_flags(void **state)
     assert_true(s.blank_edge);
     (void)snprintf(row, sizeof row, parts, "", " ", ", \"learn\": false");
     check(&o, row, NULL, "");
+    (void)snprintf(row, sizeof row, parts, "", " ", ", \"learn\": \"False\"");
+    check(&o, row, NULL, "");
+    (void)snprintf(row, sizeof row, parts, "", " ", ", \"learn\": \"no\"");
+    refused(&o, row, AXL_E_INPUT, "learn must be true or false, not another text");
 }
 
 // A turn that later turns need is found among the turns up to it, rendered as if it were not the last.

@@ -1,0 +1,226 @@
+// Collectives of a device whose memory MPI cannot reach: what is read goes to host memory first, what is written
+// comes from there. Slow, because nothing overlaps: the host waits for the stream, for the ranks, and for the way
+// back. A device of its own collectives (comm over NCCL) does not come here. Ranks do not wait for each other in a
+// circle, because all of them make their collectives in one order.
+//
+// A communicator of one rank needs no staging: its sums and copies are the device's.
+#include "comm/transport.h"
+
+#include "kernels/kernels.h"
+#include "src/base/log.h"
+#include "src/base/mem.h"
+
+#include <stdlib.h>
+
+// The buffers of a collective, in bytes from its src and dst, and where they lie in the staging.
+typedef struct extent {
+    size_t src, dst;
+    bool inside;    // src is this rank's place in dst
+    bool reads_dst; // as a whole, before the collective
+    size_t src_at, dst_at;
+} extent;
+
+static size_t largest(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static extent extent_of(const axl_comm *c, const axl_coll *coll)
+{
+    const size_t bytes = (size_t)coll->count * coll->elem, size = (size_t)c->size;
+    extent e = {0};
+
+    switch (coll->op) {
+    case AXL_COMM_ALL_GATHER:
+        e.dst = bytes * size;
+        e.inside = coll->src == (const char *)coll->dst + (size_t)c->rank * bytes;
+        e.src = bytes;
+        break;
+    case AXL_COMM_REDUCE_SCATTER:
+        e.src = bytes * size;
+        e.dst = (size_t)coll->count * sizeof(float);
+        e.reads_dst = coll->accumulate;
+        break;
+    case AXL_COMM_SEND_RECV:
+        e.src = bytes;
+        e.dst = (size_t)coll->recv_count;
+        break;
+    case AXL_COMM_ALL_TO_ALL:
+        for (int r = 0; r < c->size; r++) {
+            const axl_part *p = &coll->parts[r];
+            e.src = largest(e.src, p->send > 0 ? (size_t)(p->send_at + p->send) : 0);
+            e.dst = largest(e.dst, p->recv > 0 ? (size_t)(p->recv_at + p->recv) : 0);
+        }
+        break;
+    default: // all_reduce and broadcast, in place
+        e.dst = bytes;
+        e.reads_dst = true;
+    }
+    return e;
+}
+
+// ---- one rank
+
+// dst (+)= src of dtype, f32.
+static axl_status add_alone(const axl_coll *coll, axl_stream *s)
+{
+    const axl_kernels *k = s->device->kernels;
+    const axl_add_args add = {.a = coll->dst,
+                              .b = coll->src,
+                              .alpha = 1.0f,
+                              .beta = 1.0f,
+                              .n = coll->count,
+                              .dtype = AXL_F32,
+                              .out = coll->dst};
+    const axl_cast_args widen = {.src = coll->src,
+                                 .src_dtype = AXL_BF16,
+                                 .dst = coll->dst,
+                                 .dst_dtype = AXL_F32,
+                                 .n = coll->count};
+
+    if (coll->accumulate)
+        return k->add(s, &add);
+    if (coll->dtype == AXL_BF16)
+        return k->cast(s, &widen);
+    return s->device->ops->copy(s, coll->dst, coll->src, (size_t)coll->count * sizeof(float));
+}
+
+static bool works_alone(const axl_coll *coll)
+{
+    // no kernel adds a bf16 to an f32
+    return coll->op != AXL_COMM_REDUCE_SCATTER || coll->dtype == AXL_F32 || !coll->accumulate;
+}
+
+static axl_status run_alone(const axl_coll *coll, axl_stream *s)
+{
+    const axl_device_ops *ops = s->device->ops;
+    const size_t bytes = (size_t)coll->count * coll->elem;
+
+    if (bytes == 0)
+        return AXL_OK;
+    switch (coll->op) {
+    case AXL_COMM_REDUCE_SCATTER:
+        return add_alone(coll, s);
+    case AXL_COMM_ALL_TO_ALL:
+        return ops->copy(s, (char *)coll->dst + coll->parts->recv_at,
+                         (const char *)coll->src + coll->parts->send_at, bytes);
+    case AXL_COMM_ALL_GATHER:
+    case AXL_COMM_SEND_RECV:
+        return coll->src == coll->dst ? AXL_OK : ops->copy(s, coll->dst, coll->src, bytes);
+    default:
+        return AXL_OK;
+    }
+}
+
+// ---- several ranks
+
+static axl_status to_host(const axl_comm *c, const axl_coll *coll, const extent *e, char *staging,
+                          axl_stream *s)
+{
+    axl_status status = AXL_OK;
+    const axl_device_ops *ops = s->device->ops;
+    char *src = staging + e->src_at;
+
+    for (int r = 0; r < c->size && coll->op == AXL_COMM_ALL_TO_ALL; r++) {
+        const axl_part *p = &coll->parts[r];
+        AXL_TRY(
+            ops->copy(s, src + p->send_at, (const char *)coll->src + p->send_at, (size_t)p->send));
+    }
+    if (coll->op != AXL_COMM_ALL_TO_ALL)
+        AXL_TRY(ops->copy(s, src, coll->src, e->src));
+    if (e->reads_dst)
+        AXL_TRY(ops->copy(s, staging + e->dst_at, coll->dst, e->dst));
+out:
+    return status;
+}
+
+// What lies between the parts of an all_to_all stays as it is.
+static axl_status to_device(const axl_comm *c, const axl_coll *coll, const extent *e,
+                            const char *staging, axl_stream *s)
+{
+    axl_status status = AXL_OK;
+    const axl_device_ops *ops = s->device->ops;
+    const char *dst = staging + e->dst_at;
+
+    for (int r = 0; r < c->size && coll->op == AXL_COMM_ALL_TO_ALL; r++) {
+        const axl_part *p = &coll->parts[r];
+        AXL_TRY(ops->copy(s, (char *)coll->dst + p->recv_at, dst + p->recv_at, (size_t)p->recv));
+    }
+    if (coll->op != AXL_COMM_ALL_TO_ALL)
+        AXL_TRY(ops->copy(s, coll->dst, dst, e->dst));
+out:
+    return status;
+}
+
+// Gives each collective its place in the staging; returns the bytes of all.
+static size_t place(const axl_comm_task *t, extent *extents)
+{
+    size_t at = 0;
+
+    for (size_t i = 0; i < t->n_colls; i++) {
+        extent *e = &extents[i];
+        *e = extent_of(t->comm, &t->colls[i]);
+        e->dst_at = at;
+        at += axl_align_up(e->dst);
+        e->src_at = e->inside ? e->dst_at + (size_t)t->comm->rank * e->src : at;
+        at += e->inside ? 0 : axl_align_up(e->src);
+    }
+    return at;
+}
+
+static void say_once(axl_comm *c)
+{
+    if (c->rank == 0 && !c->root->staged)
+        axl_warn("collectives of this device go through host memory and MPI: slow, for tests");
+    c->root->staged = true;
+}
+
+static axl_status run_staged(axl_comm_task *t, axl_comm_wait wait)
+{
+    axl_status status = AXL_OK;
+    axl_stream *s = t->stream;
+    extent *extents = NULL;  // [n_colls]
+    axl_coll *before = NULL; // [n_colls], as the device has them
+    void *memory = NULL;
+    char *staging = NULL;
+
+    say_once(t->comm);
+    AXL_TRY(axl_calloc(t->n_colls, sizeof *extents, "a staged collective", &extents));
+    AXL_TRY(axl_calloc(t->n_colls, sizeof *before, "a staged collective", &before));
+    AXL_TRY(axl_device_staging(s->device, place(t, extents), &memory));
+    staging = memory;
+    for (size_t i = 0; i < t->n_colls; i++) {
+        before[i] = t->colls[i];
+        AXL_TRY(to_host(t->comm, &before[i], &extents[i], staging, s));
+        t->colls[i].src = staging + extents[i].src_at;
+        t->colls[i].dst = staging + extents[i].dst_at;
+    }
+    AXL_TRY(s->device->ops->synchronize(s));
+    AXL_TRY(wait(t));
+    for (size_t i = 0; i < t->n_colls; i++)
+        AXL_TRY(to_device(t->comm, &before[i], &extents[i], staging, s));
+    AXL_TRY(s->device->ops->synchronize(s)); // the staging is used again
+
+out:
+    free(extents);
+    free(before);
+    return status;
+}
+
+axl_status axl_comm_stage(axl_comm_task *t, axl_comm_wait wait)
+{
+    axl_status status = AXL_OK;
+    bool alone = t->comm->size == 1;
+
+    for (size_t i = 0; i < t->n_colls; i++)
+        alone = alone && works_alone(&t->colls[i]);
+    if (!alone) {
+        AXL_TRY(run_staged(t, wait));
+        goto out;
+    }
+    for (size_t i = 0; i < t->n_colls; i++)
+        AXL_TRY(run_alone(&t->colls[i], t->stream));
+
+out:
+    return status;
+}

@@ -1,0 +1,11 @@
+// gemm by cuBLASLt.
+#ifndef AXL_KERNELS_CUDA_GEMM_LT_H
+#define AXL_KERNELS_CUDA_GEMM_LT_H
+
+#include "kernels/cuda/cuda_backend.h"
+
+// The table's gemm: by cuBLASLt where the library is there and takes the types, else by axl_cuda_gemm. F32 is
+// multiplied as F32, not as TF32.
+axl_status axl_cuda_gemm_lt(axl_stream *s, const axl_gemm_args *a);
+
+#endif

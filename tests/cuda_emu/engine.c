@@ -1,0 +1,152 @@
+// Stands in for kernels/table.c: every device but "ref" is the CUDA backend's own, over the emulated runtime, with the
+// CPU's kernels as work of its streams. So whatever is linked with it - a test, or the whole program - runs on a device
+// whose memory faults when the host touches it, and whose streams are late: a kernel, a copy or a fill happens when
+// somebody waits for it and no sooner. What comes out must be what the CPU gives, to the bit.
+//
+// Arguments are looked through for pointers into host memory, which a GPU could not follow.
+#include "kernels/cpu/cpu.h"
+#include "kernels/cuda/cuda_backend.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void emu_push_work(cudaStream_t s, void (*work)(void *), void *data);
+bool emu_is_device(const void *p);
+bool emu_is_pinned(const void *p);
+
+static axl_device *cpu; // runs the kernels; made once, never destroyed
+
+// Whether a word of an argument struct is an address of this process that no device knows. Programs and heaps lie at
+// 0x55.. and 0x56.., stacks and maps at 0x7f..; no size or pair of sizes in tests comes near. A small lower half is a
+// number whose padding holds what lay there.
+static bool is_host_pointer(uint64_t word)
+{
+    const uint64_t top = word >> 40;
+    const void *p;
+
+    if (word << 32 >> 52 == 0 || (top != 0x55 && top != 0x56 && top != 0x7f && top != 0x7e))
+        return false;
+    memcpy(&p, &word, sizeof p);
+    return !emu_is_device(p) && !emu_is_pinned(p);
+}
+
+static void look_for_host_pointers(const char *entry, const void *args, size_t bytes)
+{
+    for (size_t at = 0; at + sizeof(uint64_t) <= bytes; at += sizeof(uint64_t)) {
+        uint64_t word;
+        memcpy(&word, (const char *)args + at, sizeof word);
+        if (is_host_pointer(word)) {
+            (void)fprintf(stderr, "%s: the argument at byte %zu points into host memory\n", entry,
+                          at);
+            abort();
+        }
+    }
+}
+
+static void queue(axl_stream *s, void (*work)(void *), const void *args, size_t bytes)
+{
+    void *copy = malloc(bytes);
+
+    if (copy == NULL)
+        abort();
+    memcpy(copy, args, bytes);
+    emu_push_work(axl_cuda_stream(s), work, copy);
+}
+
+static void must(axl_status status, const char *entry)
+{
+    if (status != AXL_OK) {
+        (void)fprintf(stderr, "%s: %s\n", entry, axl_error_message());
+        abort();
+    }
+}
+
+// NOLINTBEGIN(bugprone-macro-parentheses): args is a type
+#define ENTRY(entry, args)                                                                         \
+    static void work_##entry(void *a)                                                              \
+    {                                                                                              \
+        must(cpu->kernels->entry(cpu->compute, a), #entry);                                        \
+        free(a);                                                                                   \
+    }                                                                                              \
+    static axl_status late_##entry(axl_stream *s, const args *a)                                   \
+    {                                                                                              \
+        if (strcmp(#entry, "gemm_grouped") != 0 && strcmp(#entry, "sumsq") != 0)                   \
+            look_for_host_pointers(#entry, a, sizeof *a);                                          \
+        queue(s, work_##entry, a, sizeof *a);                                                      \
+        return AXL_OK;                                                                             \
+    }
+AXL_KERNEL_LIST(ENTRY)
+// NOLINTEND(bugprone-macro-parentheses)
+
+// The lists of groups are host memory, and the caller's again after the call.
+static void work_grouped(void *args)
+{
+    axl_gemm_grouped_args *a = args;
+
+    must(cpu->kernels->gemm_grouped(cpu->compute, a), "gemm_grouped");
+    free((void *)(uintptr_t)a->begin);
+    free((void *)(uintptr_t)a->matrix);
+    free(a);
+}
+
+static axl_status grouped(axl_stream *s, const axl_gemm_grouped_args *a)
+{
+    axl_gemm_grouped_args own = *a;
+    const size_t n = (size_t)a->n_groups;
+    int64_t *begin = malloc((n + 1) * sizeof *begin);
+    int32_t *matrix = malloc((n + 1) * sizeof *matrix);
+
+    if (begin == NULL || matrix == NULL)
+        abort();
+    memcpy(begin, a->begin, (n + 1) * sizeof *begin);
+    memcpy(matrix, a->matrix, n * sizeof *matrix);
+    own.begin = begin;
+    own.matrix = matrix;
+    queue(s, work_grouped, &own, sizeof own);
+    return AXL_OK;
+}
+
+// The sum is the host's when the call returns.
+static axl_status sum_now(axl_stream *s, const axl_sumsq_args *a)
+{
+    if (a->n > 0 && !emu_is_device(a->x))
+        abort();
+    (void)late_sumsq(s, a);
+    return s->device->ops->synchronize(s);
+}
+
+#define FIELD(entry, args) .entry = late_##entry,
+static const axl_kernels late = {.name = "emulated", AXL_KERNEL_LIST(FIELD)};
+
+const axl_kernels axl_kernels_cuda = {.name = "emulated"}; // replaced below
+
+static axl_status create_late(int n_threads, axl_device **out)
+{
+    axl_status status = AXL_OK;
+    static axl_kernels all;
+
+    if (cpu == NULL)
+        AXL_TRY(axl_cpu_device_create(axl_cpu_kernels(axl_cpu_best_level()), n_threads, &cpu));
+    all = late;
+    all.gemm_grouped = grouped;
+    all.sumsq = sum_now;
+    AXL_TRY(axl_cuda_device_create(0, out));
+    (*out)->kernels = &all;
+
+out:
+    return status;
+}
+
+axl_status axl_device_create(const axl_device_options *o, axl_device **out)
+{
+    if (o->backend != NULL && strcmp(o->backend, "ref") == 0)
+        return axl_cpu_device_create(&axl_kernels_ref, o->n_threads, out);
+    return create_late(o->n_threads, out);
+}
+
+void axl_device_destroy(axl_device *d)
+{
+    if (d != NULL)
+        d->ops->destroy(d);
+}

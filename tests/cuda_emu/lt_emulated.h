@@ -1,0 +1,16 @@
+// What the emulated cuBLASLt saw, and how it is to behave.
+#ifndef AXL_CUDA_EMU_LT_H
+#define AXL_CUDA_EMU_LT_H
+
+#include "kernels/cuda/cublaslt.h"
+
+typedef struct lt_counts {
+    int64_t objects; // that live
+    int64_t searches, products;
+    bool absent; // the library is not there
+    bool refuse; // no algorithm is found
+} lt_counts;
+
+extern lt_counts lt_seen;
+
+#endif

@@ -1,0 +1,157 @@
+// gemm through an emulated cuBLASLt, against ref: every case of the case list, and what is kept between calls.
+#include "kernels/cuda/cuda_entries.h"
+#include "kernels/cuda/gemm_lt.h"
+#include "tests/cuda_emu/lt_emulated.h"
+#include "tests/kernels/compare.h"
+
+#include <stdlib.h>
+
+void emu_push_work(cudaStream_t s, void (*work)(void *), void *data);
+
+static axl_device *ref;
+static int64_t n_plain; // products that the library did not get
+const axl_kernels axl_kernels_cuda = {.name = "cuda", .gemm = axl_cuda_gemm_lt};
+
+// Stands in for the plain kernel.
+static void plain(void *args)
+{
+    CHECK_OK(ref->kernels->gemm(ref->compute, args));
+    free(args);
+}
+
+axl_status axl_cuda_gemm(axl_stream *s, const axl_gemm_args *a)
+{
+    axl_gemm_args *copy = malloc(sizeof *copy);
+
+    *copy = *a;
+    n_plain++;
+    emu_push_work(axl_cuda_stream(s), plain, copy);
+    return AXL_OK;
+}
+
+static axl_device *open_cuda(void)
+{
+    axl_device *d = NULL;
+
+    lt_seen = (lt_counts){0};
+    n_plain = 0;
+    CHECK_OK(axl_cuda_device_create(0, &d));
+    return d;
+}
+
+static void close_cuda(axl_device *d)
+{
+    d->ops->destroy(d);
+    assert_int_equal(lt_seen.objects, 0); // nothing is left over
+}
+
+static const kt_kernel *gemm_cases(void)
+{
+    for (int i = 0; i < kt_n_kernels; i++)
+        if (strcmp(kt_kernels[i]->name, "gemm") == 0)
+            return kt_kernels[i];
+    fail_msg("no cases");
+    return NULL;
+}
+
+static void all_cases_agree_with_ref(void **state)
+{
+    (void)state;
+    axl_device *d = open_cuda();
+
+    kt_compare_kernel(gemm_cases(), ref, AXL_F32, &d, 1, AXL_F32);
+    assert_int_equal(n_plain, 1); // no rows
+    assert_int_equal(lt_seen.products, lt_seen.searches);
+    kt_compare_kernel(gemm_cases(), ref, AXL_BF16, &d, 1, AXL_BF16);
+    assert_int_equal(n_plain, 3); // no rows; an f32 result with a bf16 bias
+    close_cuda(d);
+}
+
+static void without_the_library_the_plain_kernel_is_used(void **state)
+{
+    (void)state;
+    axl_device *d = open_cuda();
+
+    lt_seen.absent = true;
+    kt_compare_kernel(gemm_cases(), ref, AXL_F32, &d, 1, AXL_F32);
+    assert_true(n_plain > 5);
+    assert_int_equal(lt_seen.products, 0);
+    close_cuda(d);
+}
+
+static void what_it_refuses_goes_to_the_plain_kernel(void **state)
+{
+    (void)state;
+    axl_device *d = open_cuda();
+
+    lt_seen.refuse = true;
+    kt_compare_kernel(gemm_cases(), ref, AXL_BF16, &d, 1, AXL_BF16);
+    assert_int_equal(lt_seen.products, 0);
+    assert_true(n_plain > 5);
+    close_cuda(d);
+}
+
+static void multiply(axl_device *d, int64_t m, int64_t offset)
+{
+    enum { MOST = 2000, K = 8, N = 4 };
+    static float a[MOST * K + 8] __attribute__((aligned(256))), b[K * N], c[MOST * N];
+    const axl_gemm_args g = {.m = m,
+                             .n = N,
+                             .k = K,
+                             .a = a + offset,
+                             .b = b,
+                             .c = c,
+                             .lda = K,
+                             .ldb = N,
+                             .ldc = N,
+                             .alpha = 1.0f,
+                             .dtype = AXL_F32,
+                             .dtype_c = AXL_F32};
+
+    CHECK_OK(axl_cuda_gemm_lt(d->compute, &g));
+    CHECK_OK(d->ops->synchronize(d->compute));
+}
+
+static void a_shape_is_searched_once(void **state)
+{
+    (void)state;
+    axl_device *d = open_cuda();
+
+    for (int round = 0; round < 3; round++)
+        for (int64_t m = 1; m <= 20; m++)
+            multiply(d, m, 0);
+    assert_int_equal(lt_seen.searches, 20);
+    assert_int_equal(lt_seen.products, 60);
+    multiply(d, 1, 1); // less alignment is another shape
+    assert_int_equal(lt_seen.searches, 21);
+    close_cuda(d);
+}
+
+static void more_shapes_than_fit_are_forgotten(void **state)
+{
+    (void)state;
+    axl_device *d = open_cuda();
+
+    for (int64_t m = 1; m <= 1500; m++)
+        multiply(d, m, 0);
+    assert_int_equal(lt_seen.searches, 1500);
+    assert_true(lt_seen.objects <= 1 + 4 * 512); // the handle, and four of each shape kept
+    multiply(d, 1500, 0);
+    assert_int_equal(lt_seen.searches, 1500);
+    close_cuda(d);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_cases_agree_with_ref),
+        cmocka_unit_test(without_the_library_the_plain_kernel_is_used),
+        cmocka_unit_test(what_it_refuses_goes_to_the_plain_kernel),
+        cmocka_unit_test(a_shape_is_searched_once),
+        cmocka_unit_test(more_shapes_than_fit_are_forgotten),
+    };
+    ref = kt_open_device("ref", 1);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    axl_device_destroy(ref);
+    return failed;
+}
