@@ -33,5 +33,9 @@ void axl_cuda_set_library(const axl_device *d, axl_cuda_library_id id, void *p,
 // Sets the message; AXL_E_DEVICE.
 axl_status axl_cuda_launch_failed(int error, const char *kernel, unsigned x, unsigned y, unsigned z,
                                   unsigned threads, size_t shared_bytes);
+// The kernel has no form for this dtype; AXL_E_UNSUPPORTED.
+axl_status axl_cuda_no_dtype(const char *kernel, axl_dtype dtype);
+// The workspace is too small for so many; AXL_E_UNSUPPORTED.
+axl_status axl_cuda_too_many(const char *kernel, int64_t n, const char *what);
 
 #endif

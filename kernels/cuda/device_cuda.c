@@ -70,6 +70,19 @@ axl_status axl_cuda_launch_failed(int error, const char *kernel, unsigned x, uns
                          cudaGetErrorString((cudaError_t)error));
 }
 
+axl_status axl_cuda_no_dtype(const char *kernel, axl_dtype dtype)
+{
+    return axl_error_set(AXL_E_UNSUPPORTED, __FILE__, __LINE__,
+                         "kernel %s of the GPU has no form for %s", kernel, axl_dtype_name(dtype));
+}
+
+axl_status axl_cuda_too_many(const char *kernel, int64_t n, const char *what)
+{
+    return axl_error_set(AXL_E_UNSUPPORTED, __FILE__, __LINE__,
+                         "kernel %s: the workspace of the GPU is too small for %lld %s", kernel,
+                         (long long)n, what);
+}
+
 #define CUDA_TRY(call, what)                                                                       \
     do {                                                                                           \
         const cudaError_t cuda_error_ = (call);                                                    \

@@ -154,6 +154,21 @@ static inline unsigned __ballot_sync(unsigned mask, int predicate)
     return out;
 }
 
+// Which lanes of mask have this lane's value.
+template <class T> unsigned __match_any_sync(unsigned mask, T value)
+{
+    const emu::packet *all = emu::warp_exchange(mask, &value, sizeof value);
+    unsigned out = 0;
+    for (int lane = 0; lane < 32; lane++) {
+        T other;
+        if (mask >> lane & 1u) {
+            memcpy(&other, all[lane].bytes, sizeof other);
+            out |= (other == value ? 1u : 0u) << lane;
+        }
+    }
+    return out;
+}
+
 static inline int __any_sync(unsigned mask, int predicate)
 {
     return __ballot_sync(mask, predicate) != 0;

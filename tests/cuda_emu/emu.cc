@@ -229,7 +229,8 @@ void prepare(fiber *f)
             die("no memory for stacks");
     }
 #if defined(__SANITIZE_ADDRESS__)
-    __asan_unpoison_memory_region(f->stack, STACK_BYTES); // its last functions never returned
+    // The frames of fiber_main and go never returned, all others have.
+    __asan_unpoison_memory_region(f->stack + STACK_BYTES - 4096, 4096);
 #endif
     void **top = (void **)(f->stack + STACK_BYTES);
     *--top = nullptr; // the return address of fiber_main; the stack is aligned as after a call
@@ -238,18 +239,11 @@ void prepare(fiber *f)
         *--top = nullptr;
     f->sp = top;
     f->state = READY;
-    f->groups.assign(1, {});
+    if (f->groups.size() != 1 || !f->groups.front().empty())
+        f->groups.assign(1, {});
 #if defined(AXL_EMU_TSAN)
-    f->tsan = __tsan_create_fiber(0);
-#endif
-}
-
-void end_fiber(fiber *f)
-{
-    (void)f;
-#if defined(AXL_EMU_TSAN)
-    __tsan_destroy_fiber(f->tsan);
-    f->tsan = nullptr;
+    if (f->tsan == nullptr) // to make one is slow; blocks are ordered by start and finish
+        f->tsan = __tsan_create_fiber(0);
 #endif
 }
 
@@ -347,8 +341,6 @@ void run_block(uint3 block, dim3 block_dim, dim3 grid_dim, size_t shared_bytes)
     }
     release(&e.start);
     run_threads();
-    for (int i = 0; i < n; i++)
-        end_fiber(e.fibers[(size_t)i].get());
     acquire(&e.finish);
     e.counts.blocks++;
 }
@@ -530,9 +522,11 @@ size_t pages(size_t bytes)
     return (bytes + 4095) / 4096 * 4096;
 }
 
-// The device's memory is open only while device work runs.
+// The device's memory is open only while device work runs: from its first piece to the end of what is waited for.
 void open_memory(bool open)
 {
+    if (emu::e.in_device == open)
+        return;
     for (auto &r : mem.device)
         if (mprotect(r.first, pages(r.second), open ? PROT_READ | PROT_WRITE : PROT_NONE) != 0)
             die("mprotect failed");

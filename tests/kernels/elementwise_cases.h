@@ -12,6 +12,7 @@ static const pass_case pass_cases[] = {
     {{"alone", 0}, 2, 40, false, false},
     {{"in_place", 0}, 5, 1000, true, true},
     {{"many_rows", 0}, 300, 70, true, false},
+    {{"wide", 0}, 20, 4104, true, false},
     {{"one", 0}, 1, 1, false, true},
     {{"none", 0}, 0, 8, true, false},
     {{"1024x576", KT_BENCH}, 1024, 576, true, true},

@@ -20,6 +20,7 @@ static const route_case route_cases[] = {
     {{"ties", 0}, 11, 20, 5, false, true, false, 0.0},
     {{"many_128", 0}, 300, 128, 8, true, true, true, 3.0},
     {{"far_apart", 0}, 20, 16, 2, false, false, true, 40.0},
+    {{"many_experts", 0}, 30, 700, 40, true, true, false, 1.0},
     {{"no_tokens", 0}, 0, 8, 2, true, true, false, 1.0},
     {{"4096x128", KT_BENCH}, 4096, 128, 8, true, false, false, 2.0},
     {{"4096x8", KT_BENCH}, 4096, 8, 2, true, false, false, 2.0},
@@ -86,8 +87,10 @@ static void kt_gather(kt_run *r, const void *table, const int32_t *ids, int64_t 
                               .scale = 1.0f,
                               .dtype = dtype,
                               .out = out};
-    const axl_status status = r->device->kernels->embed_fwd(r->device->compute, &a);
+    axl_status status = r->device->kernels->embed_fwd(r->device->compute, &a);
 
+    if (status == AXL_OK)
+        status = r->device->ops->synchronize(r->device->compute);
     if (r->status == AXL_OK)
         r->status = status;
 }

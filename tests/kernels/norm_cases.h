@@ -18,6 +18,11 @@ static const norm_case norm_cases[] = {
     {{"layer", KT_GRAD}, AXL_NORM_LAYER, 6, 33, true, true, false, false},
     {{"layer_plain", KT_GRAD}, AXL_NORM_LAYER, 4, 80, false, false, false, false},
     {{"layer_adds", 0}, AXL_NORM_LAYER, 130, 96, true, true, true, true},
+    {{"rms_heads", 0}, AXL_NORM_RMS, 41, 128, true, false, false, false},
+    {{"rms_600", 0}, AXL_NORM_RMS, 9, 600, true, false, true, true},
+    {{"layer_4104", 0}, AXL_NORM_LAYER, 3, 4104, true, true, false, false},
+    {{"layer_odd_4099", 0}, AXL_NORM_LAYER, 2, 4099, true, true, true, true},
+    {{"rms_8712", 0}, AXL_NORM_RMS, 3, 8712, true, false, false, false},
     {{"rms_1024x576", KT_BENCH}, AXL_NORM_RMS, 1024, 576, true, false, false, true},
     {{"rms_2048x576", KT_BENCH}, AXL_NORM_RMS, 2048, 576, true, false, false, true},
 };
@@ -50,7 +55,8 @@ static void norm_run(kt_run *r, const void *c)
     b.accumulate_dx = b.accumulate_dw = g->accumulate;
     b.dx = kt_sum(r, g->accumulate, "dx", n, d, d, r->dtype, d);
     kt_terms(r, 1.0);
-    b.dw = g->weight ? kt_sum(r, g->accumulate, "dw", 1, d, d, kt_stat(r), n) : NULL;
+    // a sum of n terms, and behind each the statistics of d values
+    b.dw = g->weight ? kt_sum(r, g->accumulate, "dw", 1, d, d, kt_stat(r), n + d) : NULL;
     b.db = g->bias ? kt_sum(r, g->accumulate, "db", 1, d, d, kt_stat(r), n) : NULL;
     KT_CALL(r, norm_bwd, &b, 0, values * (g->accumulate ? 4 : 3) * size);
 }

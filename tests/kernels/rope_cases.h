@@ -17,6 +17,8 @@ static const rope_case rope_cases[] = {
     {{"pairs", KT_GRAD}, 4, 3, 64, 32, AXL_ROPE_PAIRS, false},
     {{"pairs_odd", KT_GRAD}, 5, 2, 24, 11, AXL_ROPE_PAIRS, false},
     {{"pairs_partial", 0}, 6, 2, 128, 20, AXL_ROPE_PAIRS, true},
+    {{"many_heads", 0}, 5, 40, 128, 64, AXL_ROPE_HALF, true},
+    {{"half_rest", 0}, 6, 5, 64, 16, AXL_ROPE_HALF, false},
     {{"no_tokens", 0}, 0, 2, 16, 8, AXL_ROPE_HALF, false},
     {{"q_1024", KT_BENCH}, 1024, 9, 64, 32, AXL_ROPE_HALF, true},
     {{"k_1024", KT_BENCH}, 1024, 3, 64, 32, AXL_ROPE_HALF, true},

@@ -10,13 +10,10 @@ typedef struct rows_case {
 } rows_case;
 
 static const rows_case rows_cases[] = {
-    {{"some", 0}, 50, 3, 40, 0},
-    {{"apart", 0}, 21, 2, 17, 5},
-    {{"last", 0}, 9, 8, 64, 0},
-    {{"all", 0}, 40, 0, 33, 3},
-    {{"none", 0}, 0, 1, 16, 0},
-    {{"wide", 0}, 300, 2, 520, 0},
-    {{"k_2048", KT_BENCH}, 4096, 2, 384, 0},
+    {{"some", 0}, 50, 3, 40, 0},    {{"apart", 0}, 21, 2, 17, 5},
+    {{"last", 0}, 9, 8, 64, 0},     {{"all", 0}, 40, 0, 33, 3},
+    {{"none", 0}, 0, 1, 16, 0},     {{"wide", 0}, 300, 2, 520, 0},
+    {{"narrow", 0}, 3000, 1, 3, 1}, {{"k_2048", KT_BENCH}, 4096, 2, 384, 0},
 };
 
 static void rows_run(kt_run *r, const void *c)
