@@ -477,7 +477,7 @@ static const line elsewhere_lines[] = {
     SAYS(91, "tensor_parallel_size: 2\n", ""),
     SAYS(95, "dataloader_num_workers: 2\n", "has no effect here"),
     SAYS(100, "gc_steps: 3\n", "deprecated; write gc_collect_steps"),
-    SAYS(106, "attn_implementation: fp8\n", "fp8"),
+    SAYS(106, "attn_implementation: fp8\n", ""),
     SAYS(107, "attn_implementation: flex_attention\n", ""),
     SAYS(112, "fsdp_version: 2\nfsdp_config: {fsdp_offload_params: false}\n",
          "the prefix fsdp_ is deprecated inside fsdp_config; write offload_params"),
