@@ -9,10 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void *take_aligned(size_t bytes)
+{
+    return aligned_alloc(64, (bytes + 127) / 64 * 64);
+}
+
+kt_memory kt_arrays = {take_aligned, free};
+
 void kt_run_fini(kt_run *r)
 {
     for (int i = 0; i < r->n_buffers; i++)
-        free(r->buffers[i].data);
+        kt_arrays.give(r->buffers[i].data);
     r->n_buffers = 0;
 }
 
@@ -70,7 +77,7 @@ static kt_buffer *new_buffer(kt_run *r, const char *name, int64_t rows, int64_t 
     AXL_ASSERT(r->n_buffers <= KT_MAX_BUFFERS);
     *b = (kt_buffer){
         .name = name, .dtype = dtype, .rows = rows, .cols = cols, .ld = ld, .roundings = 1};
-    b->data = aligned_alloc(64, (bytes + 127) / 64 * 64);
+    b->data = kt_arrays.take(bytes);
     AXL_ASSERT(b->data != NULL);
     return b;
 }

@@ -17,6 +17,14 @@
 #define KT_MAX_BUFFERS 32
 #define KT_MAX_RATES   8
 
+// Where arrays of cases lie: ordinary memory, or what a program puts here before its first case - memory that a GPU
+// reaches as well. take returns NULL when there is none left.
+typedef struct kt_memory {
+    void *(*take)(size_t bytes);
+    void (*give)(void *p);
+} kt_memory;
+extern kt_memory kt_arrays;
+
 // The beginning of every case.
 typedef struct kt_head {
     const char *name;

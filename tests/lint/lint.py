@@ -37,7 +37,7 @@ CONFINED = {
     "omp.h": ("kernels/cpu",), "immintrin.h": ("kernels/cpu",), "cpuid.h": ("kernels/cpu",),
     "mkl.h": ("kernels/cpu",), "mkl_cblas.h": ("kernels/cpu",), "mkl_service.h": ("kernels/cpu",),
     "dnnl.h": ("kernels/cpu",), "hwloc.h": ("launch", "comm"),
-    "cuda_runtime.h": ("kernels/cuda",), "cublasLt.h": ("kernels/cuda",),
+    "cuda_runtime.h": ("kernels/cuda", "tests/gpu"), "cublasLt.h": ("kernels/cuda",),
     "cudnn.h": ("kernels/cuda",), "cmocka.h": ("tests",),
 }  # fmt: skip
 # The one C++ file and what else it may include.

@@ -1,0 +1,75 @@
+// The kernels' case lists on a GPU against ref: gpu_cases [list...]. Arrays lie in managed memory, which both sides reach.
+// Ends with 77 and a reason where there is no GPU. A list whose entries are not all there is skipped by name.
+#include "kernels/kernels.h"
+#include "tests/kernels/compare.h"
+
+#include <cuda_runtime.h>
+#include <stdlib.h>
+
+enum { SKIPPED = 77 };
+
+static axl_device *gpu, *ref;
+
+static void *take(size_t bytes)
+{
+    void *p = NULL;
+
+    return cudaMallocManaged(&p, bytes + 64, cudaMemAttachGlobal) == cudaSuccess ? p : NULL;
+}
+
+static void give(void *p)
+{
+    (void)cudaFree(p);
+}
+
+// Whether the first case finds its entries.
+static bool is_there(const kt_kernel *k)
+{
+    kt_run r = {.device = gpu, .dtype = AXL_F32, .grid = AXL_F32};
+
+    k->run(&r, kt_case_at(k, 0));
+    const bool there = r.status != AXL_E_UNSUPPORTED;
+    kt_run_fini(&r);
+    return there;
+}
+
+static void agrees_with_ref(void **state)
+{
+    const kt_kernel *k = *state;
+
+    if (!is_there(k)) {
+        print_message("%s: not all entries are there\n", k->name);
+        skip();
+    }
+    kt_compare_kernel(k, ref, AXL_F32, &gpu, 1, AXL_F32);
+    kt_compare_kernel(k, ref, AXL_BF16, &gpu, 1, AXL_BF16);
+}
+
+int main(int argc, char **argv)
+{
+    struct CMUnitTest tests[64];
+    axl_device_options o = {.backend = "cuda"};
+    int n = 0;
+
+    if (axl_device_create(&o, &gpu) != AXL_OK) {
+        (void)printf("skipped: %s\n", axl_error_message());
+        return SKIPPED;
+    }
+    o = (axl_device_options){.backend = "ref", .n_threads = 1};
+    if (axl_device_create(&o, &ref) != AXL_OK)
+        return 1;
+    kt_arrays = (kt_memory){take, give};
+    for (int i = 0; i < kt_n_kernels && n < 64; i++) {
+        bool wanted = argc < 2;
+        for (int j = 1; j < argc; j++)
+            wanted = wanted || strcmp(argv[j], kt_kernels[i]->name) == 0;
+        if (wanted)
+            tests[n++] = (struct CMUnitTest){.name = kt_kernels[i]->name,
+                                             .test_func = agrees_with_ref,
+                                             .initial_state = (void *)(uintptr_t)kt_kernels[i]};
+    }
+    const int failed = _cmocka_run_group_tests("gpu", tests, (size_t)n, NULL, NULL);
+    axl_device_destroy(gpu);
+    axl_device_destroy(ref);
+    return failed;
+}
