@@ -527,8 +527,6 @@ static bool differs(const axl_key *key, const axl_yaml_node *node, const void *b
     }
     if (node->kind == AXL_YAML_LIST || node->kind == AXL_YAML_MAP)
         return node->n_entries > 0;
-    if (strncmp(key->doc, "computed", 8) == 0)
-        return true; // no value in a file is that of the key
     return node->kind != AXL_YAML_BOOL || node->boolean != (strcmp(key->otherwise, "true") == 0);
 }
 
