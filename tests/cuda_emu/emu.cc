@@ -135,6 +135,7 @@ struct meeting {
     unsigned mask = 0, arrived = 0;
     unsigned generation = 0;
     packet packets[2][32];
+    bool made = false; // what a meeting makes together; whoever goes on first after it makes it
 };
 
 struct engine {
@@ -242,7 +243,8 @@ void prepare(fiber *f)
     if (f->groups.size() != 1 || !f->groups.front().empty())
         f->groups.assign(1, {});
 #if defined(AXL_EMU_TSAN)
-    if (f->tsan == nullptr) // to make one is slow; blocks are ordered by start and finish
+    // kept from block to block: making one is slow, and blocks are ordered as a whole
+    if (f->tsan == nullptr)
         f->tsan = __tsan_create_fiber(0);
 #endif
 }
@@ -390,6 +392,7 @@ meeting *meet(unsigned mask, const void *bytes, int n, unsigned *generation)
     if (m->arrived == mask) {
         m->arrived = 0;
         m->generation++;
+        m->made = false;
         for (int i = 0; i < lanes; i++) {
             fiber *f = e.fibers[(size_t)(warp * 32 + i)].get();
             if ((mask >> i & 1u) && f != self)
@@ -455,6 +458,64 @@ const packet *warp_exchange(unsigned mask, const void *bytes, int n)
     meeting *m = meet(mask, bytes, n, &generation);
 
     return m->packets[generation & 1u];
+}
+
+namespace
+{
+
+struct mma_packet {
+    unsigned a[4], b[2];
+    float d[4];
+};
+
+// Lanes' fragments to matrices, their product, and back. Sums go over k in rising order.
+#if defined(__SANITIZE_ADDRESS__)
+__attribute__((no_sanitize_address))
+#endif
+__attribute__((optimize("O3"))) void
+make_product(packet *packets)
+{
+    float a[16][16], b[16][8], d[16][8];
+    mma_packet x;
+
+    for (int i = 0; i < 32; i++) {
+        const int g = i / 4, t = i % 4;
+        memcpy(&x, packets[i].bytes, sizeof x);
+        for (int r = 0; r < 4; r++)
+            for (int e = 0; e < 2; e++)
+                a[g + r % 2 * 8][r / 2 * 8 + 2 * t + e] = mma_bf16(x.a[r] >> (16 * e) & 0xffffu);
+        for (int r = 0; r < 2; r++)
+            for (int e = 0; e < 2; e++)
+                b[r * 8 + 2 * t + e][g] = mma_bf16(x.b[r] >> (16 * e) & 0xffffu);
+        for (int r = 0; r < 4; r++)
+            d[g + r / 2 * 8][2 * t + r % 2] = x.d[r];
+    }
+    for (int row = 0; row < 16; row++)
+        for (int k = 0; k < 16; k++)
+            for (int col = 0; col < 8; col++)
+                d[row][col] += a[row][k] * b[k][col];
+    for (int i = 0; i < 32; i++) {
+        float out[4];
+        for (int r = 0; r < 4; r++)
+            out[r] = d[i / 4 + r / 2 * 8][2 * (i % 4) + r % 2];
+        memcpy(packets[i].bytes, out, sizeof out);
+    }
+}
+
+} // namespace
+
+void mma_bf16_m16n8k16(float d[4], const unsigned a[4], const unsigned b[2])
+{
+    const mma_packet mine = {{a[0], a[1], a[2], a[3]}, {b[0], b[1]}, {d[0], d[1], d[2], d[3]}};
+    unsigned generation = 0;
+    meeting *m = meet(0xffffffffu, &mine, sizeof mine, &generation);
+    packet *all = m->packets[generation & 1u];
+
+    if (!m->made) {
+        make_product(all);
+        m->made = true;
+    }
+    memcpy(d, all[lane].bytes, 4 * sizeof d[0]);
 }
 
 void async_copy(void *dst, const void *src, int bytes, int taken)

@@ -67,6 +67,9 @@ void mma(Sum d[4], const unsigned a[4], const unsigned b[2], Read read)
     }
 }
 
+// The same for bf16, made once for the warp: attention's tiles need very many.
+void mma_bf16_m16n8k16(float d[4], const unsigned a[4], const unsigned b[2]);
+
 // Four 8 x 8 matrices of 16-bit elements: lane i gives the address of row i % 8 of matrix i / 8.
 static inline void ldmatrix_x4(unsigned r[4], const void *row, bool transposed)
 {
