@@ -25,6 +25,8 @@ typedef enum axl_mask {
 // position of a row is positions_q[row], which ascends strictly within a sequence and may have gaps; without
 // that array it is pos_q[i] + its row in the sequence. Head h of q reads key head h / (n_heads / n_kv_heads).
 // A query that sees no key gets out 0 and lse -inf. Dao 2023, arXiv:2307.08691 (tiling); the softmax is exact.
+// With dtype BF16 the weights (and their gradients by the scores) may be rounded to bf16 before they are
+// multiplied by v (k, q, dout), as tensor cores take them; sums are f32.
 typedef struct axl_attn_args {
     const void *q, *k, *v;                      // rows of [H, Dh], [Hk, Dh], [Hk, Dv]
     int64_t ldq, ldk, ldv, ldo;                 // elements between tokens (H * Dh when dense)

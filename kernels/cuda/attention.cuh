@@ -76,6 +76,15 @@ __device__ __forceinline__ attn_range attn_keys_seen(const axl_attn_args &a, con
             a.mask == AXL_MASK_CAUSAL ? keys.before((int64_t)last + 1) : keys.n};
 }
 
+// The keys that every query of positions first .. last sees.
+__device__ __forceinline__ attn_range attn_keys_seen_by_all(const axl_attn_args &a,
+                                                            const attn_rows &keys, int first,
+                                                            int last)
+{
+    return {a.window > 0 ? keys.before((int64_t)last - a.window + 1) : 0,
+            a.mask == AXL_MASK_CAUSAL ? keys.before((int64_t)first + 1) : keys.n};
+}
+
 // The queries that may see some key of positions first .. last.
 __device__ __forceinline__ attn_range attn_queries_seeing(const axl_attn_args &a,
                                                           const attn_rows &queries, int first,
@@ -83,6 +92,15 @@ __device__ __forceinline__ attn_range attn_queries_seeing(const axl_attn_args &a
 {
     return {a.mask == AXL_MASK_CAUSAL ? queries.before(first) : 0,
             a.window > 0 ? queries.before((int64_t)last + a.window) : queries.n};
+}
+
+// The queries that see every key of positions first .. last.
+__device__ __forceinline__ attn_range attn_queries_seeing_all(const axl_attn_args &a,
+                                                              const attn_rows &queries, int first,
+                                                              int last)
+{
+    return {a.mask == AXL_MASK_CAUSAL ? queries.before(last) : 0,
+            a.window > 0 ? queries.before((int64_t)first + a.window) : queries.n};
 }
 
 #endif

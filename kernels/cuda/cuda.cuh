@@ -101,7 +101,7 @@ template <class T> __device__ __forceinline__ T axl_block_sum(T v, T *scratch)
 __device__ __forceinline__ void axl_mma_bf16(float d[4], const unsigned a[4], const unsigned b[2])
 {
 #ifdef AXL_CUDA_EMU
-    emu::mma<float, 16>(d, a, b, emu::mma_bf16);
+    emu::mma_bf16_m16n8k16(d, a, b);
 #else
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, "
                  "{%4,%5,%6,%7}, {%8,%9}, "
@@ -200,6 +200,19 @@ template <int N> __device__ __forceinline__ void axl_copy_wait()
     emu::async_wait(N);
 #else
     asm volatile("cp.async.wait_group %0;\n" ::"n"(N) : "memory");
+#endif
+}
+
+// 2^x; what is below the normal numbers becomes 0, so 2^-inf is.
+__device__ __forceinline__ float axl_exp2(float x)
+{
+#ifdef AXL_CUDA_EMU
+    const float y = exp2f(x);
+    return y < 0x1p-126f ? 0.0f : y;
+#else
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;\n" : "=f"(y) : "f"(x));
+    return y;
 #endif
 }
 
