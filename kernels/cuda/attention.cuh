@@ -4,6 +4,8 @@
 
 #include "kernels/cuda/cuda.cuh"
 
+#include <climits>
+
 // The plain kernels: every shape, dtype and option.
 axl_status axl_cuda_attn_fwd_plain(axl_stream *s, const axl_attn_args *a);
 axl_status axl_cuda_attn_bwd_plain(axl_stream *s, const axl_attn_bwd_args *b);
@@ -14,6 +16,7 @@ struct attn_rows {
     int n;
     int first;            // the position of its first row, where there is no array
     const int *positions; // [n] of this sequence, or NULL
+    int free;             // keys at positions below it are seen by every query, but for the window
 
     __device__ __forceinline__ int position(int i) const
     {
@@ -39,29 +42,32 @@ struct attn_rows {
     }
 };
 
-__device__ __forceinline__ attn_rows attn_rows_of(const int *cu_seqlens, const int *pos,
-                                                  const int *positions, int seq)
+__device__ __forceinline__ attn_rows attn_rows_of(const axl_attn_args &a, const int *cu_seqlens,
+                                                  const int *pos, const int *positions, int seq)
 {
     const int begin = cu_seqlens[seq];
+    const int free = a.mask == AXL_MASK_FULL     ? INT_MAX
+                     : a.mask == AXL_MASK_PREFIX ? a.prefix[seq]
+                                                 : INT_MIN;
 
     return {begin, cu_seqlens[seq + 1] - begin, pos != nullptr ? pos[seq] : 0,
-            positions != nullptr ? positions + begin : nullptr};
+            positions != nullptr ? positions + begin : nullptr, free};
 }
 
 __device__ __forceinline__ attn_rows attn_queries(const axl_attn_args &a, int seq)
 {
-    return attn_rows_of(a.cu_seqlens_q, a.pos_q, a.positions_q, seq);
+    return attn_rows_of(a, a.cu_seqlens_q, a.pos_q, a.positions_q, seq);
 }
 
 __device__ __forceinline__ attn_rows attn_keys(const axl_attn_args &a, int seq)
 {
-    return attn_rows_of(a.cu_seqlens_k, a.pos_k, a.positions_k, seq);
+    return attn_rows_of(a, a.cu_seqlens_k, a.pos_k, a.positions_k, seq);
 }
 
-// Whether a query at position q sees a key at position k.
-__device__ __forceinline__ bool attn_sees(const axl_attn_args &a, int q, int k)
+// Whether a query at position q sees a key at position k; free as in attn_rows.
+__device__ __forceinline__ bool attn_sees(const axl_attn_args &a, int free, int q, int k)
 {
-    return (a.mask != AXL_MASK_CAUSAL || k <= q) && (a.window <= 0 || q - k < a.window);
+    return (k <= q || k < free) && (a.window <= 0 || q - k < a.window);
 }
 
 struct attn_range {
@@ -73,7 +79,7 @@ __device__ __forceinline__ attn_range attn_keys_seen(const axl_attn_args &a, con
                                                      int first, int last)
 {
     return {a.window > 0 ? keys.before((int64_t)first - a.window + 1) : 0,
-            a.mask == AXL_MASK_CAUSAL ? keys.before((int64_t)last + 1) : keys.n};
+            keys.before(last < keys.free ? (int64_t)keys.free : (int64_t)last + 1)};
 }
 
 // The keys that every query of positions first .. last sees.
@@ -82,7 +88,7 @@ __device__ __forceinline__ attn_range attn_keys_seen_by_all(const axl_attn_args 
                                                             int last)
 {
     return {a.window > 0 ? keys.before((int64_t)last - a.window + 1) : 0,
-            a.mask == AXL_MASK_CAUSAL ? keys.before((int64_t)first + 1) : keys.n};
+            keys.before(first < keys.free ? (int64_t)keys.free : (int64_t)first + 1)};
 }
 
 // The queries that may see some key of positions first .. last.
@@ -90,7 +96,7 @@ __device__ __forceinline__ attn_range attn_queries_seeing(const axl_attn_args &a
                                                           const attn_rows &queries, int first,
                                                           int last)
 {
-    return {a.mask == AXL_MASK_CAUSAL ? queries.before(first) : 0,
+    return {first < queries.free ? 0 : queries.before(first),
             a.window > 0 ? queries.before((int64_t)last + a.window) : queries.n};
 }
 
@@ -99,7 +105,7 @@ __device__ __forceinline__ attn_range attn_queries_seeing_all(const axl_attn_arg
                                                               const attn_rows &queries, int first,
                                                               int last)
 {
-    return {a.mask == AXL_MASK_CAUSAL ? queries.before(last) : 0,
+    return {last < queries.free ? 0 : queries.before(last),
             a.window > 0 ? queries.before((int64_t)first + a.window) : queries.n};
 }
 

@@ -62,7 +62,7 @@ __device__ __forceinline__ void mask_keys(const axl_attn_args &a, int seq, int f
 #pragma unroll
                 for (int half = 0; half < 2; half++) {
                     const int row = min(first_row + m * 16 + half * 8 + g, queries.n - 1);
-                    if (!there || !attn_sees(a, queries.position(row), position))
+                    if (!there || !attn_sees(a, queries.free, queries.position(row), position))
                         ds[m][n][2 * half + i] = 0.0f;
                 }
         }
@@ -210,7 +210,7 @@ __device__ __forceinline__ void mask_queries(const axl_attn_args &a, int seq, in
 #pragma unroll
                 for (int half = 0; half < 2; half++) {
                     const int key = min(first_key + m * 16 + half * 8 + g, keys.n - 1);
-                    if (!attn_sees(a, position, keys.position(key)))
+                    if (!attn_sees(a, queries.free, position, keys.position(key)))
                         p[m][n][2 * half + i] = ds[m][n][2 * half + i] = 0.0f;
                 }
         }

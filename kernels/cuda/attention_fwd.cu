@@ -52,7 +52,7 @@ __device__ __forceinline__ void mask_scores(const axl_attn_args &a, int seq, int
             for (int m = 0; m < MT; m++)
 #pragma unroll
                 for (int half = 0; half < 2; half++)
-                    if (!there || !attn_sees(a, position[m][half], key_position))
+                    if (!there || !attn_sees(a, keys.free, position[m][half], key_position))
                         s[m][n][2 * half + i] = -INFINITY;
         }
 }

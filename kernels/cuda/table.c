@@ -1,5 +1,6 @@
 // The table of the CUDA backend; an entry that is not there yet is NULL.
 #include "kernels/cuda/cuda_entries.h"
+#include "kernels/cuda/gemm_lt.h"
 
 const axl_kernels axl_kernels_cuda = {
     .name = "cuda",
@@ -20,7 +21,7 @@ const axl_kernels axl_kernels_cuda = {
     .combine_bwd = axl_cuda_combine_bwd,
     .embed_bwd = axl_cuda_embed_bwd,
     .embed_fwd = axl_cuda_embed_fwd,
-    .gemm = axl_cuda_gemm,
+    .gemm = axl_cuda_gemm_lt,
     .gemm_grouped = axl_cuda_gemm_grouped,
     .glu_bwd = axl_cuda_glu_bwd,
     .glu_fwd = axl_cuda_glu_fwd,
