@@ -152,7 +152,8 @@ __global__ void __launch_bounds__(THREADS) attn_sinks_fwd(axl_attn_sinks_args a)
 }
 
 // One block a head. The order of the sum is that of the threads, fixed by n_tokens alone.
-template <class T> __global__ void __launch_bounds__(1024) attn_sinks_bwd(axl_attn_sinks_bwd_args a)
+template <class T>
+__global__ void __launch_bounds__(THREADS) attn_sinks_bwd(axl_attn_sinks_bwd_args a)
 {
     AXL_SHARED_ARRAY(float, scratch, 33);
     const float sink = axl_to_float(((const T *)a.sinks)[blockIdx.x]);
@@ -160,7 +161,8 @@ template <class T> __global__ void __launch_bounds__(1024) attn_sinks_bwd(axl_at
                 *delta = (const float *)a.delta + blockIdx.x * a.n_tokens;
     float sum = 0.0f;
 
-    for (int64_t t = threadIdx.x; t < a.n_tokens; t += blockDim.x)
+#pragma unroll 4
+    for (int64_t t = threadIdx.x; t < a.n_tokens; t += THREADS)
         sum -= expf(sink - lse[t]) * delta[t];
     sum = axl_block_sum(sum, scratch);
     if (threadIdx.x == 0) {
@@ -228,5 +230,5 @@ extern "C" axl_status axl_cuda_attn_sinks_bwd(axl_stream *s, const axl_attn_sink
 {
     return axl_cuda_launch(s, "attn_sinks_bwd",
                            a->dtype == AXL_BF16 ? attn_sinks_bwd<bf16> : attn_sinks_bwd<float>,
-                           dim3((unsigned)a->n_heads), dim3(1024), 0, *a);
+                           dim3((unsigned)a->n_heads), dim3(THREADS), 0, *a);
 }

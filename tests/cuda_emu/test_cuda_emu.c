@@ -1,9 +1,16 @@
 // Every case of the kernels that the CUDA backend has, emulated, against ref: in f32 and bf16, with the threads of a
 // block run in several orders.
-#include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/cuda_entries.h"
+#include "kernels/cuda/gemm_lt.h"
 #include "tests/kernels/compare.h"
 
 void emu_set_order(unsigned order);
+
+// The products without the library; test_gemm_lt.c tests those with it.
+axl_status axl_cuda_gemm_lt(axl_stream *s, const axl_gemm_args *a)
+{
+    return axl_cuda_gemm(s, a);
+}
 
 // The case lists (tests/kernels/cases.c) whose entries are all there.
 static const char *const names[] = {"adamw", "add",          "attn",     "attn_merge", "bias",
