@@ -235,7 +235,7 @@ static void attn_run(kt_run *r, const void *c)
     kt_terms(r, 1.5);
     b.dv = kt_sum(r, g->accumulate, "dv", n_k, wv, a->ldv, b.dtype_grad, sum);
     kt_rounds(r, attn_roundings(g, 2)); // the weights may be in dtype where they meet dout
-    if (g->kind != ATTN_PLAIN) // p up to 1 and dout of either sign
+    if (g->kind != ATTN_PLAIN)          // p up to 1 and dout of either sign
         kt_terms(r, 1.0);
     attn_backward(r, g, &b, flops * (double)(3 * g->head_dim + 2 * g->v_head_dim));
     if (g->sinks)

@@ -162,6 +162,7 @@ def check_symbols(_root, build):
                                capture_output=True, check=True).stdout
         for line in table.splitlines():
             place, _, symbol = line.rpartition(" ")
+            symbol = re.sub(r"^_Z\d+(?=axl_)", "", symbol)  # C++ writes the length before the name
             if not symbol.startswith(("axl_", "__odr_asan", "__asan", "__sanitizer", "__gcov",
                                       "_ZN", "__sancov", "__start_", "__stop_")) \
                     and "__device_stub__" not in symbol:  # nvcc's, of a kernel in a namespace without name
