@@ -20,7 +20,8 @@ grep -q "more than 1" "$top/says" || fail "$(cat "$top/says")"
 AXL_PACK_LIMIT_MB=1000 "$here/pack.sh" --build "$build" "$top/pack" >/dev/null
 tar -C "$top/pack" -xzf "$top/pack/lib.tgz"
 [ -x "$top/pack/bin/axl-dist" ] && ls "$top"/pack/lib/libmpi.so* "$top"/pack/lib/libhdf5* >/dev/null
-LD_LIBRARY_PATH=$top/pack/lib ldd "$top/pack/bin/axl-dist" | grep -q "$top/pack/lib/libmpi" || fail "libmpi is not the pack's"
+LD_LIBRARY_PATH=$top/pack/lib ldd "$top/pack/bin/axl-dist" >"$top/says" # not into a pipe that grep closes early
+grep -q "$top/pack/lib/libmpi" "$top/says" || fail "libmpi is not the pack's: $(cat "$top/says")"
 for library in "$top"/pack/lib/lib{c,cuda}.so*; do
     [ ! -e "$library" ] || fail "$library is packed"
 done
