@@ -125,6 +125,18 @@ int64_t axl_spill_size(const axl_spill *s)
     return s->written + (int64_t)s->n_buffer;
 }
 
+// What errno says of a write, and how to mend it. Never AXL_OK.
+static axl_status write_failed(const axl_spill *s)
+{
+    const bool full = errno == ENOSPC || errno == EDQUOT;
+
+    return axl_error_set(
+        AXL_E_IO, __FILE__, __LINE__, "%s: cannot be written: %s%s", s->target, strerror(errno),
+        full ? "; the set and its temporary files need about 1.5 times its size: free "
+               "space there, or set dataset_prepared_path to another folder"
+             : "");
+}
+
 static axl_status write_at(const axl_spill *s, int64_t at, const void *bytes, size_t n)
 {
     axl_status status = AXL_OK;
@@ -134,7 +146,8 @@ static axl_status write_at(const axl_spill *s, int64_t at, const void *bytes, si
         ssize_t put = pwrite(s->fd, p, n, (off_t)at);
         if (put < 0 && errno == EINTR)
             continue;
-        AXL_REQUIRE(put > 0, AXL_E_IO, "%s: cannot be written: %s", s->target, strerror(errno));
+        if (put <= 0)
+            AXL_TRY(write_failed(s));
         p += put;
         at += put;
         n -= (size_t)put;
@@ -239,8 +252,8 @@ axl_status axl_spill_resize(axl_spill *s, int64_t n)
     axl_status status = AXL_OK;
 
     AXL_TRY(flush(s));
-    AXL_REQUIRE(ftruncate(s->fd, (off_t)n) == 0, AXL_E_IO, "%s: cannot be written: %s", s->target,
-                strerror(errno));
+    if (ftruncate(s->fd, (off_t)n) != 0)
+        AXL_TRY(write_failed(s));
     s->written = n;
 
 out:
@@ -259,8 +272,8 @@ axl_status axl_spill_publish(axl_spill *s)
 
     AXL_ASSERT(s->path != NULL);
     AXL_TRY(flush(s));
-    AXL_REQUIRE(fsync(s->fd) == 0, AXL_E_IO, "%s: cannot be written: %s", s->target,
-                strerror(errno));
+    if (fsync(s->fd) != 0)
+        AXL_TRY(write_failed(s));
     AXL_REQUIRE(rename(s->path, s->target) == 0, AXL_E_IO, "%s: cannot be written: %s", s->target,
                 strerror(errno));
     free(s->path);
