@@ -132,7 +132,8 @@ static axl_status fill_text(axl_reader *r, bool *more)
         AXL_TRY(fill_input(r));
     if (r->in_at == r->in_n && !r->pending) {
         AXL_REQUIRE(r->decoder == NULL || axl_decoder_between(r->decoder), AXL_E_INPUT,
-                    "%s: the %s data end too early", r->path, axl_codec_name(r->codec));
+                    "%s: the %s data end too early: the file is cut; fetch or pack it again",
+                    r->path, axl_codec_name(r->codec));
         *more = false;
     } else if (r->decoder != NULL) {
         AXL_TRY(append_decoded(r));
