@@ -371,17 +371,95 @@ void axl_cp_positions(const axl_cp_layout *l, int r, int32_t *positions)
             positions[k] = rows[k] - l->cu_seqlens[i];
 }
 
+// A rank's rows of one document are at most two runs of neighbours: [begin[0], end[0]) and [begin[1], end[1]),
+// the second empty when there is one run.
+typedef struct runs {
+    int64_t begin[2], end[2];
+} runs;
+
+static runs runs_of(const int32_t *rows, int64_t n)
+{
+    int64_t low = 0, high = n; // rows[0 .. low] are neighbours, rows[high] is not of them
+
+    if (rows[n - 1] - rows[0] == n - 1)
+        return (runs){{rows[0], 0}, {rows[0] + n, 0}};
+    while (high - low > 1) {
+        const int64_t middle = low + (high - low) / 2;
+        if (rows[middle] - rows[0] == middle)
+            low = middle;
+        else
+            high = middle;
+    }
+    return (runs){{rows[0], rows[high]}, {rows[0] + high, rows[n - 1] + 1}};
+}
+
+// Keys that the first n tokens of a document see.
+static int64_t pairs_of(int64_t n, int64_t window)
+{
+    if (window > 0 && n > window)
+        return window * (window + 1) / 2 + (n - window) * window;
+    return n * (n + 1) / 2;
+}
+
 int64_t axl_cp_pairs(const axl_cp_layout *l, int r, int32_t window)
 {
     const int32_t *cu = cu_of(l, r), *rows = axl_cp_rows(l, r);
     int64_t pairs = 0;
 
-    for (int32_t i = 0; i < l->n_seqs; i++)
-        for (int32_t k = cu[i]; k < cu[i + 1]; k++) {
-            const int64_t keys = rows[k] - l->cu_seqlens[i] + 1;
-            pairs += window > 0 && keys > window ? window : keys;
-        }
+    for (int32_t i = 0; i < l->n_seqs; i++) {
+        const int64_t first = l->cu_seqlens[i];
+        if (cu[i] == cu[i + 1])
+            continue;
+        const runs q = runs_of(rows + cu[i], cu[i + 1] - cu[i]);
+        for (int k = 0; k < 2; k++)
+            if (q.end[k] > q.begin[k])
+                pairs += pairs_of(q.end[k] - first, window) - pairs_of(q.begin[k] - first, window);
+    }
     return pairs;
+}
+
+static int64_t overlap(int64_t a, int64_t b, int64_t c, int64_t d)
+{
+    const int64_t begin = a > c ? a : c, end = b < d ? b : d;
+
+    return end > begin ? end - begin : 0;
+}
+
+// How many keys of the runs k one of the queries of the runs q sees. Queries [c, d) see the keys c - window + 1 to
+// d - 1; where the second run sees what the first does, it counts once.
+static int64_t seen(const runs *k, const runs *q, int32_t window)
+{
+    const bool two = q->end[1] > q->begin[1];
+    const int64_t back = window > 0 ? window - 1 : INT32_MAX;
+    const int64_t end = two ? q->end[1] : q->end[0];
+    const int64_t from = q->begin[0] - back;
+    int64_t gap[2] = {0, 0}, n = 0; // keys between the runs that nobody sees
+
+    if (two && q->begin[1] - back > q->end[0]) {
+        gap[0] = q->end[0];
+        gap[1] = q->begin[1] - back;
+    }
+    for (int i = 0; i < 2; i++)
+        n += overlap(k->begin[i], k->end[i], from, end) -
+             overlap(k->begin[i], k->end[i], gap[0], gap[1]);
+    return n;
+}
+
+// Without lists the number follows from the ends of the runs.
+static int64_t count_needed(const axl_cp_layout *l, int src, int dst, int32_t window)
+{
+    const int32_t *cu_k = cu_of(l, src), *cu_q = cu_of(l, dst);
+    const int32_t *keys = axl_cp_rows(l, src), *queries = axl_cp_rows(l, dst);
+    int64_t n = 0;
+
+    for (int32_t i = 0; i < l->n_seqs; i++) {
+        if (cu_k[i] == cu_k[i + 1] || cu_q[i] == cu_q[i + 1])
+            continue;
+        const runs k = runs_of(keys + cu_k[i], cu_k[i + 1] - cu_k[i]);
+        const runs q = runs_of(queries + cu_q[i], cu_q[i + 1] - cu_q[i]);
+        n += seen(&k, &q, window);
+    }
+    return n;
 }
 
 int64_t axl_cp_needed(const axl_cp_layout *l, int src, int dst, int32_t window, int32_t *rows,
@@ -391,6 +469,8 @@ int64_t axl_cp_needed(const axl_cp_layout *l, int src, int dst, int32_t window, 
     const int32_t *keys = axl_cp_rows(l, src), *queries = axl_cp_rows(l, dst);
     int64_t n = 0;
 
+    if (rows == NULL && cu == NULL)
+        return count_needed(l, src, dst, window);
     for (int32_t i = 0; i < l->n_seqs; i++) {
         if (cu != NULL)
             cu[i] = (int32_t)n;

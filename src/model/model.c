@@ -240,6 +240,16 @@ out:
     return status;
 }
 
+axl_status axl_model_place(axl_model *m)
+{
+    axl_status status = AXL_OK;
+
+    for (int i = 0; i < m->n_params; i++)
+        AXL_TRY(axl_param_place(m->params[i], m->mesh));
+out:
+    return status;
+}
+
 void axl_model_destroy(axl_model *m)
 {
     if (m == NULL)

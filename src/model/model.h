@@ -43,6 +43,10 @@ bool axl_model_fits(const axl_arch *a, int tp, int ep);
 // imagined. No memory for weights is taken here (axl_sharder_init does). AXL_E_CONFIG when an axis does not
 // divide the model. Collective on mesh.
 axl_status axl_model_create(axl_arch *arch, axl_mesh *mesh, axl_model **out);
+// Places every weight anew when the sizes of the model's imagined mesh have changed in other axes than tp and ep.
+// As axl_param_place. Local.
+axl_status axl_model_place(axl_model *m);
+
 void axl_model_destroy(axl_model *m); // NULL-safe
 
 // The program of a unit, and its index for tables by program.

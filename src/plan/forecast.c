@@ -12,8 +12,10 @@
 
 enum {
     LOADER_SLOTS = 4, // batches that the loader prepares ahead
-    MOST_LAID_OUT =
-        32768 // tokens; longer micro-batches are laid out in a smaller scale, for time only
+    // tokens; more of them are laid out in a smaller scale, for time only: shares are then right to a percent
+    LAID_OUT = 8192,
+    LAID_OUT_RANK = 32,    // of each rank, at least
+    LAID_OUT_DOCUMENT = 16 // of each document, at least
 };
 
 static const char *const time_names[AXL_TIME_N] = {
@@ -125,8 +127,8 @@ axl_status axl_forecast_view_make(const axl_arch *arch, const axl_forecast_job *
     const int n_cp = job->mesh[AXL_CP];
     const int32_t n_docs = (int32_t)job->n_docs;
     const double len = (double)job->n_tokens / (double)n_docs;
-    const int64_t least = max64(4 * (int64_t)n_cp, 16 * (int64_t)n_docs);
-    const int64_t scale = max64(job->n_tokens / max64(MOST_LAID_OUT, least), 1);
+    const int64_t least = max64(LAID_OUT_RANK * (int64_t)n_cp, LAID_OUT_DOCUMENT * (int64_t)n_docs);
+    const int64_t scale = max64(job->n_tokens / max64(LAID_OUT, least), 1);
     const int64_t n_tokens = job->n_tokens / scale;
     axl_cp_layout layout;
     void *memory = NULL;
@@ -154,19 +156,6 @@ out:
 }
 
 // ---- arithmetic of the model
-
-// Parameters that a token meets: all but the embedding's and the experts that it does not go to.
-static void count_params(const axl_model *m, axl_forecast *f)
-{
-    const axl_moe *moe = &m->arch.moe;
-
-    f->n_params = f->n_active = m->n_elements;
-    for (int i = 0; i < m->n_params; i++) {
-        const int64_t n = axl_param_file_count(m->params[i]);
-        if (m->params[i]->is_expert)
-            f->n_active -= n - n / moe->n_experts * moe->top_k;
-    }
-}
 
 static void count_flops(const axl_model *m, const axl_forecast_job *job, axl_forecast *f)
 {
@@ -218,8 +207,11 @@ static size_t page_rests(const axl_forecast *f)
            page_rest(work) + page_rest(f->work.ring);
 }
 
-static void count_memory(const axl_cluster *c, const axl_forecast_job *job, axl_forecast *f)
+void axl_forecast_memory(const axl_cluster *c, const axl_forecast_job *job,
+                         const axl_sharder_bytes *weights, const axl_work_bytes *work,
+                         axl_forecast *f)
 {
+    *f = (axl_forecast){.sharder = *weights, .work = *work};
     f->tensors = axl_sharder_total(&f->sharder) + axl_work_total(&f->work);
     f->host = host_bytes(&job->work, job->mesh[AXL_CP], job->n_micro) + page_rests(f);
     f->process = (size_t)c->process;
@@ -227,64 +219,92 @@ static void count_memory(const axl_cluster *c, const axl_forecast_job *job, axl_
     f->limit = (size_t)c->memory;
 }
 
+// ---- weights
+
+static void load_of(const axl_unit *u, const axl_sharder_options *o, axl_unit_load *load)
+{
+    for (int k = 0; k < u->n_params; k++) {
+        const axl_param *p = &u->params[k];
+        const double full = (double)axl_param_full_count(p);
+        load->elements += (double)axl_param_shard_count(p);
+        if (p->n_shards == 1)
+            continue;
+        load->gather[p->is_expert] += full * (double)axl_dtype_size(o->dtype);
+        if (p->trainable)
+            load->reduce[p->is_expert] += full * (o->reduce_bf16 ? 2.0 : 4.0);
+    }
+}
+
+// Parameters that a token meets: all but those of the experts that it does not go to.
+static void count_params(const axl_model *m, axl_forecast_weights *w)
+{
+    const axl_moe *moe = &m->arch.moe;
+
+    w->n_params = w->n_active = m->n_elements;
+    for (int i = 0; i < m->n_params && moe->n_experts > 0; i++) {
+        const int64_t n = axl_param_file_count(m->params[i]);
+        if (m->params[i]->is_expert)
+            w->n_active -= n - n / moe->n_experts * moe->top_k;
+    }
+}
+
+axl_status axl_forecast_weights_make(const axl_model *m, const axl_sharder_options *o,
+                                     axl_forecast_weights *out)
+{
+    axl_status status = AXL_OK;
+    axl_forecast_weights w = {0};
+    axl_sharder_options options = *o;
+
+    AXL_TRY(axl_calloc((size_t)m->n_programs, sizeof *w.loads, "the units' weights", &w.loads));
+    for (int kept = 0; kept < 2; kept++) {
+        options.reshard_after_forward = kept != 0;
+        w.bytes[kept] = axl_sharder_plan(m->units, m->n_units, &options);
+    }
+    count_params(m, &w);
+    for (int u = 0; u < m->n_units; u++) {
+        axl_unit_load *load = &w.loads[m->units[u].program];
+        if (load->elements == 0.0)
+            load_of(&m->units[u], o, load);
+        w.elements += load->elements;
+    }
+    *out = w;
+out:
+    return status;
+}
+
+void axl_forecast_weights_fini(axl_forecast_weights *w)
+{
+    free(w->loads);
+    w->loads = NULL;
+}
+
 // ---- time
 
-static double gather_seconds(const axl_cluster *c, const axl_unit *u, const axl_mesh *m,
-                             const axl_sharder_options *o)
+static double travel_seconds(const axl_cost_input *x, axl_comm_op op, const double bytes[2])
 {
-    double sum[2] = {0.0, 0.0}, seconds = 0.0; // dense, expert
+    double seconds = 0.0;
 
-    for (int k = 0; k < u->n_params; k++)
-        if (u->params[k].n_shards > 1)
-            sum[u->params[k].is_expert] +=
-                (double)axl_param_full_count(&u->params[k]) * (double)axl_dtype_size(o->dtype);
     for (int i = 0; i < 2; i++)
-        if (sum[i] > 0.0)
+        if (bytes[i] > 0.0)
             seconds += axl_network_seconds(
-                c, m, axl_network_axes(i == 0 ? AXL_GROUP_DENSE : AXL_GROUP_EXPERT),
-                AXL_COMM_ALL_GATHER, sum[i]);
+                x->cluster, x->model->mesh,
+                axl_network_axes(i == 0 ? AXL_GROUP_DENSE : AXL_GROUP_EXPERT), op, bytes[i]);
     return seconds;
 }
 
-static double reduce_seconds(const axl_cluster *c, const axl_unit *u, const axl_mesh *m,
-                             const axl_sharder_options *o)
-{
-    double sum[2] = {0.0, 0.0}, seconds = 0.0;
-
-    for (int k = 0; k < u->n_params; k++)
-        if (u->params[k].n_shards > 1 && u->params[k].trainable)
-            sum[u->params[k].is_expert] +=
-                (double)axl_param_full_count(&u->params[k]) * (o->reduce_bf16 ? 2.0 : 4.0);
-    for (int i = 0; i < 2; i++)
-        if (sum[i] > 0.0)
-            seconds += axl_network_seconds(
-                c, m, axl_network_axes(i == 0 ? AXL_GROUP_DENSE : AXL_GROUP_EXPERT),
-                AXL_COMM_REDUCE_SCATTER, sum[i]);
-    return seconds;
-}
-
-static double shard_elements(const axl_unit *u)
-{
-    double n = 0.0;
-
-    for (int k = 0; k < u->n_params; k++)
-        n += (double)axl_param_shard_count(&u->params[k]);
-    return n;
-}
-
-static axl_unit_seconds unit_seconds(const axl_cost_input *x, const axl_unit *u)
+static axl_unit_seconds unit_seconds(const axl_cost_input *x, const axl_unit *u,
+                                     const axl_unit_load *load)
 {
     const axl_sharder_options *o = &x->job->sharder;
-    const axl_mesh *m = x->model->mesh;
-    const double elements = shard_elements(u);
     // the shard is rounded to the compute dtype before it travels; a sum is added to it
-    const double cast = o->dtype == AXL_F32 ? 0.0 : axl_cost_bytes(x->cluster, elements * 6.0);
-    axl_unit_seconds s = {.gather = gather_seconds(x->cluster, u, m, o),
-                          .reduce = reduce_seconds(x->cluster, u, m, o),
-                          .forward = cast,
-                          .replicate =
-                              axl_network_seconds(x->cluster, m, AXL_AXIS_BIT(AXL_DP_REPLICATE),
-                                                  AXL_COMM_ALL_REDUCE, elements * 4.0)};
+    const double cast =
+        o->dtype == AXL_F32 ? 0.0 : axl_cost_bytes(x->cluster, load->elements * 6.0);
+    axl_unit_seconds s = {
+        .gather = travel_seconds(x, AXL_COMM_ALL_GATHER, load->gather),
+        .reduce = travel_seconds(x, AXL_COMM_REDUCE_SCATTER, load->reduce),
+        .forward = cast,
+        .replicate = axl_network_seconds(x->cluster, x->model->mesh, AXL_AXIS_BIT(AXL_DP_REPLICATE),
+                                         AXL_COMM_ALL_REDUCE, load->elements * 4.0)};
 
     if (u->layer >= 0) {
         s.backward = o->reshard_after_forward ? cast : 0.0;
@@ -299,53 +319,48 @@ static void add_seconds(axl_seconds *sum, const axl_seconds *a, double times)
         sum->s[i] += times * a->s[i];
 }
 
-// Seconds of kernels and of what stands inside the units, for one micro-step; and of each unit.
-static void fill_units(const axl_cost_input *x, const axl_unit_plan *plans, int64_t chunk,
-                       axl_unit_seconds *units, axl_seconds *micro, axl_forecast *f)
+// Each unit's seconds; *micro gets the kernels of one micro-step.
+static void fill_units(const axl_cost_input *x, const axl_forecast_weights *w,
+                       const axl_forecast_kernels *k, axl_unit_seconds *units, axl_seconds *micro,
+                       axl_forecast *f)
 {
     const axl_model *m = x->model;
-    int last = -1;
-    axl_seconds there = {{0.0}}, back = {{0.0}};
     axl_unit_seconds layer = {0};
-    double flops = 0.0;
+    double there = 0.0, back = 0.0;
+    int last = -1;
 
     for (int u = 0; u < m->n_units; u++) {
+        const axl_unit_kernels *kernels = &k->units[m->units[u].program];
         if (m->units[u].program != last) { // neighbours of one kind cost the same
             last = m->units[u].program;
-            flops = 0.0;
-            axl_cost_program(x, &m->programs[last], &plans[last], &there, &back, &flops);
-            layer = unit_seconds(x, &m->units[u]);
-            if (u == m->n_units - 1)
-                axl_cost_head(x, chunk, &there, &flops);
-            micro->s[AXL_TIME_ELEMENTWISE] += 0.0;
+            layer = unit_seconds(x, &m->units[u], &w->loads[last]);
+            there = axl_seconds_sum(&kernels->there);
+            back = axl_seconds_sum(&kernels->back);
         }
         units[u] = layer;
-        there.s[AXL_TIME_GATHER] = back.s[AXL_TIME_GATHER] = 0.0;
         micro->s[AXL_TIME_OPTIMIZER] += layer.forward + layer.backward; // casts of weights
-        units[u].forward += axl_seconds_sum(&there);
-        units[u].backward += axl_seconds_sum(&back);
+        units[u].forward += there;
+        units[u].backward += back;
         if (u == m->n_units - 1) { // all of the head runs before backward of the layers
-            units[u].forward += axl_seconds_sum(&back);
+            units[u].forward += back;
             units[u].backward = 0.0;
         }
-        add_seconds(micro, &there, 1.0);
-        add_seconds(micro, &back, 1.0);
-        f->flops_rank += flops * (double)x->job->n_micro;
+        add_seconds(micro, &kernels->there, 1.0);
+        add_seconds(micro, &kernels->back, 1.0);
+        f->flops_rank += kernels->flops * (double)x->job->n_micro;
     }
 }
 
-static axl_status count_time(const axl_cost_input *x, const axl_unit_plan *plans, axl_forecast *f)
+static axl_status count_time(const axl_cost_input *x, const axl_forecast_weights *w,
+                             const axl_forecast_kernels *k, axl_forecast *f)
 {
     axl_status status = AXL_OK;
     const axl_model *m = x->model;
     axl_unit_seconds *units = NULL;
     axl_seconds micro = {{0.0}};
-    double elements = 0.0;
 
     AXL_TRY(axl_calloc((size_t)m->n_units, sizeof *units, "the units' seconds", &units));
-    fill_units(x, plans, f->chunk, units, &micro, f);
-    for (int u = 0; u < m->n_units; u++)
-        elements += shard_elements(&m->units[u]);
+    fill_units(x, w, k, units, &micro, f);
     const axl_pipeline p = {.units = units,
                             .n_units = m->n_units,
                             .n_micro = x->job->n_micro,
@@ -355,7 +370,7 @@ static axl_status count_time(const axl_cost_input *x, const axl_unit_plan *plans
     f->step = axl_pipeline_run(&p, &f->time, &f->hidden);
     add_seconds(&f->time, &micro, (double)x->job->n_micro);
     const double before = f->time.s[AXL_TIME_OPTIMIZER];
-    axl_cost_optimizer(x, elements, &f->time);
+    axl_cost_optimizer(x, w->elements, &f->time);
     f->step += f->time.s[AXL_TIME_OPTIMIZER] - before;
 out:
     free(units);
@@ -378,40 +393,49 @@ static void count_speed(const axl_cost_input *x, axl_forecast *f)
 
 // ---- a job on a model
 
-static void count_memory_and_flops(const axl_work *w, const axl_cluster *cluster,
-                                   const axl_forecast_job *job, axl_forecast *f)
-{
-    const axl_model *m = w->model;
-
-    *f = (axl_forecast){.work = w->bytes, .chunk = w->chunk};
-    f->sharder = axl_sharder_plan(m->units, m->n_units, &job->sharder);
-    count_params(m, f);
-    count_flops(m, job, f);
-    count_memory(cluster, job, f);
-}
-
-static axl_status count_time_and_speed(const axl_work *w, const axl_cluster *cluster,
-                                       const axl_forecast_job *job, const axl_forecast_view *view,
-                                       axl_forecast *f)
+axl_status axl_forecast_kernels_make(const axl_work *w, const axl_cluster *cluster,
+                                     const axl_forecast_job *job, const axl_forecast_view *view,
+                                     axl_forecast_kernels *out)
 {
     axl_status status = AXL_OK;
-    const axl_cost_input x = {.cluster = cluster, .model = w->model, .job = job, .view = view};
+    const axl_model *m = w->model;
+    const axl_cost_input x = {.cluster = cluster, .model = m, .job = job, .view = view};
+    axl_forecast_kernels k = {.bytes = w->bytes, .chunk = w->chunk};
 
-    AXL_TRY(count_time(&x, w->plans, f));
-    count_speed(&x, f);
+    AXL_TRY(axl_calloc((size_t)m->n_programs, sizeof *k.units, "the units' kernels", &k.units));
+    for (int p = 0; p < m->n_programs; p++) {
+        axl_unit_kernels *u = &k.units[p];
+        axl_cost_program(&x, &m->programs[p], &w->plans[p], &u->there, &u->back, &u->flops);
+        if (p == AXL_PROGRAM_HEAD)
+            axl_cost_head(&x, k.chunk, &u->there, &u->flops);
+    }
+    for (int u = 0; u < m->n_units; u++)
+        k.micro += axl_seconds_sum(&k.units[m->units[u].program].there) +
+                   axl_seconds_sum(&k.units[m->units[u].program].back);
+    *out = k;
 out:
     return status;
 }
 
-axl_status axl_forecast_on(const axl_work *w, const axl_cluster *cluster,
-                           const axl_forecast_job *job, const axl_forecast_view *view,
-                           axl_forecast *out)
+void axl_forecast_kernels_fini(axl_forecast_kernels *k)
+{
+    free(k->units);
+    k->units = NULL;
+}
+
+axl_status axl_forecast_time(const axl_model *m, const axl_cluster *cluster,
+                             const axl_forecast_job *job, const axl_forecast_weights *weights,
+                             const axl_forecast_kernels *kernels, axl_forecast *f)
 {
     axl_status status = AXL_OK;
+    const axl_cost_input x = {.cluster = cluster, .model = m, .job = job};
 
-    count_memory_and_flops(w, cluster, job, out);
-    if (axl_forecast_fits(out))
-        AXL_TRY(count_time_and_speed(w, cluster, job, view, out));
+    f->chunk = kernels->chunk;
+    f->n_params = weights->n_params;
+    f->n_active = weights->n_active;
+    count_flops(m, job, f);
+    AXL_TRY(count_time(&x, weights, kernels, f));
+    count_speed(&x, f);
 out:
     return status;
 }
@@ -439,17 +463,24 @@ axl_status axl_forecast_make(const axl_arch *arch, const axl_cluster *cluster,
     axl_model *m = NULL;
     axl_work w = {0};
     axl_forecast_view view;
+    axl_forecast_weights weights = {0};
+    axl_forecast_kernels kernels = {0};
 
     axl_mesh_imagine(job->mesh, job->rank >= 0 ? job->rank : 0, &mesh);
     AXL_TRY(axl_forecast_copy_arch(arch, &copy));
     AXL_TRY(axl_model_create(&copy, &mesh, &m));
     AXL_TRY(axl_forecast_view_make(arch, job, &view));
     AXL_TRY(axl_work_imagine(&w, m, &job->work));
-    count_memory_and_flops(&w, cluster, job, out);
-    AXL_TRY(count_time_and_speed(&w, cluster, job, &view, out));
+    AXL_TRY(axl_forecast_weights_make(m, &job->sharder, &weights));
+    AXL_TRY(axl_forecast_kernels_make(&w, cluster, job, &view, &kernels));
+    axl_forecast_memory(cluster, job, &weights.bytes[job->sharder.reshard_after_forward], &w.bytes,
+                        out);
+    AXL_TRY(axl_forecast_time(m, cluster, job, &weights, &kernels, out));
     AXL_TRY(axl_traffic_outlook(&w, &job->sharder, job->n_micro, job->n_tokens, job->n_docs,
                                 job->rank < 0, &out->expected, &out->worst));
 out:
+    axl_forecast_kernels_fini(&kernels);
+    axl_forecast_weights_fini(&weights);
     axl_work_fini(&w);
     axl_model_destroy(m);
     axl_arch_fini(&copy);

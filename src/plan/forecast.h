@@ -89,7 +89,7 @@ typedef struct axl_forecast {
 axl_status axl_forecast_make(const axl_arch *arch, const axl_cluster *cluster,
                              const axl_forecast_job *job, axl_forecast *out);
 
-// ---- for searches: one model, many jobs on it
+// ---- for searches: the parts of a forecast, each made once for all jobs that share it
 
 // What context parallelism makes of a micro-batch, by the windows of the model's layers.
 enum { AXL_FORECAST_WINDOWS = 4 };
@@ -106,14 +106,57 @@ typedef struct axl_forecast_view {
 axl_status axl_forecast_view_make(const axl_arch *arch, const axl_forecast_job *job,
                                   axl_forecast_view *out);
 
+// What one unit's weights take and send; [2]: dense weights, experts.
+typedef struct axl_unit_load {
+    double gather[2], reduce[2]; // bytes of the whole, as they travel
+    double elements;             // of this rank's shards
+} axl_unit_load;
+
+// The weights on a mesh. They are cut over dp_shard x ep x cp: meshes that differ in cp but not in that product, ep and
+// tp share this.
+typedef struct axl_forecast_weights {
+    axl_sharder_bytes bytes[2]; // by reshard_after_forward
+    int64_t n_params, n_active; // as in axl_forecast
+    double elements;            // of this rank's shards
+    axl_unit_load *loads;       // [n_programs], owned; units of one program have equal weights
+} axl_forecast_weights;
+
+axl_status axl_forecast_weights_make(const axl_model *m, const axl_sharder_options *o,
+                                     axl_forecast_weights *out);
+void axl_forecast_weights_fini(axl_forecast_weights *w);
+
+// One unit's kernels and what stands inside it, forward and backward.
+typedef struct axl_unit_kernels {
+    axl_seconds there, back;
+    double flops;
+} axl_unit_kernels;
+
+// The kernels of a micro-step: the same on all meshes that differ in dp_replicate and dp_shard only.
+typedef struct axl_forecast_kernels {
+    axl_work_bytes bytes;
+    int64_t chunk;           // rows of logits at a time
+    axl_unit_kernels *units; // [n_programs], owned
+    double micro;            // seconds of a micro-step, at least
+} axl_forecast_kernels;
+
+// w is of this job (axl_work_imagine).
+axl_status axl_forecast_kernels_make(const axl_work *w, const axl_cluster *cluster,
+                                     const axl_forecast_job *job, const axl_forecast_view *view,
+                                     axl_forecast_kernels *out);
+void axl_forecast_kernels_fini(axl_forecast_kernels *k);
+
+// Memory alone: everything else of *out becomes zero.
+void axl_forecast_memory(const axl_cluster *cluster, const axl_forecast_job *job,
+                         const axl_sharder_bytes *weights, const axl_work_bytes *work,
+                         axl_forecast *out);
+
+// Adds arithmetic and time to a forecast of memory. The model's mesh is that of the job.
+axl_status axl_forecast_time(const axl_model *m, const axl_cluster *cluster,
+                             const axl_forecast_job *job, const axl_forecast_weights *weights,
+                             const axl_forecast_kernels *kernels, axl_forecast *out);
+
 // The arch's copy, to be released with axl_arch_fini.
 axl_status axl_forecast_copy_arch(const axl_arch *arch, axl_arch *out);
-
-// Memory, arithmetic and time of a job on a model that lies on its mesh; no bytes by operation, and no time when it
-// does not fit. w is of this model and job->work (axl_work_imagine).
-axl_status axl_forecast_on(const axl_work *w, const axl_cluster *cluster,
-                           const axl_forecast_job *job, const axl_forecast_view *view,
-                           axl_forecast *out);
 
 static inline bool axl_forecast_fits(const axl_forecast *f)
 {

@@ -1,5 +1,6 @@
-// All layouts, tried. What makes it quick: a model is built once a mesh, a plan of memory once a mode and micro-batch
-// size, tokens are laid out over cp once a size, and time is only asked of what fits.
+// All layouts, tried. What makes it quick is what they share: one model for each way to cut the matrices (tp, ep), moved
+// from mesh to mesh; weights only follow the number of replicas; kernels and their memory only cp, the size of a
+// micro-batch and the checkpointing mode. And time is only asked of what fits and may still be among the best.
 #include "src/plan/search.h"
 
 #include "src/base/mem.h"
@@ -9,7 +10,7 @@
 #include <string.h>
 
 enum { MAX_MICROS = 8, MAX_VIEWS = 256, MIN_TOKENS = 64 }; // tokens of a rank, at least
-enum { MOST_RANKS = 1000000, MOST_TP = 64 };
+enum { MOST_RANKS = 1000000, MOST_TP = 64, MOST_CP = 1024, MAX_DIVISORS = 256, N_MODES = 3 };
 
 typedef struct cached_view {
     int cp;
@@ -17,15 +18,28 @@ typedef struct cached_view {
     axl_forecast_view view;
 } cached_view;
 
+// Of the model at hand, for one cp, micro-batch and mode.
+typedef struct cached_kernels {
+    bool known; // bytes and chunk; the seconds only when k.units is there
+    axl_forecast_kernels k;
+} cached_kernels;
+
 typedef struct searcher {
     const axl_arch *arch;
     const axl_cluster *cluster;
     const axl_forecast_data *data;
     const axl_forecast_job *asked;
     axl_search *out;
-    int64_t n_ranks, rows; // rows of a step
-    cached_view *views;    // [n_views], owned
+    int64_t n_ranks, rows;          // rows of a step
+    int64_t divisors[MAX_DIVISORS]; // [n_divisors] of n_ranks, ascending
+    int n_divisors;
+    cached_view *views; // [n_views], owned
     int n_views;
+    // of one way to cut the matrices
+    axl_mesh mesh;                // where the model lies now
+    axl_model *model;             // owned
+    axl_forecast_weights weights; // of the replicas at hand
+    cached_kernels *kernels;      // [n_divisors][MAX_MICROS][N_MODES], owned: by cp
 } searcher;
 
 static int64_t n_batches(const int mesh[AXL_N_AXES])
@@ -49,6 +63,37 @@ static axl_status find_view(searcher *s, const axl_forecast_job *job, int64_t mi
         s->views[s->n_views++] = (cached_view){job->mesh[AXL_CP], micro, *out};
 out:
     return status;
+}
+
+// The bytes of a job's kernels, and their seconds when they are asked for.
+static axl_status fill_kernels(searcher *s, const axl_forecast_job *job, int64_t micro, bool timed,
+                               cached_kernels *c)
+{
+    axl_status status = AXL_OK;
+    axl_forecast_view view;
+    axl_work w = {0};
+
+    if (timed ? c->k.units != NULL : c->known)
+        goto out;
+    AXL_TRY(axl_work_imagine(&w, s->model, &job->work));
+    if (timed) {
+        AXL_TRY(find_view(s, job, micro, &view));
+        AXL_TRY(axl_forecast_kernels_make(&w, s->cluster, job, &view, &c->k));
+    } else {
+        c->k = (axl_forecast_kernels){.bytes = w.bytes, .chunk = w.chunk};
+        c->known = true;
+    }
+out:
+    axl_work_fini(&w);
+    return status;
+}
+
+static void forget_kernels(searcher *s)
+{
+    for (int i = 0; s->kernels != NULL && i < s->n_divisors * MAX_MICROS * N_MODES; i++) {
+        axl_forecast_kernels_fini(&s->kernels[i].k);
+        s->kernels[i] = (cached_kernels){0};
+    }
 }
 
 // ---- what is kept
@@ -104,33 +149,44 @@ static void keep_mend(axl_search *out, const axl_search_row *r)
 
 // ---- what is tried
 
-static axl_status try_kept(searcher *s, const axl_work *w, axl_forecast_job *job,
-                           const axl_forecast_view *view, axl_search_row *r)
+// Whether a job of so many seconds at least can still become one of the rows that are kept.
+static bool may_be_kept(const axl_search *out, const axl_search_row *r, double seconds)
+{
+    return out->n_best < AXL_SEARCH_ROWS || seconds < out->best[out->n_best - 1].forecast.step ||
+           !out->has_mend || seconds * (1.0 + 0.1 * r->n_changes) < cost_of(&out->mend);
+}
+
+static axl_status try_job(searcher *s, const axl_forecast_job *job, cached_kernels *c,
+                          axl_search_row *r)
 {
     axl_status status = AXL_OK;
+    const axl_sharder_bytes other =
+        job->sharder.invariant > 0
+            ? axl_sharder_plan(s->model->units, s->model->n_units, &job->sharder)
+            : s->weights.bytes[r->reshard];
 
-    for (int kept = 0; kept < 2; kept++) {
-        r->reshard = job->sharder.reshard_after_forward = kept == 0;
-        AXL_TRY(axl_forecast_on(w, s->cluster, job, view, &r->forecast));
-        s->out->n_tried++;
-        if (!axl_forecast_fits(&r->forecast))
-            continue;
-        s->out->n_fit++;
-        r->n_changes = count_changes(s, r);
-        keep_best(s->out, r);
-        keep_mend(s->out, r);
-    }
+    s->out->n_tried++;
+    axl_forecast_memory(s->cluster, job, &other, &c->k.bytes, &r->forecast);
+    if (!axl_forecast_fits(&r->forecast))
+        goto out;
+    s->out->n_fit++;
+    r->n_changes = count_changes(s, r);
+    AXL_TRY(fill_kernels(s, job, r->micro_batch_size, true, c));
+    if (!may_be_kept(s->out, r, (double)job->n_micro * c->k.micro * (1.0 - 1e-9)))
+        goto out;
+    AXL_TRY(axl_forecast_time(s->model, s->cluster, job, &s->weights, &c->k, &r->forecast));
+    keep_best(s->out, r);
+    keep_mend(s->out, r);
 out:
     return status;
 }
 
-static axl_status try_micro(searcher *s, axl_model *m, axl_search_row *r)
+// kernels: [N_MODES] of this cp and micro-batch.
+static axl_status try_micro(searcher *s, cached_kernels *kernels, axl_search_row *r)
 {
     axl_status status = AXL_OK;
     axl_forecast_job job = *s->asked;
     axl_forecast_data data = *s->data;
-    axl_forecast_view view;
-    axl_work w = {0};
 
     memcpy(job.mesh, r->mesh, sizeof job.mesh);
     data.micro_batch_size = r->micro_batch_size;
@@ -140,15 +196,15 @@ static axl_status try_micro(searcher *s, axl_model *m, axl_search_row *r)
         job.sharder.invariant = r->accumulation;
     if (job.work.whole_tokens > INT32_MAX || job.n_tokens < (int64_t)MIN_TOKENS * r->mesh[AXL_CP])
         goto out;
-    AXL_TRY(find_view(s, &job, r->micro_batch_size, &view));
     for (int mode = AXL_CHECKPOINT_NONE; mode <= (int)AXL_CHECKPOINT_FULL; mode++) {
         r->mode = job.work.checkpointing = (axl_checkpointing)mode;
-        AXL_TRY(axl_work_imagine(&w, m, &job.work));
-        AXL_TRY(try_kept(s, &w, &job, &view, r));
-        axl_work_fini(&w);
+        AXL_TRY(fill_kernels(s, &job, r->micro_batch_size, false, &kernels[mode]));
+        for (int kept = 0; kept < 2; kept++) {
+            r->reshard = job.sharder.reshard_after_forward = kept == 0;
+            AXL_TRY(try_job(s, &job, &kernels[mode], r));
+        }
     }
 out:
-    axl_work_fini(&w);
     return status;
 }
 
@@ -160,64 +216,113 @@ static bool allowed(const searcher *s, const int mesh[AXL_N_AXES])
 
     if (mesh[AXL_CP] > 1 && !axl_attention_splits(&s->arch->attention))
         return false;
-    return axl_model_fits(s->arch, tp, mesh[AXL_EP]) && strides && s->rows % n_batches(mesh) == 0;
+    return strides && s->rows % n_batches(mesh) == 0;
 }
 
-static axl_status try_mesh(searcher *s, const int sizes[AXL_N_AXES])
+// The micro-batches of one mesh, whose cp is divisor number cp.
+static axl_status try_mesh(searcher *s, const int sizes[AXL_N_AXES], int cp)
 {
     axl_status status = AXL_OK;
-    axl_arch copy = {0};
-    axl_mesh mesh;
-    axl_model *m = NULL;
     axl_search_row r = {0};
-    const int64_t each = s->rows / n_batches(sizes);
     int n_micros = 0;
 
     if (!allowed(s, sizes))
         goto out;
+    const int64_t each = s->rows / n_batches(sizes);
+    axl_mesh_imagine(sizes, 0, &s->mesh);
     memcpy(r.mesh, sizes, sizeof r.mesh);
-    axl_mesh_imagine(sizes, 0, &mesh);
-    AXL_TRY(axl_forecast_copy_arch(s->arch, &copy));
-    AXL_TRY(axl_model_create(&copy, &mesh, &m));
     for (int64_t micro = 1; micro <= each && n_micros < MAX_MICROS; micro++) {
         if (each % micro != 0)
             continue;
         r.micro_batch_size = micro;
         r.accumulation = each / micro;
-        AXL_TRY(try_micro(s, m, &r));
+        AXL_TRY(
+            try_micro(s, s->kernels + ((size_t)cp * MAX_MICROS + (size_t)n_micros) * N_MODES, &r));
         n_micros++;
     }
 out:
-    axl_model_destroy(m);
+    return status;
+}
+
+// All meshes with so many replicas; tp and ep are in mesh.
+static axl_status try_replicas(searcher *s, int mesh[AXL_N_AXES], int64_t rest)
+{
+    axl_status status = AXL_OK;
+    const int asked = s->asked->mesh[AXL_CP], most_cp = asked > MOST_CP ? asked : MOST_CP;
+
+    mesh[AXL_CP] = 1;
+    mesh[AXL_DP_SHARD] = (int)rest;
+    axl_mesh_imagine(mesh, 0, &s->mesh);
+    AXL_TRY(axl_model_place(s->model));
+    axl_forecast_weights_fini(&s->weights);
+    AXL_TRY(axl_forecast_weights_make(s->model, &s->asked->sharder, &s->weights));
+    for (int i = 0; i < s->n_divisors && s->divisors[i] <= rest; i++) {
+        if (rest % s->divisors[i] != 0)
+            continue;
+        if (s->divisors[i] * MIN_TOKENS > s->rows * s->data->sequence_len ||
+            s->divisors[i] > most_cp)
+            break;
+        mesh[AXL_CP] = (int)s->divisors[i];
+        mesh[AXL_DP_SHARD] = (int)(rest / s->divisors[i]);
+        AXL_TRY(try_mesh(s, mesh, i));
+    }
+out:
+    return status;
+}
+
+// All meshes that cut the matrices in this way.
+static axl_status try_cut(searcher *s, int tp, int ep)
+{
+    axl_status status = AXL_OK;
+    axl_arch copy = {0};
+    const int64_t rest = s->n_ranks / tp / ep;
+    int mesh[AXL_N_AXES] = {[AXL_DP_REPLICATE] = 1,
+                            [AXL_DP_SHARD] = (int)rest,
+                            [AXL_EP] = ep,
+                            [AXL_CP] = 1,
+                            [AXL_TP] = tp};
+
+    if (!axl_model_fits(s->arch, tp, ep))
+        goto out;
+    forget_kernels(s);
+    axl_mesh_imagine(mesh, 0, &s->mesh);
+    AXL_TRY(axl_forecast_copy_arch(s->arch, &copy));
+    AXL_TRY(axl_model_create(&copy, &s->mesh, &s->model));
+    for (int i = 0; i < s->n_divisors; i++) {
+        if (rest % s->divisors[i] != 0)
+            continue;
+        mesh[AXL_DP_REPLICATE] = (int)s->divisors[i];
+        AXL_TRY(try_replicas(s, mesh, rest / s->divisors[i]));
+    }
+out:
+    axl_model_destroy(s->model);
+    s->model = NULL;
     axl_arch_fini(&copy);
     return status;
 }
 
-// Fills the axes from `axis` down to tp, which come last; the ranks that are left are dp_shard's.
-static axl_status try_axes(searcher *s, int *mesh, int axis, int64_t rest)
+static axl_status try_all(searcher *s)
 {
     axl_status status = AXL_OK;
-    static const int order[] = {AXL_TP, AXL_CP, AXL_EP, AXL_DP_REPLICATE};
+    const int64_t most_ep = s->arch->moe.n_experts > 1 ? s->arch->moe.n_experts : 1;
 
-    if (axis == (int)(sizeof order / sizeof *order)) {
-        mesh[AXL_DP_SHARD] = (int)rest;
-        AXL_TRY(try_mesh(s, mesh));
-        goto out;
-    }
-    for (int64_t n = 1; n <= rest; n++) {
-        if (rest % n != 0)
-            continue;
-        if (order[axis] == AXL_TP && ((double)n > s->cluster->node_ranks || n > s->arch->n_heads))
+    for (int i = 0; i < s->n_divisors; i++) {
+        const int64_t tp = s->divisors[i], rest = s->n_ranks / tp;
+        if ((double)tp > s->cluster->node_ranks || tp > s->arch->n_heads)
             break;
-        if (order[axis] == AXL_EP && n > (s->arch->moe.n_experts > 1 ? s->arch->moe.n_experts : 1))
-            break;
-        if (order[axis] == AXL_CP && n * MIN_TOKENS > s->rows * s->data->sequence_len)
-            break;
-        mesh[order[axis]] = (int)n;
-        AXL_TRY(try_axes(s, mesh, axis + 1, rest / n));
+        for (int k = 0; k < s->n_divisors && s->divisors[k] <= most_ep; k++)
+            if (rest % s->divisors[k] == 0)
+                AXL_TRY(try_cut(s, (int)tp, (int)s->divisors[k]));
     }
 out:
     return status;
+}
+
+static void find_divisors(searcher *s)
+{
+    for (int64_t n = 1; n <= s->n_ranks && s->n_divisors < MAX_DIVISORS; n++)
+        if (s->n_ranks % n == 0)
+            s->divisors[s->n_divisors++] = n;
 }
 
 // ---- why
@@ -300,7 +405,6 @@ axl_status axl_search_run(const axl_arch *arch, const axl_cluster *cluster,
                           axl_search *out)
 {
     axl_status status = AXL_OK;
-    int mesh[AXL_N_AXES] = {1, 1, 1, 1, 1};
     axl_forecast base;
     searcher s = {.arch = arch,
                   .cluster = cluster,
@@ -313,9 +417,12 @@ axl_status axl_search_run(const axl_arch *arch, const axl_cluster *cluster,
     *out = (axl_search){0};
     for (int i = 0; i < AXL_N_AXES; i++)
         s.n_ranks *= asked->mesh[i];
+    find_divisors(&s);
     AXL_TRY(axl_calloc(MAX_VIEWS, sizeof *s.views, "the layouts", &s.views));
+    AXL_TRY(axl_calloc((size_t)s.n_divisors * MAX_MICROS * N_MODES, sizeof *s.kernels,
+                       "the kernels of layouts", &s.kernels));
     AXL_TRY(forecast_asked(&s, &base));
-    AXL_TRY(try_axes(&s, mesh, 0, s.n_ranks));
+    AXL_TRY(try_all(&s));
     for (int i = 0; i < out->n_best; i++)
         explain(&base, &out->best[i]);
     if (out->has_mend)
@@ -323,6 +430,9 @@ axl_status axl_search_run(const axl_arch *arch, const axl_cluster *cluster,
     else
         AXL_TRY(find_ranks(&s));
 out:
+    forget_kernels(&s);
+    axl_forecast_weights_fini(&s.weights);
+    free(s.kernels);
     free(s.views);
     return status;
 }

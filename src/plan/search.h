@@ -30,7 +30,7 @@ typedef struct axl_search {
 } axl_search;
 
 // Rows of a step stay those of data and asked. Layouts with tp over several nodes are left out: two sums a layer
-// over the network are never the best. AXL_E_MEMORY. Local.
+// over the network are never the best; so are those with cp above 1024 that nobody asked for. AXL_E_MEMORY. Local.
 axl_status axl_search_run(const axl_arch *arch, const axl_cluster *cluster,
                           const axl_forecast_data *data, const axl_forecast_job *asked,
                           axl_search *out);

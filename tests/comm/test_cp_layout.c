@@ -237,6 +237,18 @@ static void check_needed(const axl_cp_layout *l, int src, int dst, int32_t windo
     free(rows);
 }
 
+static void check_pairs(const axl_cp_layout *l, int r, int32_t window)
+{
+    const int32_t *cu = axl_cp_local_cu(l, r), *rows = axl_cp_rows(l, r);
+    int64_t pairs = 0;
+
+    for (int32_t i = 0; i < l->n_seqs; i++)
+        for (int32_t k = cu[i]; k < cu[i + 1]; k++)
+            for (int32_t key = l->cu_seqlens[i]; key <= rows[k]; key++)
+                pairs += window == 0 || rows[k] - key < window;
+    assert_int_equal(pairs, axl_cp_pairs(l, r, window));
+}
+
 static void needed_rows_are_those_some_query_sees(void **state)
 {
     static const int32_t windows[] = {0, 1, 5, 60};
@@ -247,10 +259,12 @@ static void needed_rows_are_those_some_query_sees(void **state)
         axl_cp_layout l;
         pack_log_normal(&b, k % 4 == 0 ? 400.0 : 40.0, 500, (uint64_t)k);
         layout_create(&l, (axl_cp_kind)(k % 2), 2 + k % 5, &b);
-        for (int src = 0; src < l.n_ranks; src++)
+        for (int src = 0; src < l.n_ranks; src++) {
+            check_pairs(&l, src, windows[(k + src) % 4]);
             for (int dst = 0; dst < l.n_ranks; dst++)
                 if (dst != src)
                     check_needed(&l, src, dst, windows[(k + src) % 4]);
+        }
         layout_destroy(&l);
     }
 }

@@ -211,31 +211,61 @@ static double best_of(const char *const *words)
     return best;
 }
 
-static void it_is_quick(void **state)
+// Of any model, length and number of ranks that a user may ask for.
+static void any_plan_and_any_search_is_quick(void **state)
 {
-    axl_str more = {0};
-    char *path = write_config("plan/llama-3.1-405b",
-                              "micro_batch_size: 1\ngradient_accumulation_steps: 2\n"
-                              "gradient_checkpointing: true\ntensor_parallel_size: 8\n");
-    const double plan = best_of(WORDS(path, "--ranks", "1024"));
-    const double search = best_of(WORDS(path, "--ranks", "1024", "--search"));
+    static const struct {
+        const char *what, *words[8];
+    } cases[] = {
+        {"1,024 ranks", {"--ranks", "1024"}},
+        {"1,024 ranks, --search", {"--ranks", "1024", "--search"}},
+        {"1 M tokens over 128",
+         {"--ranks", "1024", "--sequence_len=1048576", "--context_parallel_size=128"}},
+        {"the same, --search",
+         {"--ranks", "1024", "--sequence_len=1048576", "--context_parallel_size=128", "--search"}},
+        {"the same in documents of 300",
+         {"--ranks", "1024", "--sequence_len=1048576", "--context_parallel_size=128", "--search",
+          "--document-tokens", "300"}},
+        {"100,000 ranks, --search", {"--ranks", "100000", "--search"}},
+        {"131,072 ranks, 1 M tokens over 128, --search",
+         {"--ranks", "131072", "--sequence_len=1048576", "--context_parallel_size=128",
+          "--search"}},
+        {"1,000,000 ranks, --search", {"--ranks", "1000000", "--search"}},
+    };
+    char *path =
+        write_config("plan/llama-3.1-405b", "micro_batch_size: 1\ngradient_accumulation_steps: 2\n"
+                                            "gradient_checkpointing: true\n");
     (void)state;
 
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *words[10] = {path};
+        memcpy(words + 1, cases[i].words, sizeof cases[i].words);
+        const double seconds = best_of(words);
+        print_message("405B, %s: %.0f ms\n", cases[i].what, 1e3 * seconds);
+#if !defined(AXL_DEBUG)
+        assert_true(seconds < 0.1);
+#endif
+    }
     free(path);
+}
+
+static void a_large_file_is_read_and_planned_in_no_time(void **state)
+{
+    axl_str more = {0};
+    (void)state;
+
     CHECK_OK(axl_str_puts(&more, "micro_batch_size: 1\ngradient_accumulation_steps: 1\n"
                                  "test_datasets:\n"));
-    for (int i = 0; i < 100; i++)
+    for (int i = 0; i < 200; i++)
         CHECK_OK(axl_str_printf(&more,
                                 "  - path: d%d.jsonl\n    type: chat_template\n    split: train\n"
                                 "    field_messages: turns\n    roles_to_train: [assistant]\n",
                                 i));
-    path = write_config("plan/llama-3.1-8b", more.data);
-    const double large = best_of(WORDS(path, "--ranks", "16"));
-    print_message("405B on 1,024 ranks: %.1f ms, with --search %.0f ms; a file of 100 data sets: "
-                  "%.1f ms\n",
-                  plan * 1e3, search * 1e3, large * 1e3);
+    char *path = write_config("plan/llama-3.1-8b", more.data);
+    const double seconds = best_of(WORDS(path, "--ranks", "16"));
+    print_message("a file of 200 data sets, read, checked and planned: %.1f ms\n", 1e3 * seconds);
 #if !defined(AXL_DEBUG)
-    assert_true(plan < 0.1 && search < 2.0 && large < 0.02);
+    assert_true(seconds < 0.02);
 #endif
     axl_str_fini(&more);
     free(path);
@@ -260,7 +290,8 @@ int main(void)
         cmocka_unit_test(the_object_adds_up),
         cmocka_unit_test(what_does_not_fit_is_mended),
         cmocka_unit_test(bad_input_is_2),
-        cmocka_unit_test(it_is_quick),
+        cmocka_unit_test(any_plan_and_any_search_is_quick),
+        cmocka_unit_test(a_large_file_is_read_and_planned_in_no_time),
     };
 
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

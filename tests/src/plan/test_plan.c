@@ -334,30 +334,32 @@ static void a_rank_of_a_hundred_thousand_has_a_plan(void **state)
 
 // ---- the search
 
-static void found_layouts_are_what_a_plan_of_them_says(void **state)
+// What the search shares between layouts must not show.
+static void check_found(const int mesh[AXL_N_AXES], const axl_forecast_data *d, const char *model)
 {
     axl_arch arch;
     axl_cluster c;
     axl_search s;
-    axl_forecast_data d = rows_8k;
-    axl_forecast_job job = job_of((const int[AXL_N_AXES]){1, 8, 1, 1, 2}, &d);
-    (void)state;
+    axl_forecast_job job = job_of(mesh, d);
+    const int64_t n_ranks = (int64_t)mesh[0] * mesh[1] * mesh[2] * mesh[3] * mesh[4];
+    const int64_t rows =
+        (int64_t)mesh[0] * mesh[1] * mesh[2] * d->micro_batch_size * d->accumulation;
 
     CHECK_OK(axl_cluster_read("h100", &c));
-    read_arch("plan/llama-3.1-8b", &arch);
-    CHECK_OK(axl_search_run(&arch, &c, &d, &job, &s));
+    read_arch(model, &arch);
+    CHECK_OK(axl_search_run(&arch, &c, d, &job, &s));
     assert_int_equal(s.n_best, AXL_SEARCH_ROWS);
     for (int i = 0; i < s.n_best; i++) {
         const axl_search_row *r = &s.best[i];
         axl_forecast f;
-        axl_forecast_data data = d;
+        axl_forecast_data data = *d;
         int64_t ranks = 1;
         for (int a = 0; a < AXL_N_AXES; a++)
             ranks *= r->mesh[a];
-        assert_int_equal(ranks, 16);
+        assert_int_equal(ranks, n_ranks);
         assert_int_equal(r->micro_batch_size * r->accumulation * r->mesh[0] * r->mesh[1] *
                              r->mesh[2],
-                         16); // rows of a step stay
+                         rows); // of a step
         data.micro_batch_size = r->micro_batch_size;
         data.accumulation = r->accumulation;
         axl_forecast_job again = job_of(r->mesh, &data);
@@ -365,12 +367,25 @@ static void found_layouts_are_what_a_plan_of_them_says(void **state)
         again.sharder.reshard_after_forward = r->reshard;
         CHECK_OK(axl_forecast_make(&arch, &c, &again, &f));
         near(f.step, r->forecast.step);
+        near(f.mfu, r->forecast.mfu);
         assert_int_equal(f.total, r->forecast.total);
         assert_true(axl_forecast_fits(&f));
         assert_true(i == 0 || s.best[i - 1].forecast.step <= r->forecast.step);
         assert_true(r->why[0] != '\0');
     }
     axl_arch_fini(&arch);
+}
+
+static void found_layouts_are_what_a_plan_of_them_says(void **state)
+{
+    axl_forecast_data d = rows_8k;
+    (void)state;
+
+    check_found((const int[AXL_N_AXES]){1, 8, 1, 1, 2}, &d, "plan/llama-3.1-8b");
+    check_found((const int[AXL_N_AXES]){4, 48, 1, 1, 4}, &d, "plan/llama-3.1-70b");
+    d.sequence_len = 131072;
+    d.document_len = 3000;
+    check_found((const int[AXL_N_AXES]){1, 64, 1, 8, 1}, &d, "plan/llama-3.1-8b");
 }
 
 static void a_plan_that_does_not_fit_is_mended_with_few_keys(void **state)
