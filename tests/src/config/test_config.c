@@ -177,6 +177,77 @@ static void overrides(void **state)
     axl_diagnostics_fini(&d);
 }
 
+// By its number, in lists of maps and of scalars; the number behind the end adds one.
+static void items_of_lists_are_overridden(void **state)
+{
+    static const char *const arguments[] = {"--datasets.0.path",
+                                            "x",
+                                            "--datasets.1.path",
+                                            "y",
+                                            "--datasets.1.type",
+                                            "completion",
+                                            "--eot_tokens.1",
+                                            "123",
+                                            "--tokens.0",
+                                            "no",
+                                            "--tokens.1",
+                                            "1e-5",
+                                            "--test_datasets.0.path=z",
+                                            "--fix_untrained_tokens.1",
+                                            "9",
+                                            "--datasets.2",
+                                            "{path: w}",
+                                            "--chat_template_kwargs.a",
+                                            "5",
+                                            "--chat_template_kwargs.b",
+                                            "5"};
+    const axl_config_options options = {.overrides = arguments,
+                                        .n_overrides = sizeof arguments / sizeof *arguments};
+    axl_diagnostics d = {0};
+    axl_config *c = NULL;
+    (void)state;
+
+    CHECK_OK(parse(BASE "eot_tokens: [a, b, c]\nfix_untrained_tokens: [5, 6]\n"
+                        "chat_template_kwargs: {a: \"1\", b: 1}\n",
+                   &options, &d, &c));
+    assert_int_equal(c->datasets.n, 3);
+    assert_string_equal(c->datasets.items[0].path, "x");
+    assert_string_equal(c->datasets.items[1].path, "y");
+    assert_string_equal(c->datasets.items[1].type.text, "completion");
+    assert_string_equal(c->datasets.items[2].path, "w");
+    assert_string_equal(c->test_datasets.items[0].path, "z");
+    assert_int_equal(c->eot_tokens.n, 3);
+    assert_string_equal(c->eot_tokens.items[0], "a");
+    assert_string_equal(c->eot_tokens.items[1], "123");
+    assert_int_equal(c->tokens.n, 2);
+    assert_string_equal(c->tokens.items[0], "no");
+    assert_string_equal(c->tokens.items[1], "1e-5");
+    assert_int_equal(c->fix_untrained_tokens.items[1], 9);
+    assert_int_equal(axl_yaml_get(c->chat_template_kwargs, "a")->kind, AXL_YAML_STRING);
+    assert_int_equal(axl_yaml_get(c->chat_template_kwargs, "b")->kind, AXL_YAML_INT);
+    axl_config_destroy(c);
+    axl_diagnostics_fini(&d);
+}
+
+// One item of an alias is changed where it is named, not where it is anchored.
+static void an_override_of_an_alias_leaves_the_anchor(void **state)
+{
+    static const char *const arguments[] = {"--test_datasets.0.split", "test"};
+    const axl_config_options options = {.overrides = arguments, .n_overrides = 2};
+    axl_diagnostics d = {0};
+    axl_config *c = NULL;
+    (void)state;
+
+    CHECK_OK(parse("base_model: m\nlearning_rate: 1e-4\nmicro_batch_size: 1\n"
+                   "gradient_accumulation_steps: 1\ndatasets: &all [{path: a, split: train}]\n"
+                   "test_datasets: *all\n",
+                   &options, &d, &c));
+    assert_string_equal(c->datasets.items[0].split, "train");
+    assert_string_equal(c->test_datasets.items[0].split, "test");
+    axl_config_destroy(c);
+    axl_diagnostics_fini(&d);
+}
+
 // What users write for a number, a boolean, a string. NULL: taken.
 static void spellings(void **state)
 {
@@ -281,7 +352,22 @@ static void overrides_that_are_refused(void **state)
     } rows[] = {
         {BASE, "--max_steps", "ten", "command line: error: max_steps: an integer was expected"},
         {BASE, "--max_stepz", "10", "did you mean max_steps?"},
-        {BASE, "--datasets.4.path", "x", "there is no such place in the file"},
+        {BASE, "--datasets.4.path", "x",
+         "--datasets.4.path: there is no such place in the file: datasets is a list of 1 here; "
+         "write the number of an item, 0 to 1, where 1 adds one"},
+        {BASE, "--datasets.first.path", "x", "datasets is a list of 1 here"},
+        {BASE, "--datasets.-1.path", "x", "datasets is a list of 1 here"},
+        {BASE, "--datasets.00000000000000000001.path", "x", "datasets is a list of 1 here"},
+        {BASE, "--datasets.0.path.x", "y", "datasets.0.path is a string here and has no part x"},
+        {BASE, "--datasets.0", "x", "a map of keys was expected here, not a string"},
+        {BASE, "--base_model.0", "x", "base_model is a string here and has no part 0"},
+        {BASE "eot_tokens: [a, b]\n", "--eot_tokens.3", "x", "eot_tokens is a list of 2 here"},
+        {BASE "eot_tokens: [a, b]\n", "--eot_tokens.2", "x", NULL},
+        {BASE "strict: true\neot_tokens: [a, b]\n", "--eot_tokens.1", "x", NULL},
+        {BASE "strict: true\neot_tokens: [a, b]\n", "--eot_tokens.2", "x", "with strict: true"},
+        {BASE "special_tokens: null\n", "--special_tokens.pad_token", "x", NULL},
+        {BASE "gradient_checkpointing: true\nselective_checkpointing: true\n",
+         "--selective_checkpointing.save", "[attention]", NULL},
         {BASE, "--fsdp_config.offload_param", "true", "did you mean offload_params?"},
         {BASE, "--sample_packing", "yes", NULL},
         {BASE, "--sample_packing", "1", NULL},
@@ -341,6 +427,8 @@ int main(void)
         cmocka_unit_test(unknown_keys_get_the_nearest_name),
         cmocka_unit_test(all_errors_are_listed),
         cmocka_unit_test(overrides),
+        cmocka_unit_test(items_of_lists_are_overridden),
+        cmocka_unit_test(an_override_of_an_alias_leaves_the_anchor),
         cmocka_unit_test(fractions_of_steps_match_when_the_best_is_loaded),
         cmocka_unit_test(spellings),
         cmocka_unit_test(spelled_values_are_the_numbers_meant),
