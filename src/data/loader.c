@@ -61,7 +61,8 @@ struct axl_loader {
     int64_t steps_left;     // at `state`
     int64_t *epoch_bins;    // [n_epochs] bins of each epoch, -1: not yet counted; owned
     int64_t n_epochs;
-    int64_t micro_left; // batches of the present step not yet taken
+    int64_t late_epoch, late_bins; // of an epoch behind those; 0: none counted
+    int64_t micro_left;            // batches of the present step not yet taken
 };
 
 static int64_t min64(int64_t a, int64_t b)
@@ -307,22 +308,45 @@ out:
     return status;
 }
 
-// Whether the feed has come to the end of an epoch, but for bins that are left out.
-static bool ends_epoch(const axl_loader *l, int64_t epoch)
+// Bins of an epoch, counted when they are first asked for.
+static axl_status count_bins(axl_loader *l, int64_t epoch, int64_t *n)
 {
-    const axl_data_place *at = &l->feed->place;
+    axl_status status = AXL_OK;
     const int64_t i = l->feed->same_epochs ? 0 : epoch;
+    const bool late = i >= l->n_epochs; // max_steps goes on behind num_epochs
+    int64_t *known = late ? &l->late_bins : &l->epoch_bins[i];
 
-    if (at->epoch > epoch || l->feed->progress >= 1.0)
-        return true;
-    if (!l->options.drop_last || !axl_feed_ends(l->feed) || i >= l->n_epochs ||
-        l->epoch_bins[i] < 0)
-        return false;
-    return l->epoch_bins[i] - at->n_done < bins_wanted(l);
+    if (late && l->late_epoch != epoch)
+        l->late_bins = -1;
+    if (*known < 0)
+        AXL_TRY(axl_feed_count(l->feed, epoch, known));
+    if (late)
+        l->late_epoch = epoch;
+    *n = *known;
+
+out:
+    return status;
 }
 
-static axl_step_info describe_step(const axl_loader *l, int64_t epoch)
+// Whether the feed has come to the end of an epoch, but for bins that are left out.
+static axl_status find_end(axl_loader *l, int64_t epoch, bool *ends)
 {
+    axl_status status = AXL_OK;
+    const axl_data_place *at = &l->feed->place;
+    int64_t n_bins = 0;
+
+    *ends = at->epoch > epoch || l->feed->progress >= 1.0;
+    if (*ends || !l->options.drop_last || !axl_feed_ends(l->feed))
+        goto out;
+    AXL_TRY(count_bins(l, epoch, &n_bins));
+    *ends = n_bins - at->n_done < bins_wanted(l);
+out:
+    return status;
+}
+
+static axl_status describe_step(axl_loader *l, int64_t epoch, axl_step_info *out)
+{
+    axl_status status = AXL_OK;
     const step_bins *step = &l->step;
     int64_t n_batches = ceil_div(step->n_bins, l->feed->bins_per_micro), trained = 0, i = 0;
     axl_step_info info = {.epoch = epoch, .n_micro = ceil_div(n_batches, l->options.dp_size)};
@@ -336,8 +360,10 @@ static axl_step_info describe_step(const axl_loader *l, int64_t epoch)
     }
     info.weight = (double)trained;
     info.epoch_end = (double)l->feed->place.epoch + l->feed->progress;
-    info.ends_epoch = ends_epoch(l, epoch);
-    return info;
+    AXL_TRY(find_end(l, epoch, &info.ends_epoch));
+    *out = info;
+out:
+    return status;
 }
 
 // Waits for a free slot; NULL: stop.
@@ -383,12 +409,14 @@ static void *produce(void *arg)
     int64_t per = l->feed->bins_per_micro, epoch = 0;
 
     while (true) {
+        axl_step_info info = {0};
         axl_status status = collect_step(l, &epoch);
+        if (status == AXL_OK)
+            status = describe_step(l, epoch, &info);
         if (status != AXL_OK) {
             publish_failure(l, status);
             return NULL;
         }
-        axl_step_info info = describe_step(l, epoch);
         for (int64_t a = 0; a < info.n_micro; a++) {
             slot *s = wait_free(l);
             if (s == NULL)
@@ -432,20 +460,6 @@ static void stop(axl_loader *l)
     (void)pthread_mutex_unlock(&l->lock);
     (void)pthread_join(l->thread, NULL);
     l->running = false;
-}
-
-// Bins of an epoch, counted when they are first asked for.
-static axl_status count_bins(axl_loader *l, int64_t epoch, int64_t *n)
-{
-    axl_status status = AXL_OK;
-    int64_t *known = &l->epoch_bins[l->feed->same_epochs ? 0 : epoch];
-
-    if (*known < 0)
-        AXL_TRY(axl_feed_count(l->feed, epoch, known));
-    *n = *known;
-
-out:
-    return status;
 }
 
 static axl_status steps_of_epoch(axl_loader *l, int64_t epoch, int64_t n_done, int64_t *n)

@@ -332,6 +332,35 @@ static void the_last_step_of_an_epoch_says_so(void **state)
     }
 }
 
+// By the definition: a step is the last of its epoch when the next one belongs to another. Also behind num_epochs, where
+// max_steps may lead.
+static void epochs_end_where_the_next_begins(void **state)
+{
+    const fixture *x = *state;
+    const axl_batch *b = NULL;
+    axl_loader *l = NULL;
+
+    for (int k = 0; k < 24; k++) {
+        axl_loader_options o = options_of(0, 1, 1 + k % 5, k % 2 == 0);
+        o.drop_last = k % 4 >= 2;
+        o.num_epochs = k % 3 == 0 ? 0.4 : k % 3;
+        o.dp_size = 1 + k % 3;
+        o.plan.packing = k % 7 != 0;
+        CHECK_OK(axl_loader_create(&x->all, &o, &l));
+        axl_step_info last = {0}, info;
+        for (int n = 0; n == 0 || info.epoch < 5; n++) {
+            CHECK_OK(axl_loader_begin_step(l, &info));
+            for (int64_t m = 0; m < info.n_micro; m++)
+                CHECK_OK(axl_loader_next(l, &b));
+            if (n > 0 && last.ends_epoch != (info.epoch != last.epoch))
+                fail_msg("case %d, step %d, epoch %lld: %s", k, n, (long long)last.epoch,
+                         last.ends_epoch ? "ends too early" : "its end is missed");
+            last = info;
+        }
+        axl_loader_destroy(l);
+    }
+}
+
 static void evaluation_reads_the_list_in_order_and_again(void **state)
 {
     const fixture *x = *state;
@@ -626,6 +655,7 @@ int main(void)
         cmocka_unit_test(labels_are_shifted_inside_each_document),
         cmocka_unit_test(ranks_without_a_share_in_the_tail_get_an_empty_batch),
         cmocka_unit_test(the_last_step_of_an_epoch_says_so),
+        cmocka_unit_test(epochs_end_where_the_next_begins),
         cmocka_unit_test(evaluation_reads_the_list_in_order_and_again),
         cmocka_unit_test(rows_of_a_micro_batch_may_be_bins_of_their_own),
         cmocka_unit_test(shards_and_shuffles_keep_each_sample_once),
