@@ -41,6 +41,8 @@ axl_status axl_metrics_open(axl_trainer *t)
     t->metrics = fopen(path.data, "a");
     AXL_REQUIRE(t->metrics != NULL, AXL_E_IO, "%s: cannot be written: %s", path.data,
                 strerror(errno));
+    if (t->env.config->use_tensorboard)
+        AXL_TRY(axl_tfevents_open(t->env.config->output_dir, t->step + 1, &t->events));
 out:
     axl_str_fini(&path);
     return status;
@@ -110,6 +112,34 @@ static void show_progress(const axl_trainer *t, const axl_step_report *r, bool l
         axl_log_passing("%s", text);
 }
 
+// The numbers that users of TensorBoard look for, by the names that they know.
+static axl_status put_step_event(const axl_trainer *t, const axl_step_report *r)
+{
+    const axl_tfevents_scalar scalars[] = {
+        {"train/loss", r->loss},
+        {"train/grad_norm", r->grad_norm},
+        {"train/learning_rate", r->lr},
+        {"train/epoch", r->epoch},
+        {"train/tokens_per_second", (double)r->n_tokens / r->seconds},
+        {"train/step_seconds", r->seconds},
+        {"train/comm_exposed_seconds", r->exposed},
+        {"train/peak_memory_bytes", (double)r->rss_bytes},
+        {"train/total_tokens", (double)t->total_tokens},
+        {"train/expert_load_max_over_mean", r->expert_load},
+    };
+    const size_t n = sizeof scalars / sizeof *scalars - (r->expert_load > 0.0 ? 0 : 1);
+
+    return t->events == NULL ? AXL_OK : axl_tfevents_put(t->events, r->step, scalars, n);
+}
+
+static axl_status put_eval_event(const axl_trainer *t, const axl_eval_report *r)
+{
+    const axl_tfevents_scalar scalars[] = {{"eval/loss", r->loss},
+                                           {"eval/perplexity", r->perplexity}};
+
+    return t->events == NULL ? AXL_OK : axl_tfevents_put(t->events, t->step, scalars, 2);
+}
+
 axl_status axl_metrics_step(axl_trainer *t, const axl_step_report *r)
 {
     axl_status status = AXL_OK;
@@ -135,6 +165,7 @@ axl_status axl_metrics_step(axl_trainer *t, const axl_step_report *r)
     AXL_TRY(put_comm_bytes(t, &r->traffic, &line));
     AXL_TRY(axl_str_puts(&line, "}"));
     AXL_TRY(write_line(t, &line));
+    AXL_TRY(put_step_event(t, r));
 out:
     axl_str_fini(&line);
     return status;
@@ -161,6 +192,7 @@ axl_status axl_metrics_eval(axl_trainer *t, const axl_eval_report *r)
                                (long long)best, (long long)t->steer.n_worse));
     AXL_TRY(axl_str_puts(&line, "}"));
     AXL_TRY(write_line(t, &line));
+    AXL_TRY(put_eval_event(t, r));
 out:
     axl_str_fini(&line);
     return status;

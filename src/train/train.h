@@ -9,6 +9,7 @@
 #include "src/config/config.h"
 #include "src/data/loader.h"
 #include "src/io/json.h"
+#include "src/io/tfevents.h"
 #include "src/methods/method.h"
 #include "src/model/pass.h"
 #include "src/model/resize.h"
@@ -88,12 +89,13 @@ typedef struct axl_trainer {
     int64_t total_tokens; // processed since the start of the first run
     int64_t log_every;
     axl_steer steer;
-    int watchdog_count; // log lines in a row above the threshold
-    FILE *metrics;      // rank 0: metrics.jsonl
-    double run_start;   // axl_now() at the first step
-    int64_t first_step; // step at which this process began
-    int64_t peak_rss;   // the largest RssAnon + RssShmem after any step, of all ranks
-    bool agreed;        // a failure of axl_trainer_run is known to all ranks
+    int watchdog_count;   // log lines in a row above the threshold
+    FILE *metrics;        // rank 0: metrics.jsonl
+    axl_tfevents *events; // owned; rank 0 with use_tensorboard
+    double run_start;     // axl_now() at the first step
+    int64_t first_step;   // step at which this process began
+    int64_t peak_rss;     // the largest RssAnon + RssShmem after any step, of all ranks
+    bool agreed;          // a failure of axl_trainer_run is known to all ranks
 } axl_trainer;
 
 // The method that the configuration asks for, as `rl` or the key names it, and its name; NULL when it cannot be

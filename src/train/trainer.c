@@ -316,6 +316,7 @@ void axl_trainer_destroy(axl_trainer *t)
     axl_comm_progress_stop(t->progress); // first: it uses the device and what is queued there
     if (t->metrics != NULL)
         (void)fclose(t->metrics);
+    axl_tfevents_close(t->events);
     free(t->grad);
     free(t->logp);
     free(t->losses);
@@ -371,11 +372,39 @@ static axl_status save(axl_trainer *t)
     return status;
 }
 
+// dynamic_checkpoint: whether its file has appeared; it is taken away. Collective on world.
+static axl_status was_asked_to_save(const axl_trainer *t, bool *asked)
+{
+    axl_status status = AXL_OK;
+    const axl_config *c = t->env.config;
+    const char *name = c->dynamic_checkpoint.trigger_file_path;
+    axl_str path = {0};
+    int64_t there = 0;
+
+    *asked = false;
+    if (!c->dynamic_checkpoint.enabled || t->step % c->dynamic_checkpoint.check_interval != 0)
+        goto out;
+    if (name == NULL || name[0] == '\0')
+        name = "axolotl_checkpoint.save";
+    if (axl_comm_rank(t->env.world) == 0) {
+        AXL_TRY(name[0] == '/' ? axl_str_puts(&path, name)
+                               : axl_str_printf(&path, "%s/%s", c->output_dir, name));
+        there = unlink(path.data) == 0;
+        if (there)
+            axl_info("%s was there: saving after step %lld", path.data, (long long)t->step);
+    }
+    AXL_TRY(axl_comm_bcast_bytes(t->env.world, &there, sizeof there, 0));
+    *asked = there != 0;
+out:
+    axl_str_fini(&path);
+    return status;
+}
+
 static axl_status after_step(axl_trainer *t, const axl_step_report *r)
 {
     axl_status status = AXL_OK;
     int64_t signal = 0;
-    bool last = t->step >= t->total_steps;
+    bool last = t->step >= t->total_steps, asked = false;
 
     status = axl_metrics_step(t, r);
     AXL_TRY(share_state(t, status, &signal));
@@ -383,7 +412,8 @@ static axl_status after_step(axl_trainer *t, const axl_step_report *r)
         AXL_TRY(evaluate(t));
     last = last || axl_steer_stops(t);
     bool stopping = signal != 0 && !last;
-    if (stopping || axl_steer_saves(t, r->ends_epoch, last))
+    AXL_TRY(was_asked_to_save(t, &asked));
+    if (stopping || asked || axl_steer_saves(t, r->ends_epoch, last))
         AXL_TRY(save(t));
     t->agreed = true; // what follows is the same on all ranks
     AXL_REQUIRE(!stopping, AXL_E_SIGNAL,

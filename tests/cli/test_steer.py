@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import sys
+import time
 import unittest
 
 import test_cli
@@ -223,6 +224,41 @@ class Steer(test_cli.Case):
         self.assertGreater(self.evals("part")[0], 1.0)
         done = self.go("long", "max_steps: 1\neval_steps: 1\neval_sequence_len: 2\n" + self.held_out(self.one), expect=2)
         self.assertIn("no sample", done.stderr)
+
+    def test_tensorboard_is_told_what_metrics_jsonl_holds(self):
+        names = {"loss": "train/loss", "grad_norm": "train/grad_norm", "learning_rate": "train/learning_rate",
+                 "epoch": "train/epoch", "eval_loss": "eval/loss", "eval_perplexity": "eval/perplexity"}
+
+        def check():
+            with open(os.path.join(self.out("board"), "metrics.jsonl")) as f:
+                lines = [json.loads(line) for line in f]
+            events = tiny.read_events(self.out("board"))
+            self.assertEqual([e[0] for e in events], [line["step"] for line in lines])
+            for line, (_, values) in zip(lines, events):
+                for key in names.keys() & line.keys():
+                    self.assertAlmostEqual(values[names[key]], line[key], delta=2e-7 * abs(line[key]))
+            return len(events)
+
+        text = self.held_out() + "eval_steps: 2\nsave_strategy: steps\nsave_steps: 2\nuse_tensorboard: true\n"
+        self.go("board", text + "max_steps: 4\n", np=2)
+        self.assertEqual(check(), 3 + 4)
+        time.sleep(1.1)  # names of event files begin with the second
+        self.go("board", text + "max_steps: 6\nauto_resume_from_checkpoints: true\n")
+        self.assertEqual(check(), 3 + 4 + 1 + 2)
+
+    def test_a_file_asks_for_a_checkpoint(self):
+        text = "max_steps: 5\ndynamic_checkpoint: {enabled: true, check_interval: 2, trigger_file_path: now}\n"
+        os.makedirs(self.out("asked"))
+        open(os.path.join(self.out("asked"), "now"), "w").close()
+        for np in (1, 2):
+            self.go("asked", text, np=np)
+            self.assertEqual(checkpoints(self.out("asked")), [2])
+            self.assertFalse(os.path.exists(os.path.join(self.out("asked"), "now")))
+            shutil.rmtree(self.out("asked"))
+            os.makedirs(self.out("asked"))
+            open(os.path.join(self.out("asked"), "now"), "w").close()
+        self.go("asked", text.replace("enabled: true", "enabled: false"))
+        self.assertEqual(checkpoints(self.out("asked")), [])
 
     def test_what_does_not_match_is_refused_before_the_start(self):
         done = self.go("no", self.held_out() + "max_steps: 10\neval_steps: 0.3\nsave_strategy: steps\nsave_steps: 4\n"

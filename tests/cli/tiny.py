@@ -72,6 +72,62 @@ def make_model(path, tokenizer=True, seed=1, experts=0):
             shutil.copy(os.path.join(TOKENIZER, name), path)
 
 
+def crc32c(data):
+    """Bit by bit, by the definition."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def proto(data):
+    """{field: [values]} of one protobuf message; messages in it stay bytes."""
+    fields, at = {}, 0
+
+    def varint():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte, at = data[at], at + 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+    while at < len(data):
+        key = varint()
+        if key & 7 == 0:
+            value = varint()
+        else:
+            n = {1: 8, 5: 4}.get(key & 7) or varint()
+            value, at = data[at:at + n], at + n
+        fields.setdefault(key >> 3, []).append(value)
+    return fields
+
+
+def read_events(path):
+    """[(step, {tag: value})] of the TensorBoard event files in a folder, oldest first, checksums checked."""
+    events = []
+    for name in sorted(n for n in os.listdir(path) if n.startswith("events.out.tfevents.")):
+        with open(os.path.join(path, name), "rb") as f:
+            data = f.read()
+        at = 0
+        while at < len(data):
+            (n, crc), body = struct.unpack_from("<QI", data, at), data[at + 12:at + 12 + struct.unpack_from("<Q", data, at)[0]]
+            assert crc == crc32c(data[at:at + 8])
+            assert struct.unpack_from("<I", data, at + 12 + n)[0] == crc32c(body)
+            at += 16 + n
+            event = proto(body)
+            for summary in event.get(5, []):
+                values = [proto(v) for v in proto(summary)[1]]
+                events.append((event.get(2, [0])[0],
+                               {v[1][0].decode(): struct.unpack("<f", v[2][0])[0] for v in values}))
+    return events
+
+
 def read_weights(path):
     """{name: list of floats} of a model directory with F32 weights."""
     with open(os.path.join(path, "model.safetensors"), "rb") as f:
