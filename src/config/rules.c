@@ -650,9 +650,9 @@ static bool wrong_layer_class(context *x)
         found = found || strstr(names->items[i], layer) != NULL; // "A, B" names two
     axl_json_free(config);
     return !found && say(x,
-                         "transformer_layer_cls_to_wrap: the layers of this model are %s, not "
-                         "%.100s; a unit is one of them in any case",
-                         layer, names->items[0]);
+                         "the layers of this model are %s, not %.100s; a unit is one of them in "
+                         "any case, so write %s",
+                         layer, names->items[0], layer);
 }
 
 // DeepSpeed wants the product; it is known only with the number of ranks.
@@ -666,7 +666,7 @@ static bool bad_train_batch(context *x)
 
     return c->deepspeed.set.train_batch_size && ranks > 0 && rows * ranks != want &&
            say(x,
-               "train_batch_size is %lld, but %lld rows on %lld ranks with data of their own "
+               "%lld, but %lld rows on %lld ranks with data of their own "
                "make %lld; write \"auto\"",
                want, rows, ranks, rows * ranks);
 }
@@ -720,10 +720,31 @@ static const rule rules[] = {
 #undef AXL_RULE_ELSEWHERE
 };
 
+// The entry of a key of a block, also under its deprecated prefix.
+static const axl_yaml_entry *entry_of(const axl_yaml_node *node, const char *block, const char *key)
+{
+    const axl_yaml_entry *entry = axl_yaml_entry_of(node, key);
+    char name[128];
+
+    if (entry == NULL && strcmp(block, "fsdp_config") == 0) {
+        (void)snprintf(name, sizeof name, "fsdp_%s", key);
+        entry = axl_yaml_entry_of(node, name);
+    }
+    return entry;
+}
+
 axl_place axl_config_place(const axl_config *c, const char *key)
 {
-    const axl_yaml_entry *entry = axl_yaml_entry_of(c->node, key);
+    const char *dot = strchr(key, '.');
+    char block[64] = "";
 
+    if (dot != NULL)
+        (void)snprintf(block, sizeof block, "%.*s", (int)(dot - key), key);
+    const axl_yaml_entry *entry = axl_yaml_entry_of(c->node, dot != NULL ? block : key);
+    const axl_yaml_entry *inner =
+        dot != NULL && entry != NULL ? entry_of(entry->value, block, dot + 1) : NULL;
+    if (inner != NULL && inner->key->place.line > 0)
+        return inner->key->place;
     if (entry != NULL)
         return entry->key->place;
     return (axl_place){.file = c->path};

@@ -15,7 +15,7 @@ void axl_config_derive(axl_config *c, const axl_config_options *options);
 // eval_at_start and load_best of *out. Of any keys, good or not.
 void axl_config_when(const axl_config *c, axl_derived *out);
 
-// The place of a top-level key in the file; {NULL} when it is absent.
+// The place of a key in the file, "rl" or "trl.beta"; of its block, or of the file alone, when it is absent.
 axl_place axl_config_place(const axl_config *c, const char *key);
 
 // ---- attn_impl.c ----

@@ -177,6 +177,19 @@ static void overrides(void **state)
     axl_diagnostics_fini(&d);
 }
 
+// A finding about a key of a block stands where that key does.
+static void findings_inside_blocks_have_their_own_place(void **state)
+{
+    (void)state;
+    FINDINGS(BASE "gradient_checkpointing: true\nselective_checkpointing:\n  save: [mlp]\n",
+             "10:3: error: selective_checkpointing.save: \"mlp\" is none of its values; use "
+             "attention");
+    FINDINGS(BASE "fsdp_version: 2\nfsdp_config: {\n  fsdp_cpu_offload_pin_memory: false}\n",
+             "10:3: warning: fsdp_config: the prefix fsdp_ is deprecated inside fsdp_config; write "
+             "cpu_offload_pin_memory",
+             "10:3: error: fsdp_config.cpu_offload_pin_memory: false needs offload_params: true");
+}
+
 // By its number, in lists of maps and of scalars; the number behind the end adds one.
 static void items_of_lists_are_overridden(void **state)
 {
@@ -427,6 +440,7 @@ int main(void)
         cmocka_unit_test(unknown_keys_get_the_nearest_name),
         cmocka_unit_test(all_errors_are_listed),
         cmocka_unit_test(overrides),
+        cmocka_unit_test(findings_inside_blocks_have_their_own_place),
         cmocka_unit_test(items_of_lists_are_overridden),
         cmocka_unit_test(an_override_of_an_alias_leaves_the_anchor),
         cmocka_unit_test(fractions_of_steps_match_when_the_best_is_loaded),

@@ -205,7 +205,7 @@ static void contradictions_are_refused(void **state)
         {WITH("gradient_accumulation_steps: 3"),
          "deepspeed.gradient_accumulation_steps: 3 here, but gradient_accumulation_steps is 4"},
         {WITH("train_micro_batch_size_per_gpu: 1"), "1 here, but micro_batch_size is 2"},
-        {WITH("train_batch_size: 16"), "deepspeed: train_batch_size is 16, but 8 rows on 4 ranks"},
+        {WITH("train_batch_size: 16"), "deepspeed.train_batch_size: 16, but 8 rows on 4 ranks"},
         {WITH("bf16: {enabled: true}") "bf16: false\n",
          "deepspeed.bf16.enabled: true here, but the run is to be in fp32"},
         {WITH("bf16: {enabled: false}") "bf16: true\n", "false here, but the run is to be in bf16"},

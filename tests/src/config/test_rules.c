@@ -182,7 +182,7 @@ static const line lines[] = {
     SAYS(75, "relora: true\nflash_attn_fuse_mlp: true\n", "flash_attn_fuse_mlp"),
     SAYS(75, "relora: true\ndeepspeed: z.json\n", "deepspeed"),
     SAYS(76, "rl: kto\nsample_packing: true\n", "kto cannot be packed"),
-    SAYS(76, "rl: kto\n", "must be false for kto"),
+    SAYS(76, "rl: kto\n", "kto needs it to be false"),
     SAYS(77, "rl: grpo\ntrl: {use_liger_loss: true}\ncontext_parallel_size: 2\n", "use_liger_loss"),
     SAYS_ON(2, 78,
             "rl: dpo\nadapter: qlora\ngradient_checkpointing_kwargs: {use_reentrant: true}\n",
@@ -301,9 +301,11 @@ static const line lines[] = {
     SAYS(0,
          "base_model_config: " AXL_TEST_DATA "/plan/llama-3.1-8b\nfsdp_version: 2\n"
          "fsdp_config: {transformer_layer_cls_to_wrap: Qwen2DecoderLayer}\n",
-         "the layers of this model are LlamaDecoderLayer, not Qwen2DecoderLayer"),
+         "fsdp_config.transformer_layer_cls_to_wrap: the layers of this model "
+         "are LlamaDecoderLayer, not Qwen2DecoderLayer; a unit is one of them in any case, so "
+         "write LlamaDecoderLayer"),
     SAYS_ON(2, 0, "deepspeed: {train_batch_size: 4}\n",
-            "train_batch_size is 4, but 8 rows on 2 ranks with data of their own make 16"),
+            "deepspeed.train_batch_size: 4, but 8 rows on 2 ranks with data of their own make 16"),
     SAYS(114, "fsdp_config: {cpu_offload_pin_memory: false}\n", "needs fsdp_version: 2"),
     SAYS(114, "fsdp_config: {cpu_offload_pin_memory: false}\n", "needs offload_params"),
     SAYS(0, "fsdp_version: 2\nfsdp_config: {offload_params: true, cpu_offload_pin_memory: false}\n",
