@@ -226,5 +226,5 @@ const char *axl_nearest_name(const char *word, const char *const *names, size_t 
             best = names[i];
         }
     }
-    return best_distance <= 1 + n / 3 ? best : NULL; // a third of the word wrong: still a typo
+    return best_distance <= (n < 3 ? 1 : n / 3) ? best : NULL; // a third of it wrong: still a typo
 }

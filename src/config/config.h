@@ -13,8 +13,8 @@
 //   form     BLOCK axl_<child>_config; BLOCK_OR_BOOL, BLOCK_OR_STR the same (true, or the text, is in
 //            its head); BLOCK_LIST, BLOCK_OR_LIST axl_<child>_list
 //   default  YAML text of the value when the key is absent or null; "" means absent (0, false, NULL)
-//   range    numbers: an interval, "[1,)" is 1 and more; CHOICE: "a|b;c" where words after the
-//            semicolon are understood but not supported yet; ANY: "non-null" where false counts as a value
+//   range    numbers: an interval, "[1,)" is 1 and more, "[1,) 0 is none" where 0 stands for an absent key;
+//            CHOICE: "a|b;c" where words after the semicolon are understood but not supported yet; ANY: "non-null" where false counts as a value
 //   support  WORKS; IGNORED(reason): no meaning here, a note is given; REFUSED(reason): an error;
 //            PLANNED(what): understood, an error in this version unless it equals the default
 //

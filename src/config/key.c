@@ -149,6 +149,11 @@ out:
     return status;
 }
 
+bool axl_key_zero_is_none(const axl_key *key)
+{
+    return strstr(key->range, " 0 is none") != NULL;
+}
+
 axl_interval axl_interval_parse(const char *range)
 {
     axl_interval i = {-(double)INFINITY, (double)INFINITY, false, false};
@@ -159,7 +164,7 @@ axl_interval axl_interval_parse(const char *range)
     i.low_open = range[0] == '(';
     if (comma > range + 1)
         i.low = strtod(range + 1, NULL);
-    i.high_open = range[strlen(range) - 1] == ')';
+    i.high_open = comma[strcspn(comma, ")]")] == ')';
     if (comma[1] != ')' && comma[1] != ']')
         i.high = strtod(comma + 1, NULL);
     return i;

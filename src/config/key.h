@@ -73,6 +73,9 @@ bool axl_choice_find(const char *range, const char *word, bool *supported);
 // The words as "a, b or c"; those not supported yet are left out unless `all`.
 axl_status axl_choice_text(const char *range, bool all, axl_str *out);
 
+// Whether 0 stands for an absent key: "[1,) 0 is none".
+bool axl_key_zero_is_none(const axl_key *key);
+
 // A numeric interval "[1,)": bounds, open or closed; infinite where left out.
 typedef struct axl_interval {
     double low, high;

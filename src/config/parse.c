@@ -15,7 +15,7 @@
 #include <strings.h>
 
 #define MAX_PATH 256
-#define MAX_KEYS 512 // rows of the largest block
+#define MAX_KEYS 1024 // rows of the largest block
 
 #define FAULT(r, place, key, ...)                                                                  \
     axl_diagnostics_add((r)->diagnostics, AXL_ERROR, (place), (key), __VA_ARGS__)
@@ -144,9 +144,10 @@ static void wrong_type(axl_config_reader *r, const axl_key *key, const char *pat
     else
         FAULT(r, node->place, path, "%s was expected here, not %s%s", axl_key_type_name(key->type),
               shown(node, buffer),
-              node->kind == AXL_YAML_STRING && (key->type == AXL_T_STR_LIST)
+              node->kind == AXL_YAML_STRING && key->type == AXL_T_STR_LIST
                   ? "; write it as a list: [...]"
-                  : "");
+              : strcmp(key->name, "warmup_steps") == 0 ? "; a fraction of the run is warmup_ratio"
+                                                       : "");
 }
 
 static bool node_to_string(const axl_yaml_node *node, const char **value)
@@ -511,7 +512,9 @@ static bool differs(const axl_key *key, const axl_yaml_node *node, const void *b
         return memcmp(before, now, sizeof(bool)) != 0;
     case AXL_T_INT:
     case AXL_T_REAL:
-        return key->otherwise[0] == '\0' || memcmp(before, now, 8) != 0;
+        // what is planned is not asked for by a 0
+        return (key->otherwise[0] == '\0' && key->support != AXL_SUPPORT_PLANNED) ||
+               memcmp(before, now, 8) != 0;
     case AXL_T_STR:
     case AXL_T_CHOICE:
     case AXL_T_BOOL_OR_STR:
@@ -597,6 +600,41 @@ static void report_support(axl_config_reader *r, const axl_key *key, const char 
 
 // ---- a block ----
 
+// What other programs call our keys.
+static const char *name_elsewhere(const axl_block *block, const char *name)
+{
+    static const char *const names[][2] = {
+        {"lr", "learning_rate"},
+        {"model", "base_model"},
+        {"model_name_or_path", "base_model"},
+        {"dataset", "datasets"},
+        {"epochs", "num_epochs"},
+        {"num_train_epochs", "num_epochs"},
+        {"steps", "max_steps"},
+        {"per_device_train_batch_size", "micro_batch_size"},
+        {"per_device_eval_batch_size", "eval_batch_size"},
+        {"max_seq_length", "sequence_len"},
+        {"max_seq_len", "sequence_len"},
+        {"max_length", "sequence_len"},
+        {"cutoff_len", "sequence_len"},
+        {"seq_len", "sequence_len"},
+        {"packing", "sample_packing"},
+        {"optim", "optimizer"},
+        {"lr_scheduler_type", "lr_scheduler"},
+        {"report_to", "use_tensorboard"},
+        {"train_test_split", "val_set_size"},
+        {"context_parallel", "context_parallel_size"},
+        {"tensor_parallel", "tensor_parallel_size"},
+        {"tp", "tensor_parallel_size"},
+        {"cp", "context_parallel_size"},
+    };
+
+    for (size_t i = 0; block == &axl_top_block && i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(names[i][0], name) == 0)
+            return names[i][1];
+    return NULL;
+}
+
 static void report_unknown(axl_config_reader *r, const axl_block *block, const char *path,
                            const axl_yaml_node *name)
 {
@@ -610,7 +648,9 @@ static void report_unknown(axl_config_reader *r, const axl_block *block, const c
         FAULT(r, name->place, path, "unknown key here; it belongs at the top level of the file");
         return;
     }
-    const char *nearest = axl_nearest_name(name->text, names, n);
+    const char *nearest = name_elsewhere(block, name->text);
+    if (nearest == NULL)
+        nearest = axl_nearest_name(name->text, names, n);
     for (size_t i = 0;
          nearest == NULL && !axl_block_is_deepspeed(block) && i < axl_top_block.n_keys; i++) {
         const axl_key *key = &axl_top_block.keys[i];
@@ -647,6 +687,15 @@ static bool is_auto(const axl_yaml_node *node)
     return node->kind == AXL_YAML_STRING && strcmp(node->text, "auto") == 0;
 }
 
+// What stands for an absent key: null, and where the row says so a zero or DeepSpeed's "auto".
+static bool is_none(const axl_block *block, const axl_key *key, const axl_yaml_node *node)
+{
+    double value = 1.0;
+
+    return node->kind == AXL_YAML_NULL || (axl_block_is_deepspeed(block) && is_auto(node)) ||
+           (axl_key_zero_is_none(key) && node_to_real(node, &value) && value == 0.0);
+}
+
 static axl_status read_entry(axl_config_reader *r, const axl_block *block, void *base,
                              const axl_yaml_entry *entry, const char *path, bool quiet)
 {
@@ -659,8 +708,7 @@ static axl_status read_entry(axl_config_reader *r, const axl_block *block, void 
     (void)snprintf(key_path, sizeof key_path, "%.180s%s%.60s", path, path[0] != '\0' ? "." : "",
                    entry->key->text);
     const axl_key *key = find_key(r, block, key_path, entry->key);
-    if (key == NULL || entry->value->kind == AXL_YAML_NULL ||
-        (axl_block_is_deepspeed(block) && is_auto(entry->value)))
+    if (key == NULL || is_none(block, key, entry->value))
         goto out;
     uint8_t *mark = (uint8_t *)base + key->mark_offset;
     void *field = (char *)base + key->offset;

@@ -141,6 +141,13 @@ static bool is_shown(const axl_key *key, uint8_t origin)
            (key->support == AXL_SUPPORT_WORKS && key->type < AXL_T_BLOCK);
 }
 
+// The file is for others to read.
+static bool is_secret(const char *name)
+{
+    return strstr(name, "api_key") != NULL || strstr(name, "secret") != NULL ||
+           strstr(name, "webhook") != NULL;
+}
+
 static axl_status put_block(const axl_block *block, const void *base, const axl_yaml_node *map,
                             int depth, axl_str *out)
 {
@@ -155,8 +162,8 @@ static axl_status put_block(const axl_block *block, const void *base, const axl_
         if (!is_shown(key, origin))
             continue;
         AXL_TRY(axl_str_printf(out, "%s\n%*s\"%s\": {\"value\": ", comma, indent, "", key->name));
-        if (origin != AXL_SET_DEFAULT && strcmp(key->name, "comet_api_key") == 0)
-            AXL_TRY(put_text("not shown", out)); // a secret; the file is for others to read
+        if (origin != AXL_SET_DEFAULT && is_secret(key->name))
+            AXL_TRY(put_text("not shown", out));
         else
             AXL_TRY(put_value(key, origin, (const char *)base + key->offset, depth, out));
         AXL_TRY(axl_str_puts(out, ", \"from\": "));

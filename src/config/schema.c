@@ -22,6 +22,8 @@ static axl_status put_bounds(const axl_key *key, axl_str *out)
     axl_status status = AXL_OK;
     axl_interval i = axl_interval_parse(key->range);
 
+    if (axl_key_zero_is_none(key))
+        i = (axl_interval){0.0, i.high, false, i.high_open};
     if (isfinite(i.low))
         AXL_TRY(axl_str_printf(out, ", \"%s\": %.15g", i.low_open ? "exclusiveMinimum" : "minimum",
                                i.low));

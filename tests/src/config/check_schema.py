@@ -112,7 +112,8 @@ def parser_refuses(value, blocks):
 def is_beyond(name, value, node):
     """What a schema cannot say: the range of a number in quotes, words of a rule."""
     text = json.dumps(node)
-    return (value in ("1e-5", "7") and ("inimum" in text or "aximum" in text)) or name == "eval_causal_lm_metrics"
+    return (value in ("1e-5", "7") and ("inimum" in text or "aximum" in text)) or \
+        name in ("eval_causal_lm_metrics", "selective_checkpointing.save")
 
 
 def is_lenient(value, node):

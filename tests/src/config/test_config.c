@@ -242,6 +242,20 @@ static void items_of_lists_are_overridden(void **state)
     axl_diagnostics_fini(&d);
 }
 
+// As upstream: an evaluation every 0 steps is none, a limit of 0 is that when absent.
+static void a_zero_can_mean_that_the_key_is_absent(void **state)
+{
+    axl_config *c = load(BASE "evals_per_epoch: 0\nval_set_size: 0.1\nmax_steps: 0\n"
+                              "save_total_limit: 0\nlogging_steps: 0\nsaves_per_epoch: 0\n");
+    (void)state;
+
+    assert_false(c->set.evals_per_epoch || c->set.max_steps || c->set.logging_steps);
+    assert_int_equal(c->save_total_limit, 4);
+    assert_int_equal(c->derived.eval_when, AXL_WHEN_NEVER);
+    assert_int_equal(c->derived.save_when, AXL_WHEN_EPOCH);
+    axl_config_destroy(c);
+}
+
 // One item of an alias is changed where it is named, not where it is anchored.
 static void an_override_of_an_alias_leaves_the_anchor(void **state)
 {
@@ -291,6 +305,16 @@ static void spellings(void **state)
         {"eot_tokens: x", "write it as a list"},
         {"eot_tokens: [no]", "no without quotes is a boolean"},
         {"fix_untrained_tokens: 5", NULL},
+        {"warmup_steps: 0.1", "an integer was expected here, not 0.1; a fraction of the run is "
+                              "warmup_ratio"},
+        {"evals_per_epoch: 0\nsaves_per_epoch: 0\nsave_steps: 0\neval_steps: 0.0", NULL},
+        {"max_steps: -1", "-1 is too small; it must be at least 1"},
+        {"early_stopping_patience: \"0\"", NULL},
+        {"cosine_constant_lr_ratio: 0", NULL}, // off
+        {"cosine_constant_lr_ratio: 0.5", "not supported by this version"},
+        {"lr: 1e-4", "unknown key; did you mean learning_rate?"},
+        {"per_device_train_batch_size: 4", "did you mean micro_batch_size?"},
+        {"memory: 4", "unknown key; `axl-dist config-schema` lists them all"}, // not relora
         {"max_steps: ~", NULL},
         {"max_steps: null", NULL},
         {"max_steps:", NULL},
@@ -333,7 +357,7 @@ static void spelled_values_are_the_numbers_meant(void **state)
 
 static void secrets_are_not_written(void **state)
 {
-    axl_config *c = load(BASE "comet_api_key: abc123\n");
+    axl_config *c = load(BASE "comet_api_key: abc123\nswanlab_lark_secret: abc1234\n");
     axl_str text = {0};
     (void)state;
 
@@ -441,6 +465,7 @@ int main(void)
         cmocka_unit_test(all_errors_are_listed),
         cmocka_unit_test(overrides),
         cmocka_unit_test(findings_inside_blocks_have_their_own_place),
+        cmocka_unit_test(a_zero_can_mean_that_the_key_is_absent),
         cmocka_unit_test(items_of_lists_are_overridden),
         cmocka_unit_test(an_override_of_an_alias_leaves_the_anchor),
         cmocka_unit_test(fractions_of_steps_match_when_the_best_is_loaded),
