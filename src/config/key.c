@@ -61,6 +61,14 @@ static const struct {
     {"overrides_of_model_kwargs", "model_kwargs"},
 };
 
+const char *axl_key_alias(const char *name)
+{
+    for (size_t i = 0; i < sizeof aliases / sizeof aliases[0]; i++)
+        if (strcmp(aliases[i].name, name) == 0)
+            return aliases[i].alias;
+    return NULL;
+}
+
 static const axl_key *find_row(const axl_block *block, const char *name)
 {
     for (size_t i = 0; i < block->n_keys; i++)

@@ -65,6 +65,9 @@ bool axl_block_is_deepspeed(const axl_block *block);
 // The row of a key, also under its other names; NULL when there is none.
 const axl_key *axl_block_find(const axl_block *block, const char *name);
 
+// The other name of a key of the file itself, by which it is found too; NULL when it has none.
+const char *axl_key_alias(const char *name);
+
 // "true or false", "an integer", ...; for messages.
 const char *axl_key_type_name(axl_key_type type);
 

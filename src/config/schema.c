@@ -242,6 +242,30 @@ out:
     return status;
 }
 
+// Names that are taken, but that an editor shall not offer: the old prefix inside fsdp_config, and aliases.
+static axl_status put_other_names(const axl_block *block, const char *indent, axl_str *out)
+{
+    axl_status status = AXL_OK;
+    const char *comma = "";
+
+    AXL_TRY(axl_str_printf(out, ",\n%s\"patternProperties\": {", indent));
+    for (size_t i = 0; i < block->n_keys; i++) {
+        const axl_key *key = &block->keys[i];
+        const char *alias = axl_key_alias(key->name);
+        const bool prefixed = block == &axl_fsdp_block && strncmp(key->name, "fsdp_", 5) != 0;
+        if (!prefixed && (block != &axl_top_block || alias == NULL))
+            continue;
+        AXL_TRY(axl_str_printf(out, "%s\n%s  \"^%s%s$\": {", comma, indent, prefixed ? "fsdp_" : "",
+                               prefixed ? key->name : alias));
+        AXL_TRY(put_type(key, out));
+        AXL_TRY(axl_str_putc(out, '}'));
+        comma = ",";
+    }
+    AXL_TRY(axl_str_puts(out, "}"));
+out:
+    return status;
+}
+
 static axl_status put_properties(const axl_block *block, const char *indent, axl_str *out)
 {
     axl_status status = AXL_OK;
@@ -255,8 +279,8 @@ static axl_status put_properties(const axl_block *block, const char *indent, axl
         AXL_TRY(put_property(block, &block->keys[i], out));
     }
     AXL_TRY(axl_str_puts(out, "}"));
-    if (block == &axl_fsdp_block) // the old prefix
-        AXL_TRY(axl_str_printf(out, ",\n%s\"patternProperties\": {\"^fsdp_\": {}}", indent));
+    if (block == &axl_fsdp_block || block == &axl_top_block)
+        AXL_TRY(put_other_names(block, indent, out));
 out:
     return status;
 }

@@ -33,6 +33,7 @@ good = [
     {**MODEL, "fsdp": ["full_shard"], "fsdp_config": {"fsdp_offload_params": True, "fsdp_state_dict_type": "FULL_STATE_DICT"}},
     {**MODEL, "selective_checkpointing": True, "bf16": "auto", "val_set_size": 0.05, "seed": None},
     {**MODEL, "pretraining_dataset": {"path": "d"}, "max_steps": 10},
+    {**MODEL, "revision_of_model": "main", "evals_per_epoch": 0},
     {**MODEL, "save_strategy": "no", "eval_steps": 0.25, "optimizer": "adamw_torch"},
 ]
 bad = [
@@ -46,6 +47,9 @@ bad = [
     {**MODEL, "deepspeed": {"zero_optimization": {"stage": 4}}},
     {**MODEL, "deepspeed": {"zero_optimisation": {"stage": 3}}},
     {**MODEL, "optimizer": "adam_w"},
+    {**MODEL, "fsdp_config": {"fsdp_offload_parms": True}},
+    {**MODEL, "fsdp_config": {"fsdp_offload_params": "often"}},
+    {**MODEL, "revision_of_model": 3},
 ]
 faults = [f"{entry}: {e.message}" for entry in good for e in validator.iter_errors(entry)]
 faults += [f"taken: {entry}" for entry in bad if validator.is_valid(entry)]
