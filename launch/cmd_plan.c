@@ -211,17 +211,26 @@ static axl_status read_arch(const axl_config *c, axl_arch *out)
 {
     axl_status status = AXL_OK;
     const char *path = c->base_model;
+    axl_str place = {0}, hint = {0};
 
     if (is_gguf(path)) {
         AXL_TRY(read_gguf(c, out));
         goto out;
     }
-    AXL_REQUIRE(axl_path_is_dir(path), AXL_E_INPUT,
-                "base_model %s is not a folder; put the model's config.json into one (weights are "
-                "not needed) and give its path",
-                path);
+    if (!axl_path_is_dir(path)) {
+        AXL_TRY(axl_config_where(c, "base_model", &place));
+        if (axl_path_is_hub_name(path))
+            AXL_TRY(
+                axl_str_printf(&hint, ": hf download %s config.json --local-dir %s", path, path));
+        AXL_FAIL(AXL_E_INPUT,
+                 "%s: base_model %s is not a folder; put the model's config.json into one (weights "
+                 "are not needed%s) and give its path",
+                 place.data, path, hint.len > 0 ? hint.data : "");
+    }
     AXL_TRY(read_dir(c, path, out));
 out:
+    axl_str_fini(&place);
+    axl_str_fini(&hint);
     return status;
 }
 

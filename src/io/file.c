@@ -112,6 +112,14 @@ bool axl_path_is_dir(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+bool axl_path_is_hub_name(const char *path)
+{
+    const char *slash = strchr(path, '/');
+
+    return slash != NULL && slash > path && slash[1] != '\0' && path[0] != '.' && path[0] != '~' &&
+           strchr(slash + 1, '/') == NULL;
+}
+
 axl_status axl_file_bytes(const char *path, int64_t *bytes)
 {
     axl_status status = AXL_OK;

@@ -24,6 +24,9 @@ axl_status axl_dir_make(const char *path);
 bool axl_path_exists(const char *path);
 bool axl_path_is_dir(const char *path);
 
+// "org/name", as models of the Hugging Face hub are called: no path that anybody would write for a folder.
+bool axl_path_is_hub_name(const char *path);
+
 // The size of a file. AXL_E_INPUT.
 axl_status axl_file_bytes(const char *path, int64_t *bytes);
 

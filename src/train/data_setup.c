@@ -302,11 +302,15 @@ static axl_status find_model(const axl_config *c, bool first, char **out)
     axl_str root = {0}, dir = {0};
 
     if (n < 5 || strcmp(path + n - 5, ".gguf") != 0) {
-        AXL_REQUIRE(
-            axl_path_is_dir(path), AXL_E_INPUT,
-            "base_model %s is not a folder; models are not downloaded: put the Hugging Face "
-            "directory there, or give its path",
-            path);
+        if (!axl_path_is_dir(path)) {
+            AXL_TRY(axl_config_where(c, "base_model", &root));
+            if (axl_path_is_hub_name(path))
+                AXL_TRY(axl_str_printf(&dir, " (hf download %s --local-dir %s)", path, path));
+            AXL_FAIL(AXL_E_INPUT,
+                     "%s: base_model %s is not a folder; models are not downloaded: put the "
+                     "Hugging Face directory there%s, or give its path",
+                     root.data, path, dir.len > 0 ? dir.data : "");
+        }
         AXL_TRY(axl_strdup(path, out));
         goto out;
     }
