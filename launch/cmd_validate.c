@@ -73,15 +73,21 @@ out:
     return status;
 }
 
-// What the keys allow and the trainer does not have.
-static void check_method(const axl_config *c, axl_diagnostics *findings)
+// What the keys allow and the trainer does not have. Returns whether it can be trained.
+static bool check_method(const axl_config *c, axl_diagnostics *findings)
 {
     const char *name = NULL;
+    const bool known = axl_trainer_method(c, &name) != NULL;
+    const char *key = c->rl != NULL ? "rl" : name;
+    const axl_yaml_entry *entry = axl_yaml_entry_of(c->node, key);
 
-    if (axl_trainer_method(c, &name) == NULL)
-        axl_diagnostics_add(
-            findings, AXL_WARNING, (axl_place){.file = c->path}, c->rl != NULL ? "rl" : name,
-            "%s: its data can be prepared and looked at, training by it is not there yet", name);
+    if (!known)
+        axl_diagnostics_add(findings, AXL_WARNING,
+                            entry != NULL ? entry->key->place : (axl_place){.file = c->path}, key,
+                            "%s: its data can be prepared and looked at with axl-dist preprocess "
+                            "and explain, training by it is not there yet",
+                            name);
+    return known;
 }
 
 // Expressions are compiled where weights are known, not where keys are read.
@@ -95,18 +101,22 @@ static void check_patterns(const axl_config *c, axl_diagnostics *findings)
                             "normalize_weight_scales", "%s", axl_error_message());
 }
 
-static axl_status print(const axl_diagnostics *findings, bool ok, const options *o)
+static axl_status print(const axl_diagnostics *findings, bool ok, bool trains, const options *o)
 {
     axl_status status = AXL_OK;
     axl_str text = {0};
 
     if (o->json) {
-        AXL_TRY(axl_str_printf(&text, "{\"ok\": %s, \"findings\": ", ok ? "true" : "false"));
+        AXL_TRY(axl_str_printf(&text, "{\"ok\": %s, \"can_be_run\": %s, \"findings\": ",
+                               ok ? "true" : "false", ok && trains ? "true" : "false"));
         AXL_TRY(axl_diagnostics_json(findings, &text));
         AXL_TRY(axl_str_puts(&text, "}\n"));
     } else {
         AXL_TRY(axl_diagnostics_text(findings, AXL_NOTE, &text));
-        AXL_TRY(axl_str_printf(&text, "%s: %s", o->path, ok ? "can be run\n" : ""));
+        AXL_TRY(axl_str_printf(&text, "%s: %s", o->path,
+                               !ok      ? ""
+                               : trains ? "can be run\n"
+                                        : "its data can be prepared, but it cannot be run yet\n"));
         if (!ok)
             AXL_TRY(axl_str_printf(&text, "%zu error%s\n", findings->n_errors,
                                    findings->n_errors == 1 ? "" : "s"));
@@ -125,6 +135,7 @@ int axl_cmd_validate(int argc, char **argv)
     options o = {0};
     axl_diagnostics findings = {0};
     axl_config *config = NULL;
+    bool trains = true;
 
     AXL_TRY(parse_arguments(argc, argv, &o));
     if (o.help) {
@@ -140,12 +151,12 @@ int axl_cmd_validate(int argc, char **argv)
     loaded = axl_config_load(o.path, &machine, &findings, &config);
     AXL_REQUIRE(loaded == AXL_OK || findings.n_errors > 0, loaded, "%s", axl_error_message());
     if (config != NULL) {
-        check_method(config, &findings);
+        trains = check_method(config, &findings);
         check_patterns(config, &findings);
     }
     if (findings.n_errors > 0)
         loaded = AXL_E_CONFIG;
-    AXL_TRY(print(&findings, loaded == AXL_OK, &o));
+    AXL_TRY(print(&findings, loaded == AXL_OK, trains, &o));
 
 out:
     if (status != AXL_OK)

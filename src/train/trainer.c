@@ -269,14 +269,18 @@ static axl_status find_method(axl_trainer *t)
     axl_status status = AXL_OK;
     const axl_config *c = t->env.config;
     const char *name = NULL;
+    axl_str place = {0};
 
     t->method = axl_trainer_method(c, &name);
-    AXL_REQUIRE(t->method != NULL, AXL_E_CONFIG,
-                "%s: %s%s: training by this method is not there yet; its data can be prepared and "
-                "looked at with axl-dist preprocess and explain",
-                c->path, c->rl != NULL ? "rl: " : "", name);
-
+    if (t->method != NULL)
+        goto out;
+    AXL_TRY(axl_config_where(c, c->rl != NULL ? "rl" : name, &place));
+    AXL_FAIL(AXL_E_CONFIG,
+             "%s: %s%s: training by this method is not there yet; its data can be prepared and "
+             "looked at with axl-dist preprocess and explain",
+             place.data, c->rl != NULL ? "rl: " : "", name);
 out:
+    axl_str_fini(&place);
     return status;
 }
 

@@ -247,6 +247,7 @@ static void a_method_that_is_not_there_is_refused_before_anything_is_written(voi
     put_pairs();
     assert_int_equal(run(axl_cmd_validate, 2, validating, &out), 0);
     assert_non_null(strstr(out.data, "training by it is not there yet"));
+    assert_non_null(strstr(out.data, "but it cannot be run yet"));
     assert_int_equal(run(axl_cmd_train, 2, argv, &out), 2);
     assert_false(axl_path_exists(in_folder("out", out_dir)));
     axl_str_fini(&out);
