@@ -25,6 +25,8 @@ static const struct {
     {"sequence_parallel_degree", "context_parallel_size"},
     {"liger_swiglu", "liger_glu_activation"},
     {"gc_steps", "gc_collect_steps"},
+    {"eval_table_size", "num_generation_samples"},
+    {"eval_max_new_tokens", "generation_max_new_tokens"},
 };
 
 static void rename_key(axl_config *c, const axl_key *from, const axl_key *to,
@@ -231,6 +233,10 @@ axl_status axl_config_modernise(axl_config *c, axl_diagnostics *diagnostics)
     for (size_t i = 0; i < sizeof renamed / sizeof renamed[0]; i++)
         rename_key(c, axl_block_find(&axl_top_block, renamed[i].old_name),
                    axl_block_find(&axl_top_block, renamed[i].new_name), diagnostics);
+    if (c->eval_table_size > 0 && !c->set.generate_samples) { // it asked for them by their number
+        c->generate_samples = true;
+        c->set.generate_samples = AXL_SET_DERIVED;
+    }
     attention_flags(c, diagnostics);
     fsdp_versions(c);
     fsdp_list(c, diagnostics);

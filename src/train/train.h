@@ -125,6 +125,12 @@ axl_status axl_train_step(axl_trainer *t, axl_step_report *report);
 // Measures on the whole evaluation set; the report is rank 0's on all ranks. Collective on world.
 axl_status axl_train_eval(axl_trainer *t, axl_eval_report *report);
 
+// ---- samples.c
+
+// generate_samples: goes on with the beginnings of samples of the evaluation set, tells the log and samples.jsonl.
+// Collective on world.
+axl_status axl_train_samples(axl_trainer *t);
+
 // ---- steer.c; all Local, with the same result on every rank, where nothing else is said
 
 // Finds the distances between evaluations and saves, once the length of the run is known. AXL_E_CONFIG when they

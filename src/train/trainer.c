@@ -345,6 +345,7 @@ static axl_status evaluate(axl_trainer *t)
     AXL_TRY(axl_train_eval(t, &r));
     axl_steer_evaluated(t, &r);
     AXL_TRY(axl_metrics_eval(t, &r));
+    AXL_TRY(axl_train_samples(t));
 out:
     return status;
 }

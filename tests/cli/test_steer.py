@@ -27,6 +27,11 @@ def last_wins(text):
     return "".join(entries.values())
 
 
+def sample_lines(path):
+    with open(os.path.join(path, "samples.jsonl")) as f:
+        return f.read().splitlines()
+
+
 def checkpoints(path):
     return sorted(int(name.split("-")[1]) for name in os.listdir(path) if name.startswith("checkpoint-"))
 
@@ -245,6 +250,28 @@ class Steer(test_cli.Case):
         time.sleep(1.1)  # names of event files begin with the second
         self.go("board", text + "max_steps: 6\nauto_resume_from_checkpoints: true\n")
         self.assertEqual(check(), 3 + 4 + 1 + 2)
+
+    def test_samples_are_gone_on_with(self):
+        text = self.held_out(self.narrow) + ("max_steps: 4\neval_steps: 2\ngeneration_max_new_tokens: 9\nnum_generation_samples: 2\n"
+                                  "generation_do_sample: false\ngeneration_prompt_ratio: 0.25\n")
+        said, plain = {}, self.go("plain", text)
+        for np in (1, 2):
+            done = self.go(f"samples{np}", text + "generate_samples: true\n", np=np)
+            with open(os.path.join(self.out(f"samples{np}"), "samples.jsonl")) as f:
+                said[np] = [json.loads(line) for line in f]
+            self.assertEqual([(s["step"], s["sample"]) for s in said[np]], [(k, n) for k in (0, 2, 4) for n in (1, 2)])
+            self.assertIn("sample 2 after step 4: ", done.stdout + done.stderr)
+        self.assertEqual(said[1], said[2])
+        self.assertTrue(any(s["generated"] for s in said[1]))
+        self.assertGreater(len({s["prompt"] for s in said[1]}), 1)
+        self.assertEqual(tiny.read_metrics(self.out("plain")), tiny.read_metrics(self.out("samples1")))  # nothing else changes
+        self.assertFalse(os.path.exists(os.path.join(self.out("plain"), "samples.jsonl")))
+        for name in "once", "again":
+            self.go(name, text.replace("do_sample: false", "do_sample: true") + "eval_table_size: 1\n"
+                    "eval_sample_packing: false\nnum_generation_samples: null\n")
+        one, two = (sample_lines(self.out(n)) for n in ("once", "again"))
+        self.assertEqual(one, two)
+        self.assertEqual(len(one), 3)
 
     def test_a_file_asks_for_a_checkpoint(self):
         text = "max_steps: 5\ndynamic_checkpoint: {enabled: true, check_interval: 2, trigger_file_path: now}\n"
