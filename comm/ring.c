@@ -144,7 +144,7 @@ void axl_ring_destroy(axl_ring *r)
     if (r == NULL)
         return;
     r->device->ops->free(r->device, r->memory, r->at.total);
-    free(r->lists);
+    r->device->ops->host_free(r->device, r->lists, (size_t)r->n_lists * sizeof *r->lists);
     free(r->plans);
     free(r->counts);
     free(r->longest);
@@ -173,6 +173,7 @@ axl_status axl_ring_create(const axl_ring_options *o, axl_comm *comm, axl_device
 {
     axl_status status = AXL_OK;
     axl_ring *r = NULL;
+    void *memory = NULL;
     const size_t n = (size_t)o->n_ranks, n_plans = (size_t)o->n_windows;
 
     AXL_TRY(check_options(o, comm));
@@ -186,7 +187,9 @@ axl_status axl_ring_create(const axl_ring_options *o, axl_comm *comm, axl_device
     memcpy(r->windows, o->windows, n_plans * sizeof *r->windows);
     r->o.windows = r->windows;
     r->n_lists = list_capacity(o);
-    AXL_TRY(axl_calloc((size_t)r->n_lists, sizeof *r->lists, "lists of ring attention", &r->lists));
+    AXL_TRY(device->ops->host_alloc(device, (size_t)r->n_lists * sizeof *r->lists,
+                                    "lists of ring attention", &memory));
+    r->lists = memory;
     AXL_TRY(axl_calloc(n_plans, sizeof *r->plans, "ring attention", &r->plans));
     AXL_TRY(axl_calloc(4 * n * (n_plans + 1), sizeof *r->counts, "ring attention", &r->counts));
     AXL_TRY(axl_calloc((n + 1) * n_plans, sizeof *r->longest, "ring attention", &r->longest));
@@ -200,7 +203,6 @@ axl_status axl_ring_create(const axl_ring_options *o, axl_comm *comm, axl_device
                                       .longest = r->longest + (n + 1) * i};
     }
     const axl_ring_memory at = memory_of(o);
-    void *memory = NULL;
     AXL_TRY(device->ops->alloc(device, at.total, "ring attention", &memory));
     r->memory = memory;
     r->at = at;
@@ -288,6 +290,7 @@ axl_status axl_ring_set_layout(axl_ring *r, const axl_cp_layout *l)
     r->local_cu = 0;
     r->local_positions = r->local_cu + l->n_seqs + 1;
     r->n_used = r->local_positions + r->n_rows;
+    AXL_TRY(r->device->ops->await(&r->listed)); // they are on their way from the batch before
     memcpy(r->lists, axl_cp_local_cu(l, r->rank), ((size_t)l->n_seqs + 1) * sizeof *r->lists);
     axl_cp_positions(l, r->rank, r->lists + r->local_positions);
     for (int i = 0; i < r->o.n_windows; i++)
@@ -295,6 +298,7 @@ axl_status axl_ring_set_layout(axl_ring *r, const axl_cp_layout *l)
     AXL_ASSERT(r->n_used <= r->n_lists);
     AXL_TRY(r->device->ops->copy(r->device->compute, axl_ring_at(r, r->at.lists), r->lists,
                                  (size_t)r->n_used * sizeof *r->lists));
+    AXL_TRY(r->device->ops->record(r->device->compute, &r->listed));
 
 out:
     return status;

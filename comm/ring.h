@@ -43,8 +43,9 @@ struct axl_ring {
     int rank, n_ranks;
     axl_ring_memory at;
     char *memory;   // [at.total] on the device, owned
-    int32_t *lists; // [n_lists] on the host, owned; as on the device
+    int32_t *lists; // [n_lists] on the host (host_alloc), owned; as on the device
     int64_t n_lists, n_used;
+    axl_event listed;     // after which lists may be written again
     axl_ring_plan *plans; // [n_windows], owned
     int64_t *counts;      // owned: the plans' counts, then the four arrays of an exchange
     int32_t *longest;     // owned: the plans'

@@ -18,6 +18,7 @@
 typedef struct axl_kernels axl_kernels; // kernels.h
 typedef struct axl_device axl_device;
 typedef struct axl_stream axl_stream;
+typedef struct axl_graph axl_graph; // work of a stream that can be queued again
 
 // A place in a stream; {0} has always passed. Copyable; needs no release.
 typedef struct axl_event {
@@ -56,6 +57,14 @@ typedef struct axl_device_ops {
     axl_status (*push)(axl_stream *s, axl_task *task);
     axl_status (*progress)(axl_device *d);
     bool (*waits)(axl_device *d);
+    // Of devices that repeat queued work at one call; NULL: this one does not. From begin_capture to end_capture what is
+    // queued on s is noted, with its arguments, and does not run. Nothing may wait, take memory or copy ordinary host
+    // memory meanwhile: then calls fail, *out is NULL (and the status AXL_OK), and the work has to be queued anew.
+    axl_status (*begin_capture)(axl_stream *s);
+    // name is of messages, borrowed for the life of *out.
+    axl_status (*end_capture)(axl_stream *s, const char *name, axl_graph **out);
+    axl_status (*launch)(axl_stream *s, axl_graph *g);  // queues what was noted, as often as asked
+    void (*graph_destroy)(axl_device *d, axl_graph *g); // NULL-safe; no launch may be under way
     void (*mem_info)(axl_device *d, size_t *used, size_t *total); // bytes
     void (*destroy)(axl_device *d);                               // drains the streams; NULL-safe
 } axl_device_ops;

@@ -208,12 +208,12 @@ typedef struct axl_bias_bwd_args {
     bool accumulate;
 } axl_bias_bwd_args;
 
-// *out (host memory, double) += sum of x[i]^2 in a fixed order, accumulated in f64.
+// out[r] += sum of x[r, i]^2 in a fixed order, in f64. A row's sum depends on its length n alone.
 typedef struct axl_sumsq_args {
-    const void *x;
-    int64_t n;
+    const void *x; // [n_rows, n] dtype
+    int64_t n_rows, n;
     axl_dtype dtype;
-    double *out;
+    double *out; // [n_rows], added to
 } axl_sumsq_args;
 
 // Decoupled AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101), on f32 masters; g is multiplied by

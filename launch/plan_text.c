@@ -21,7 +21,7 @@ bool axl_plan_memory_at(const axl_plan_report *r, int i, axl_plan_memory *out)
     const axl_work_bytes *w = &r->forecast.work;
     const axl_plan_memory rows[] = {
         {"weights", "weights, fp32", s->master},
-        {"gradients", "gradients, fp32", s->grads},
+        {"gradients", "gradients, fp32", s->grads + s->squares},
         {"moments", "moments of the optimizer", s->moments},
         {"gathered_weights", "gathered weights", s->gathered},
         {"gradients_in_flight", "gradients in flight", s->grad_buffers},

@@ -84,6 +84,20 @@ static size_t sum_sizes(const size_t size[4])
     return size[0] + size[1] + size[2] + size[3];
 }
 
+// Sums of squares that the norm needs: one, or one for every row that this rank owns.
+static int64_t n_squares(const axl_unit *units, int n_units, const axl_sharder_options *o)
+{
+    int64_t rows = 0;
+
+    if (o->invariant == 0)
+        return 1;
+    for (int i = 0; i < n_units; i++)
+        for (int k = 0; k < units[i].n_params; k++)
+            if (units[i].params[k].trainable && units[i].params[k].owner)
+                rows += units[i].params[k].shard_rows;
+    return rows;
+}
+
 static int n_levels(const axl_sharder_options *o)
 {
     int n = 0;
@@ -109,6 +123,7 @@ axl_sharder_bytes axl_sharder_plan(const axl_unit *units, int n_units, const axl
     b.grads = b.master;
     b.moments = 2 * b.master;
     b.levels = (size_t)n_levels(o) * b.master;
+    b.squares = (size_t)n_squares(units, n_units, o) * sizeof(double);
     grad_sizes(units, n_units, size);
     b.grad_buffers = sum_sizes(size);
     if (o->reduce_bf16)
@@ -118,7 +133,8 @@ axl_sharder_bytes axl_sharder_plan(const axl_unit *units, int n_units, const axl
 
 size_t axl_sharder_total(const axl_sharder_bytes *b)
 {
-    return b->master + b->grads + b->moments + b->gathered + b->grad_buffers + b->levels;
+    return b->master + b->grads + b->moments + b->gathered + b->grad_buffers + b->levels +
+           b->squares;
 }
 
 static axl_status take(axl_device *d, size_t bytes, const char *what, void *out)
@@ -129,6 +145,20 @@ static axl_status take(axl_device *d, size_t bytes, const char *what, void *out)
     if (bytes > 0)
         AXL_TRY(d->ops->alloc(d, bytes, what, &p));
     memcpy(out, &p, sizeof p);
+out:
+    return status;
+}
+
+static axl_status take_squares(axl_sharder *s)
+{
+    axl_status status = AXL_OK;
+    void *host = NULL;
+
+    s->n_squares = (int64_t)(s->bytes.squares / sizeof(double));
+    AXL_TRY(take(s->device, s->bytes.squares, "the norm of the gradients", &s->squares));
+    AXL_TRY(s->device->ops->host_alloc(s->device, s->bytes.squares, "the norm of the gradients",
+                                       &host));
+    s->host_squares = host;
 out:
     return status;
 }
@@ -185,6 +215,7 @@ axl_status axl_sharder_init(axl_sharder *s, axl_device *device, axl_mesh *mesh, 
         AXL_TRY(take(device, s->bytes.moments / 2, "the optimizer's moments", &s->moments[m]));
     for (int l = 0; l < s->n_levels; l++)
         AXL_TRY(take(device, s->bytes.master, "the sums of micro-steps", &s->level[l]));
+    AXL_TRY(take_squares(s));
     AXL_TRY(take(device, s->bytes.gathered, "the gathered weights", &s->gather_buffer));
     AXL_TRY(take(device, s->bytes.grad_buffers, "the gradients in flight", &s->grad_buffer));
     set_offsets(s, &send_at);
@@ -211,6 +242,8 @@ void axl_sharder_fini(axl_sharder *s)
         d->ops->free(d, s->moments[m], s->bytes.moments / 2);
     for (int l = 0; l < s->n_levels; l++)
         d->ops->free(d, s->level[l], s->bytes.master);
+    d->ops->free(d, s->squares, s->bytes.squares);
+    d->ops->host_free(d, s->host_squares, s->bytes.squares);
     d->ops->free(d, s->gather_buffer, s->bytes.gathered);
     d->ops->free(d, s->grad_buffer, s->bytes.grad_buffers);
     *s = (axl_sharder){0};
@@ -519,12 +552,15 @@ void axl_sharder_begin_micro(axl_sharder *s, bool last)
     s->last = last;
 }
 
+// What follows on compute sees all reductions; the host goes on, where the device can wait by itself.
 static axl_status wait_reduced(axl_sharder *s)
 {
     axl_status status = AXL_OK;
+    axl_event end;
     double start = axl_now();
 
-    AXL_TRY(s->device->ops->synchronize(s->device->reduce));
+    AXL_TRY(s->device->ops->record(s->device->reduce, &end));
+    AXL_TRY(s->device->ops->wait(s->device->compute, &end));
     axl_comm_count_exposed(s->mesh->dense, AXL_COMM_REDUCE_SCATTER, axl_now() - start);
 out:
     return status;

@@ -45,6 +45,7 @@ typedef struct axl_sharder_bytes {
     size_t gathered;               // buffers for gathered weights
     size_t grad_buffers;           // full gradients of units in flight
     size_t levels;                 // invariant: sums of micro-steps that wait for their partners
+    size_t squares;                // sums of squares of gradients
 } axl_sharder_bytes;
 
 typedef struct axl_sharder {
@@ -58,6 +59,9 @@ typedef struct axl_sharder {
     int64_t n_elements;                 // of each of the four
     float *level[AXL_SHARDER_MAX_LEVELS];
     int n_levels;
+    double *squares;      // owned: of the gradients this rank owns; one, or invariant one a row
+    double *host_squares; // owned host memory: where they are read
+    int64_t n_squares;
     int64_t micro;                                   // micro-steps of this step that are over
     bool last;                                       // the present one is the last
     char *gather_buffer, *grad_buffer, *send_buffer; // owned
@@ -96,7 +100,7 @@ void axl_sharder_begin_step(axl_sharder *s);
 // Around each micro-step of it; last: no other follows, sums over replicas may start.
 void axl_sharder_begin_micro(axl_sharder *s, bool last);
 axl_status axl_sharder_end_micro(axl_sharder *s);
-// Waits for all reductions: after it every grad_shard is the sum over ranks and micro-steps.
+// After it every grad_shard is, for what follows on compute, the sum over ranks and micro-steps.
 axl_status axl_sharder_finish(axl_sharder *s);
 
 #endif

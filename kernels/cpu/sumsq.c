@@ -1,4 +1,5 @@
-// The sum of squares, in f64, by blocks that are joined in order.
+// Sums of squares, in f64, by blocks that are joined in order. Threads share the blocks of one row, or else deal
+// out whole rows: the sums are the same.
 #include "kernels/cpu/parallel.h"
 
 // The lanes of a vector squared and added to sums in f64: in f32 a long sum would lose digits.
@@ -35,6 +36,17 @@ AXL_INLINE double sumsq_block(const void *x, int64_t begin, int64_t end, bool bf
     return total;
 }
 
+AXL_INLINE double sumsq_of(const axl_sumsq_args *a, int64_t begin, int64_t end)
+{
+    return a->dtype == AXL_BF16 ? sumsq_block(a->x, begin, end, true)
+                                : sumsq_block(a->x, begin, end, false);
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 axl_status AXL_CPU(sumsq)(axl_stream *s, const axl_sumsq_args *a)
 {
     const int64_t room = (int64_t)(AXL_WORKSPACE_BYTES / sizeof(double));
@@ -46,13 +58,17 @@ axl_status AXL_CPU(sumsq)(axl_stream *s, const axl_sumsq_args *a)
     while ((a->n + block - 1) / block > room)
         block *= 2;
     const int64_t n_blocks = (a->n + block - 1) / block;
-    AXL_PARALLEL_FOR(s, a->n)
-    for (int64_t b = 0; b < n_blocks; b++) {
-        int64_t end = (b + 1) * block < a->n ? (b + 1) * block : a->n;
-        partial[b] = a->dtype == AXL_BF16 ? sumsq_block(a->x, b * block, end, true)
-                                          : sumsq_block(a->x, b * block, end, false);
+    if (a->n_rows == 1) {
+        AXL_PARALLEL_FOR(s, a->n)
+        for (int64_t b = 0; b < n_blocks; b++)
+            partial[b] = sumsq_of(a, b * block, least((b + 1) * block, a->n));
+        for (int64_t b = 0; b < n_blocks; b++)
+            *a->out += partial[b];
+        return AXL_OK;
     }
-    for (int64_t b = 0; b < n_blocks; b++)
-        *a->out += partial[b];
+    AXL_PARALLEL_FOR(s, a->n_rows * a->n)
+    for (int64_t r = 0; r < a->n_rows; r++)
+        for (int64_t b = 0; b < n_blocks; b++)
+            a->out[r] += sumsq_of(a, r * a->n + b * block, r * a->n + least((b + 1) * block, a->n));
     return AXL_OK;
 }

@@ -50,10 +50,12 @@ static axl_status axl_cuda_launch(axl_stream *s, const char *name, void (*kernel
                                      (int)shared_bytes);
     if (error == cudaSuccess)
         error = cudaLaunchKernelEx(&config, kernel, static_cast<Params>(args)...);
-    if (error == cudaSuccess)
-        return AXL_OK;
-    return axl_cuda_launch_failed((int)error, name, grid.x, grid.y, grid.z,
-                                  block.x * block.y * block.z, shared_bytes);
+    const unsigned threads = block.x * block.y * block.z;
+    if (error != cudaSuccess)
+        return axl_cuda_launch_failed(s, (int)error, name, grid.x, grid.y, grid.z, threads,
+                                      shared_bytes);
+    axl_cuda_note_launch(s, name, grid.x, grid.y, grid.z, threads);
+    return AXL_OK;
 }
 
 static inline unsigned axl_cuda_blocks(int64_t n, int64_t per_block)

@@ -30,9 +30,12 @@ typedef enum axl_cuda_library_id { AXL_CUDA_LT, AXL_CUDA_N_LIBRARIES } axl_cuda_
 void *axl_cuda_library(const axl_device *d, axl_cuda_library_id id); // NULL: not asked for yet
 void axl_cuda_set_library(const axl_device *d, axl_cuda_library_id id, void *p,
                           void (*fini)(void *));
+// What is queued on s, remembered for messages of errors that come late. kernel: a literal.
+void axl_cuda_note_launch(const axl_stream *s, const char *kernel, unsigned x, unsigned y,
+                          unsigned z, unsigned threads);
 // Sets the message; AXL_E_DEVICE.
-axl_status axl_cuda_launch_failed(int error, const char *kernel, unsigned x, unsigned y, unsigned z,
-                                  unsigned threads, size_t shared_bytes);
+axl_status axl_cuda_launch_failed(const axl_stream *s, int error, const char *kernel, unsigned x,
+                                  unsigned y, unsigned z, unsigned threads, size_t shared_bytes);
 // The kernel has no form for this dtype; AXL_E_UNSUPPORTED.
 axl_status axl_cuda_no_dtype(const char *kernel, axl_dtype dtype);
 // The workspace is too small for so many; AXL_E_UNSUPPORTED.

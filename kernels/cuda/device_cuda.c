@@ -1,21 +1,40 @@
 // Streams and events are CUDA's. An event of the device contract is a ticket: each record takes the next slot of the
 // stream's ring of CUDA events. A slot that was used again since stands for a later place, so a wait may be longer
 // than asked for, never shorter.
+//
+// CUDA reports what goes wrong in a kernel at some later call. So each stream remembers what was queued last, and a
+// message that comes late names it.
 #include "kernels/cuda/cuda_backend.h"
 
 #include "src/base/mem.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define N_EVENTS        256
+#define N_NOTES         16 // a power of two
 #define WORKSPACE_BYTES ((size_t)64 << 20)
+
+// What was queued.
+typedef struct cuda_note {
+    const char *what; // borrowed, a literal
+    unsigned grid[3], threads;
+    size_t bytes; // of a copy or fill; of a kernel 0
+} cuda_note;
 
 typedef struct cuda_stream {
     axl_stream stream;
     cudaStream_t handle;          // owned
     cudaEvent_t events[N_EVENTS]; // owned
     uint64_t tickets;
+    cuda_note notes[N_NOTES]; // the last ones; n_notes in all
+    uint64_t n_notes;
 } cuda_stream;
+
+struct axl_graph {
+    cudaGraphExec_t exec; // owned
+    const char *name;     // borrowed
+};
 
 typedef struct cuda_state {
     int device, arch, n_multiprocessors;
@@ -61,13 +80,89 @@ void axl_cuda_set_library(const axl_device *d, axl_cuda_library_id id, void *p,
     state_of(d)->library_fini[id] = fini;
 }
 
-axl_status axl_cuda_launch_failed(int error, const char *kernel, unsigned x, unsigned y, unsigned z,
-                                  unsigned threads, size_t shared_bytes)
+// ---- what is on a stream, for messages
+
+static void note(const axl_stream *s, const cuda_note *n)
 {
+    cuda_stream *c = stream_of(s);
+
+    c->notes[c->n_notes++ % N_NOTES] = *n;
+}
+
+void axl_cuda_note_launch(const axl_stream *s, const char *kernel, unsigned x, unsigned y,
+                          unsigned z, unsigned threads)
+{
+    note(s, &(cuda_note){.what = kernel, .grid = {x, y, z}, .threads = threads});
+}
+
+static void put_note(const cuda_note *n, char *text, size_t size)
+{
+    if (n->threads > 0)
+        (void)snprintf(text, size, "%s of %u x %u x %u blocks of %u threads", n->what, n->grid[0],
+                       n->grid[1], n->grid[2], n->threads);
+    else if (n->bytes > 0)
+        (void)snprintf(text, size, "%s of %zu bytes", n->what, n->bytes);
+    else
+        (void)snprintf(text, size, "%s", n->what);
+}
+
+// "; last queued on compute, newest first: rope of ..., ..." or nothing.
+static void put_notes(const axl_stream *s, char *text, size_t size)
+{
+    const cuda_stream *c = stream_of(s);
+    const uint64_t n = c->n_notes < N_NOTES ? c->n_notes : N_NOTES;
+    size_t at = 0;
+
+    text[0] = '\0';
+    for (uint64_t i = 0; i < n && at < size; i++) {
+        char one[160];
+        put_note(&c->notes[(c->n_notes - 1 - i) % N_NOTES], one, sizeof one);
+        const int put =
+            i == 0 ? snprintf(text, size, "; last queued on %s, newest first: %s", s->name, one)
+                   : snprintf(text + at, size - at, ", %s", one);
+        at += put > 0 ? (size_t)put : 0;
+    }
+}
+
+// Whether an error says nothing of the call that returned it: the device's work failed before.
+static bool is_late(cudaError_t error)
+{
+    return error >= cudaErrorIllegalAddress && error <= cudaErrorLaunchFailure;
+}
+
+static axl_status stream_failed(const axl_stream *s, cudaError_t error, const char *what,
+                                size_t bytes)
+{
+    char notes[1024] = "", size[48] = "";
+
+    if (is_late(error))
+        put_notes(s, notes, sizeof notes);
+    if (bytes > 0)
+        (void)snprintf(size, sizeof size, " of %zu bytes", bytes);
+    return axl_error_set(AXL_E_DEVICE, __FILE__, __LINE__, "%s%s on stream %s: %s%s", what, size,
+                         s->name, cudaGetErrorString(error), notes);
+}
+
+#define STREAM_TRY(s, call, what, bytes)                                                           \
+    do {                                                                                           \
+        const cudaError_t cuda_error_ = (call);                                                    \
+        if (cuda_error_ != cudaSuccess) {                                                          \
+            status = stream_failed(s, cuda_error_, what, bytes);                                   \
+            goto out;                                                                              \
+        }                                                                                          \
+    } while (0)
+
+axl_status axl_cuda_launch_failed(const axl_stream *s, int error, const char *kernel, unsigned x,
+                                  unsigned y, unsigned z, unsigned threads, size_t shared_bytes)
+{
+    char notes[1024] = "";
+
+    if (is_late((cudaError_t)error))
+        put_notes(s, notes, sizeof notes);
     return axl_error_set(AXL_E_DEVICE, __FILE__, __LINE__,
-                         "kernel %s of %u x %u x %u blocks, %u threads, %zu bytes shared: %s",
+                         "kernel %s of %u x %u x %u blocks, %u threads, %zu bytes shared: %s%s",
                          kernel, x, y, z, threads, shared_bytes,
-                         cudaGetErrorString((cudaError_t)error));
+                         cudaGetErrorString((cudaError_t)error), notes);
 }
 
 axl_status axl_cuda_no_dtype(const char *kernel, axl_dtype dtype)
@@ -109,8 +204,8 @@ static axl_status cuda_alloc(axl_device *d, size_t bytes, const char *what, void
                  "no memory on the GPU for %s: %.1f MiB wanted, %.1f of %.1f MiB are free", what,
                  (double)bytes / 1048576.0, (double)left / 1048576.0, (double)total / 1048576.0);
     }
-    CUDA_TRY(cudaMemsetAsync(p, 0, bytes, axl_cuda_stream(d->compute)), what);
-    CUDA_TRY(cudaStreamSynchronize(axl_cuda_stream(d->compute)), what);
+    STREAM_TRY(d->compute, cudaMemsetAsync(p, 0, bytes, axl_cuda_stream(d->compute)), what, bytes);
+    STREAM_TRY(d->compute, cudaStreamSynchronize(axl_cuda_stream(d->compute)), what, bytes);
     state_of(d)->used += bytes;
     *out = p;
     p = NULL;
@@ -157,8 +252,11 @@ static axl_status cuda_copy(axl_stream *s, void *dst, const void *src, size_t by
 {
     axl_status status = AXL_OK;
 
-    if (bytes > 0)
-        CUDA_TRY(cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDefault, axl_cuda_stream(s)), "a copy");
+    if (bytes == 0)
+        goto out;
+    note(s, &(cuda_note){.what = "a copy", .bytes = bytes});
+    STREAM_TRY(s, cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDefault, axl_cuda_stream(s)), "a copy",
+               bytes);
 
 out:
     return status;
@@ -168,8 +266,10 @@ static axl_status cuda_zero(axl_stream *s, void *dst, size_t bytes)
 {
     axl_status status = AXL_OK;
 
-    if (bytes > 0)
-        CUDA_TRY(cudaMemsetAsync(dst, 0, bytes, axl_cuda_stream(s)), "zeroing memory");
+    if (bytes == 0)
+        goto out;
+    note(s, &(cuda_note){.what = "zeroing", .bytes = bytes});
+    STREAM_TRY(s, cudaMemsetAsync(dst, 0, bytes, axl_cuda_stream(s)), "zeroing", bytes);
 
 out:
     return status;
@@ -227,7 +327,8 @@ static axl_status cuda_record(axl_stream *s, axl_event *out)
     axl_status status = AXL_OK;
     cuda_stream *c = stream_of(s);
 
-    CUDA_TRY(cudaEventRecord(c->events[c->tickets % N_EVENTS], c->handle), "recording an event");
+    STREAM_TRY(s, cudaEventRecord(c->events[c->tickets % N_EVENTS], c->handle),
+               "recording an event", 0);
     *out = (axl_event){s, ++c->tickets};
 
 out:
@@ -241,8 +342,9 @@ static axl_status cuda_wait(axl_stream *s, const axl_event *e)
     if (e->stream == NULL || e->stream == s)
         goto out; // a stream is in order by itself
     const cuda_stream *on = stream_of(e->stream);
-    CUDA_TRY(cudaStreamWaitEvent(axl_cuda_stream(s), on->events[(e->ticket - 1) % N_EVENTS], 0),
-             "waiting for an event");
+    STREAM_TRY(e->stream,
+               cudaStreamWaitEvent(axl_cuda_stream(s), on->events[(e->ticket - 1) % N_EVENTS], 0),
+               "waiting for an event", 0);
 
 out:
     return status;
@@ -255,7 +357,8 @@ static axl_status cuda_await(const axl_event *e)
     if (e->stream == NULL)
         goto out;
     const cuda_stream *on = stream_of(e->stream);
-    CUDA_TRY(cudaEventSynchronize(on->events[(e->ticket - 1) % N_EVENTS]), "waiting for an event");
+    STREAM_TRY(e->stream, cudaEventSynchronize(on->events[(e->ticket - 1) % N_EVENTS]),
+               "waiting for an event", 0);
 
 out:
     return status;
@@ -267,10 +370,72 @@ static axl_status cuda_synchronize(axl_stream *s)
     axl_device *d = s->device;
 
     __atomic_store_n(&d->waits_on, s, __ATOMIC_RELAXED);
-    CUDA_TRY(cudaStreamSynchronize(axl_cuda_stream(s)), s->name);
+    STREAM_TRY(s, cudaStreamSynchronize(axl_cuda_stream(s)), "waiting for the work", 0);
 
 out:
     __atomic_store_n(&d->waits_on, NULL, __ATOMIC_RELAXED);
+    return status;
+}
+
+// ---- graphs
+
+static axl_status cuda_begin_capture(axl_stream *s)
+{
+    axl_status status = AXL_OK;
+
+    // of this thread alone: others may wait and take memory meanwhile
+    STREAM_TRY(s, cudaStreamBeginCapture(axl_cuda_stream(s), cudaStreamCaptureModeThreadLocal),
+               "beginning a graph", 0);
+
+out:
+    return status;
+}
+
+static void cuda_graph_destroy(axl_device *d, axl_graph *g)
+{
+    (void)d;
+    if (g == NULL)
+        return;
+    if (g->exec != NULL)
+        (void)cudaGraphExecDestroy(g->exec);
+    free(g);
+}
+
+static axl_status cuda_end_capture(axl_stream *s, const char *name, axl_graph **out)
+{
+    axl_status status = AXL_OK;
+    cudaGraph_t noted = NULL;
+    axl_graph *g = NULL;
+
+    *out = NULL;
+    AXL_TRY(axl_calloc(1, sizeof *g, "a graph", &g));
+    g->name = name;
+    const cudaError_t error = cudaStreamEndCapture(axl_cuda_stream(s), &noted);
+    if (is_late(error))
+        STREAM_TRY(s, error, "ending a graph", 0);
+    if (error != cudaSuccess || noted == NULL ||
+        cudaGraphInstantiate(&g->exec, noted, 0) != cudaSuccess) {
+        (void)cudaGetLastError(); // the work is queued anew without a graph
+        goto out;
+    }
+    *out = g;
+    g = NULL;
+
+out:
+    if (noted != NULL)
+        (void)cudaGraphDestroy(noted);
+    cuda_graph_destroy(s->device, g);
+    return status;
+}
+
+static axl_status cuda_launch(axl_stream *s, axl_graph *g)
+{
+    axl_status status = AXL_OK;
+
+    note(s, &(cuda_note){.what = g->name});
+    STREAM_TRY(s, cudaGraphLaunch(g->exec, axl_cuda_stream(s)), g->name, 0);
+
+out:
     return status;
 }
 
@@ -287,6 +452,10 @@ static const axl_device_ops cuda_ops = {
     .synchronize = cuda_synchronize,
     .host_alloc = cuda_host_alloc,
     .host_free = cuda_host_free,
+    .begin_capture = cuda_begin_capture,
+    .end_capture = cuda_end_capture,
+    .launch = cuda_launch,
+    .graph_destroy = cuda_graph_destroy,
     .mem_info = cuda_mem_info,
     .destroy = axl_cuda_device_destroy,
 };

@@ -304,6 +304,7 @@ axl_status axl_cuda_gemm_lt(axl_stream *s, const axl_gemm_args *a)
                            c->out, a->c, c->out, &c->algo, d->workspace, c->workspace_bytes,
                            axl_cuda_stream(s)),
            "Matmul", a);
+    axl_cuda_note_launch(s, "a product of cuBLASLt", 0, 0, 0, 0);
 
 out:
     return status;

@@ -1,15 +1,16 @@
-// The sum of squares, in f64.
+// Sums of squares of rows, in f64.
 #ifdef AXL_REF
 
 static void AXL_REF(sumsq)(const axl_sumsq_args *a)
 {
-    double sum = 0;
-
-    for (int64_t i = 0; i < a->n; i++) {
-        double x = (double)load(((const elem *)a->x)[i]);
-        sum += x * x;
+    for (int64_t r = 0; r < a->n_rows; r++) {
+        double sum = 0;
+        for (int64_t i = 0; i < a->n; i++) {
+            double x = (double)load(((const elem *)a->x)[r * a->n + i]);
+            sum += x * x;
+        }
+        a->out[r] += sum;
     }
-    *a->out += sum;
 }
 
 #else

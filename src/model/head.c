@@ -230,17 +230,29 @@ out:
     return status;
 }
 
-axl_status axl_head_logp(const axl_work *w, double *logp)
+axl_status axl_head_begin_logp(axl_work *w)
 {
     axl_status status = AXL_OK;
-    const char *from = w->logp;
 
-    if (!w->device->host_memory) {
+    // the gradients that lie there have gone up before logp comes down
+    if (!w->device->host_memory)
         AXL_TRY(w->device->ops->copy(w->device->compute, w->host_stats, w->logp,
                                      (size_t)w->n_scored * axl_dtype_size(w->run.stat)));
-        from = w->host_stats;
-    }
-    AXL_TRY(w->device->ops->synchronize(w->device->compute));
+    AXL_TRY(w->device->ops->record(w->device->compute, &w->fetched));
+    w->fetching = true;
+out:
+    return status;
+}
+
+axl_status axl_head_logp(axl_work *w, double *logp)
+{
+    axl_status status = AXL_OK;
+    const char *from = w->device->host_memory ? w->logp : w->host_stats;
+
+    if (!w->fetching)
+        AXL_TRY(axl_head_begin_logp(w));
+    w->fetching = false;
+    AXL_TRY(w->device->ops->await(&w->fetched));
     for (int64_t i = 0; i < w->n_scored; i++) {
         float f;
         if (w->run.stat == AXL_F64) {

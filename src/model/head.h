@@ -17,8 +17,10 @@ axl_status axl_head_gradients(axl_work *w, const double *grad_logp);
 // After the gradients: the gradient of the last carry into w->grad (through the final norm).
 axl_status axl_head_backward(axl_work *w);
 
-// logp of the scored rows to the host, [w->n_scored].
-axl_status axl_head_logp(const axl_work *w, double *logp);
+// logp of the scored rows to the host, [w->n_scored]. begin starts it, so that the wait is for what was queued before
+// and not for what the caller queues next; without it the way begins here.
+axl_status axl_head_begin_logp(axl_work *w);
+axl_status axl_head_logp(axl_work *w, double *logp);
 
 // Logits of the last token of the batch to host, [V] f32; for generation.
 axl_status axl_head_last_logits(axl_work *w, float *logits);

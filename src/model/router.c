@@ -37,22 +37,17 @@ out:
     return status;
 }
 
+// The download of the next micro-step waits for this copy, before anybody writes the staging again.
 static axl_status upload(axl_work *w, void *device, const double *host, int64_t n)
 {
-    axl_status status = AXL_OK;
-
     for (int64_t i = 0; i < n; i++) {
         if (w->run.stat == AXL_F64)
             ((double *)w->load_stats)[i] = host[i];
         else
             ((float *)w->load_stats)[i] = (float)host[i];
     }
-    AXL_TRY(w->device->ops->copy(w->device->compute, device, w->load_stats,
-                                 (size_t)n * axl_dtype_size(w->run.stat)));
-    AXL_TRY(w->device->ops->synchronize(w->device->compute)); // the staging is used again
-
-out:
-    return status;
+    return w->device->ops->copy(w->device->compute, device, w->load_stats,
+                                (size_t)n * axl_dtype_size(w->run.stat));
 }
 
 axl_status axl_router_loss(axl_work *w, double weight, double global_weight, double *loss)

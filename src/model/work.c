@@ -257,7 +257,8 @@ static axl_status init_experts(axl_work *w)
         goto out;
     AXL_TRY(axl_calloc(n, sizeof *w->load.counts, "the experts' load", &w->load.counts));
     AXL_TRY(axl_calloc(2 * n + 2, sizeof *w->load_sums, "the experts' load", &w->load_sums));
-    AXL_TRY(axl_calloc(n, stat_size(&w->options), "the experts' load", &w->load_stats));
+    AXL_TRY(w->device->ops->host_alloc(w->device, n * stat_size(&w->options), "the experts' load",
+                                       &w->load_stats));
     w->run.load = &w->load;
 out:
     return status;
@@ -296,6 +297,18 @@ static size_t mask_bytes(const axl_work_options *o)
     return (size_t)(o->n_seqs * AXL_S2_GROUPS + 1) * 2 * sizeof(int32_t);
 }
 
+// Frequencies on their way: of every table that a batch can have.
+static size_t freq_bytes(const axl_work *w)
+{
+    const axl_arch *a = &w->model->arch;
+    int64_t n = 0;
+
+    for (int r = 0; r < a->n_ropes; r++)
+        n += a->ropes[r].rotary_dim / 2 *
+             (a->ropes[r].type == AXL_ROPE_DYNAMIC ? w->options.n_seqs : 1);
+    return w->device->host_memory ? 0 : (size_t)n * sizeof(float);
+}
+
 static axl_status take_host(axl_work *w)
 {
     axl_status status = AXL_OK;
@@ -306,6 +319,8 @@ static axl_status take_host(axl_work *w)
     w->host = host;
     AXL_TRY(d->ops->host_alloc(d, mask_bytes(&w->options), "the masks", &host));
     w->host_masks = host;
+    AXL_TRY(d->ops->host_alloc(d, freq_bytes(w), "the rotations", &host));
+    w->host_freq = host;
     w->host_stats_bytes = (size_t)w->options.n_tokens * stat_size(&w->options);
     AXL_TRY(d->ops->host_alloc(d, w->host_stats_bytes, "the tokens' losses", &w->host_stats));
 out:
@@ -353,11 +368,13 @@ void axl_work_fini(axl_work *w)
         d->ops->host_free(d, w->host, host_bytes(&w->options, d));
         d->ops->host_free(d, w->host_stats, w->host_stats_bytes);
         d->ops->host_free(d, w->host_masks, mask_bytes(&w->options));
+        d->ops->host_free(d, w->host_freq, freq_bytes(w));
+        d->ops->host_free(d, w->load_stats,
+                          (size_t)w->model->arch.moe.n_experts * stat_size(&w->options));
     }
     axl_dispatch_destroy(w->dispatch);
     free(w->load.counts);
     free(w->load_sums);
-    free(w->load_stats);
     free(w->plans);
     free(w->saved);
     *w = (axl_work){0};
@@ -454,7 +471,8 @@ static bool is_idle(const axl_work *w, const axl_batch *batch)
 static axl_status set_rotations(axl_work *w, const axl_batch *batch)
 {
     axl_status status = AXL_OK;
-    float inv_freq[AXL_MAX_ROPE_PAIRS];
+    float here[AXL_MAX_ROPE_PAIRS];
+    float *inv_freq = w->host_freq != NULL ? w->host_freq : here;
 
     for (int r = 0; r < w->model->arch.n_ropes; r++) {
         const axl_rope *rope = &w->model->arch.ropes[r];
@@ -475,10 +493,11 @@ static axl_status set_rotations(axl_work *w, const axl_batch *batch)
                 continue;
             int64_t length = whole_length(batch, i);
             axl_rope_frequencies(rope, length, inv_freq, &a.factor);
-            if (!w->device->host_memory) {
+            if (w->host_freq != NULL) {
                 AXL_TRY(w->device->ops->copy(w->device->compute, w->inv_freq, inv_freq,
                                              (size_t)half * sizeof *inv_freq));
                 a.inv_freq = w->inv_freq;
+                inv_freq += half;
             }
             AXL_TRY(w->device->kernels->rope_table(w->device->compute, &a));
         }
@@ -508,9 +527,9 @@ axl_status axl_work_set_batch(axl_work *w, const axl_batch *batch)
         AXL_TRY(axl_ring_set_layout(w->ring, batch->cp));
     AXL_TRY(set_masks(w, batch));
     AXL_TRY(set_scored(w, batch));
+    AXL_TRY(set_rotations(w, batch));
     AXL_TRY(w->device->ops->record(w->device->compute, &w->uploaded));
     AXL_TRY(axl_router_begin(w));
-    AXL_TRY(set_rotations(w, batch));
 out:
     return status;
 }

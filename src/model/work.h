@@ -44,9 +44,12 @@ typedef struct axl_work {
               // host_memory what the caller gave; owned
     int32_t *host_masks; // groups or prompts on their way, owned
     int64_t n_staged;    // of host, in use
-    void *host_stats;    // [T] statistics between the host and the device, owned
+    float *host_freq; // frequencies of rotations on their way, owned; NULL: the host's memory does
+    void *host_stats; // [T] statistics between the host and the device, owned
     size_t host_stats_bytes;
     axl_event uploaded, graded; // after which host and host_stats may be written again
+    axl_event fetched;          // when logp is in host_stats
+    bool fetching;              // it is on its way
     float *inv_freq;            // [AXL_MAX_ROPE_PAIRS] frequencies of a table being made; device
     char *memory;               // owned, one allocation of memory_bytes on the device
     size_t memory_bytes;
@@ -56,7 +59,7 @@ typedef struct axl_work {
     axl_router_load
         load; // of the micro-batch; run.load is NULL when the model asks for no auxiliary loss
     double *load_sums; // [2 n_experts + 2], host, owned
-    void *load_stats;  // [n_experts] statistics, host, owned
+    void *load_stats;  // [n_experts] statistics between the host and the device, owned
     axl_run run;
     axl_ring *ring; // owned; NULL without context parallelism
     // the head: rows with a label, compacted

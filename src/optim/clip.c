@@ -10,81 +10,63 @@
 
 #include <math.h>
 
-// Calls visit for every gradient this rank owns.
-typedef axl_status (*visitor)(const axl_sharder *s, const axl_param *p, void *sums);
+static axl_status add_param(const axl_sharder *s, const axl_param *p, int64_t *at)
+{
+    const bool by_row = s->options.invariant > 0;
+    const axl_sumsq_args a = {.x = p->grad_shard,
+                              .n_rows = by_row ? p->shard_rows : 1,
+                              .n = by_row ? p->cols : axl_param_shard_count(p),
+                              .dtype = AXL_F32,
+                              .out = s->squares + *at};
 
-static axl_status for_owned(const axl_sharder *s, visitor visit, void *sums)
+    *at += by_row ? p->shard_rows : 0;
+    return s->device->kernels->sumsq(s->device->compute, &a);
+}
+
+// The sums of squares of every gradient that this rank owns, on the host: one wait, however many there are.
+static axl_status sum_owned(const axl_sharder *s)
 {
     axl_status status = AXL_OK;
+    const axl_device_ops *ops = s->device->ops;
+    axl_stream *compute = s->device->compute;
+    const size_t bytes = (size_t)s->n_squares * sizeof(double);
+    int64_t at = 0;
 
+    AXL_TRY(ops->zero(compute, s->squares, bytes));
     for (int i = 0; i < s->n_units; i++) {
         for (int k = 0; k < s->units[i].n_params; k++) {
             const axl_param *p = &s->units[i].params[k];
             if (p->grad_shard != NULL && p->owner)
-                AXL_TRY(visit(s, p, sums));
+                AXL_TRY(add_param(s, p, &at));
         }
     }
-    AXL_TRY(s->device->ops->synchronize(s->device->compute));
+    AXL_TRY(ops->copy(compute, s->host_squares, s->squares, bytes));
+    AXL_TRY(ops->synchronize(compute));
 out:
     return status;
 }
 
-static axl_status sum_squares(const axl_sharder *s, const float *x, int64_t n, double *sum)
-{
-    const axl_sumsq_args a = {.x = x, .n = n, .dtype = AXL_F32, .out = sum};
-
-    return s->device->kernels->sumsq(s->device->compute, &a);
-}
-
-static axl_status add_shard(const axl_sharder *s, const axl_param *p, void *sums)
-{
-    return sum_squares(s, p->grad_shard, axl_param_shard_count(p), sums);
-}
-
-// ---- the sum that does not depend on ranks
-
-typedef struct row_sums {
-    double largest; // of any row
-    int exponent;   // rows are counted in units of 2^-exponent
-    int64_t total;
-    bool counting; // else looking for the largest
-} row_sums;
-
-static axl_status add_rows(const axl_sharder *s, const axl_param *p, void *sums)
-{
-    axl_status status = AXL_OK;
-    row_sums *r = sums;
-
-    for (int64_t row = 0; row < p->shard_rows; row++) {
-        double x = 0.0;
-        AXL_TRY(sum_squares(s, p->grad_shard + row * p->cols, p->cols, &x));
-        AXL_TRY(s->device->ops->synchronize(s->device->compute));
-        if (r->counting)
-            r->total += (int64_t)nearbyint(ldexp(x, r->exponent));
-        else
-            r->largest = x > r->largest || isnan(x) ? x : r->largest;
-    }
-out:
-    return status;
-}
-
+// The sum that does not depend on ranks.
 static axl_status invariant_sum(const axl_sharder *s, double *out)
 {
     axl_status status = AXL_OK;
-    row_sums r = {0};
+    const double *row = s->host_squares;
+    double largest = 0.0;
+    int64_t total = 0;
     int bits = 0;
 
-    AXL_TRY(for_owned(s, add_rows, &r));
-    AXL_TRY(axl_comm_all_reduce_f64(s->mesh->world, &r.largest, 1, AXL_REDUCE_MAX));
-    *out = r.largest;
-    if (!isfinite(r.largest) || r.largest == 0.0)
+    for (int64_t i = 0; i < s->n_squares; i++)
+        largest = row[i] > largest || isnan(row[i]) ? row[i] : largest;
+    AXL_TRY(axl_comm_all_reduce_f64(s->mesh->world, &largest, 1, AXL_REDUCE_MAX));
+    *out = largest;
+    if (!isfinite(largest) || largest == 0.0)
         goto out;
-    (void)frexp(r.largest, &bits);
-    r.exponent = 34 - bits; // a row below 2^34, and room for 2^28 rows
-    r.counting = true;
-    AXL_TRY(for_owned(s, add_rows, &r));
-    AXL_TRY(axl_comm_all_reduce_i64(s->mesh->world, &r.total, 1, AXL_REDUCE_SUM));
-    *out = ldexp((double)r.total, -r.exponent);
+    (void)frexp(largest, &bits);
+    const int exponent = 34 - bits; // a row below 2^34 units of 2^-exponent, and room for 2^28 rows
+    for (int64_t i = 0; i < s->n_squares; i++)
+        total += (int64_t)nearbyint(ldexp(row[i], exponent));
+    AXL_TRY(axl_comm_all_reduce_i64(s->mesh->world, &total, 1, AXL_REDUCE_SUM));
+    *out = ldexp((double)total, -exponent);
 out:
     return status;
 }
@@ -94,10 +76,11 @@ axl_status axl_grad_norm(const axl_sharder *s, double *out)
     axl_status status = AXL_OK;
     double sum = 0.0;
 
+    AXL_TRY(sum_owned(s));
     if (s->options.invariant > 0) {
         AXL_TRY(invariant_sum(s, &sum));
     } else {
-        AXL_TRY(for_owned(s, add_shard, &sum));
+        sum = s->host_squares[0];
         AXL_TRY(axl_comm_all_reduce_f64(s->mesh->world, &sum, 1, AXL_REDUCE_SUM));
     }
     *out = sqrt(sum);

@@ -35,16 +35,18 @@ static axl_status micro_step(axl_trainer *t, const axl_batch *batch, double weig
     if (t->method->gradient_first) {
         t->method->gradient(&in, t->grad);
         AXL_TRY(axl_pass_head(w, &t->sharder, t->grad, true));
-        AXL_TRY(axl_head_logp(w, t->logp));
+        AXL_TRY(axl_head_begin_logp(w)); // for the loss, which can wait until backward is queued
     } else {
         AXL_TRY(axl_pass_head(w, &t->sharder, NULL, true));
         AXL_TRY(axl_head_logp(w, t->logp));
         t->method->gradient(&in, t->grad);
         AXL_TRY(axl_head_gradients(w, t->grad));
     }
-    *loss += t->method->loss(&in) + router_loss;
     AXL_TRY(axl_pass_backward(w, &t->sharder));
     AXL_TRY(axl_sharder_end_micro(&t->sharder));
+    if (t->method->gradient_first)
+        AXL_TRY(axl_head_logp(w, t->logp));
+    *loss += t->method->loss(&in) + router_loss;
 out:
     return status;
 }

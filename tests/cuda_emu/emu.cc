@@ -1,5 +1,5 @@
-// Fibers, barriers, lazy streams and memory that the host must not touch.
-#include "tests/cuda_emu/include/cuda_runtime.h"
+// A kernel's run: blocks, their fibers, barriers and shared memory. Streams and memory are emu_runtime.cc's.
+#include "tests/cuda_emu/emu_run.h"
 #include "tests/cuda_emu/mma.h"
 
 #include <algorithm>
@@ -8,9 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
-#include <map>
 #include <memory>
-#include <set>
 #include <sys/mman.h>
 #include <vector>
 
@@ -29,11 +27,9 @@ namespace emu
 {
 
 int lane, warp;
+bool in_device;
 
-namespace
-{
-
-[[noreturn]] __attribute__((format(printf, 1, 2))) void die(const char *format, ...)
+[[noreturn]] void die(const char *format, ...)
 {
     va_list args;
 
@@ -44,6 +40,9 @@ namespace
     va_end(args);
     abort();
 }
+
+namespace
+{
 
 // ---- what the race check is told; nothing without it
 
@@ -78,7 +77,6 @@ void copy_unseen(void *dst, const void *src, size_t n)
 // ---- fibers
 
 constexpr size_t STACK_BYTES = (size_t)256 << 10;
-constexpr size_t SHARED_BYTES = (size_t)227 << 10;
 
 enum fiber_state { READY, AT_BLOCK_BARRIER, AT_WARP_BARRIER, DONE };
 
@@ -155,7 +153,6 @@ struct engine {
     char start = 0, barrier = 0, finish = 0;             // addresses for the race check
     unsigned order = 0;
     emu_counts counts = {};
-    bool in_device = false;
 };
 
 engine e;
@@ -347,6 +344,8 @@ void run_block(uint3 block, dim3 block_dim, dim3 grid_dim, size_t shared_bytes)
     e.counts.blocks++;
 }
 
+} // namespace
+
 void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()> &body)
 {
     e.body = &body;
@@ -366,6 +365,9 @@ void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<vo
     }
     e.counts.launches++;
 }
+
+namespace
+{
 
 // Lanes of mask wait for each other. Returns the generation that was met.
 meeting *meet(unsigned mask, const void *bytes, int n, unsigned *generation)
@@ -545,449 +547,12 @@ void async_wait(int groups_left)
 
 } // namespace emu
 
-using emu::die;
-
-// ---- memory
-
-namespace
-{
-
-struct memory {
-    std::map<char *, size_t> device; // faults on the host
-    std::map<char *, size_t> pinned; // and managed
-    size_t used = 0;
-};
-memory mem;
-cudaError_t last_error = cudaSuccess;
-
-cudaError_t set_error(cudaError_t error)
-{
-    if (error != cudaSuccess)
-        last_error = error;
-    return error;
-}
-
-bool inside(const std::map<char *, size_t> &ranges, const void *p)
-{
-    char *at = (char *)const_cast<void *>(p);
-    auto it = ranges.upper_bound(at);
-
-    if (it == ranges.begin())
-        return false;
-    --it;
-    return at < it->first + it->second;
-}
-
-size_t pages(size_t bytes)
-{
-    return (bytes + 4095) / 4096 * 4096;
-}
-
-// The device's memory is open only while device work runs: from its first piece to the end of what is waited for.
-void open_memory(bool open)
-{
-    if (emu::e.in_device == open)
-        return;
-    for (auto &r : mem.device)
-        if (mprotect(r.first, pages(r.second), open ? PROT_READ | PROT_WRITE : PROT_NONE) != 0)
-            die("mprotect failed");
-    emu::e.in_device = open;
-}
-
-cudaError_t take(void **p, size_t bytes, std::map<char *, size_t> *ranges, int protection)
-{
-    if (bytes == 0) {
-        *p = nullptr;
-        return cudaSuccess;
-    }
-    char *at = (char *)mmap(nullptr, pages(bytes), protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (at == MAP_FAILED)
-        return set_error(cudaErrorMemoryAllocation);
-    (*ranges)[at] = bytes;
-    mem.used += bytes;
-    *p = at;
-    return cudaSuccess;
-}
-
-cudaError_t give(void *p, std::map<char *, size_t> *ranges)
-{
-    if (p == nullptr)
-        return cudaSuccess;
-    auto it = ranges->find((char *)p);
-    if (it == ranges->end())
-        return set_error(cudaErrorInvalidValue);
-    mem.used -= it->second;
-    munmap(it->first, pages(it->second));
-    ranges->erase(it);
-    return cudaSuccess;
-}
-
-} // namespace
-
-// ---- streams
-
-struct emu_stream {
-    std::deque<std::function<void()>> ops;
-    long long queued = 0, done = 0;
-};
-
-struct emu_event {
-    emu_stream *stream = nullptr;
-    long long target = 0;
-};
-
-namespace
-{
-
-std::map<const void *, size_t> shared_limit; // of a kernel, where it was raised
-std::set<emu_stream *> streams;
-emu_stream null_stream;
-
-void run_one(emu_stream *s)
-{
-    std::function<void()> op = std::move(s->ops.front());
-    s->ops.pop_front();
-    op();
-    s->done++;
-}
-
-int depth; // of run_until in run_until: a stream may wait for another
-
-// The memory stays open from the first device work to the end: opening it for each would cost more than the work.
-void run_until(emu_stream *s, long long target)
-{
-    depth++;
-    while (s->done < target)
-        run_one(s);
-    if (--depth == 0 && emu::e.in_device)
-        open_memory(false);
-}
-
-void push(emu_stream *s, std::function<void()> op)
-{
-    emu_stream *to = s != nullptr ? s : &null_stream;
-
-    to->ops.push_back(std::move(op));
-    to->queued++;
-    if (s == nullptr)
-        run_until(&null_stream, null_stream.queued); // the default stream is not lazy
-}
-
-// Device work: the memory is open meanwhile.
-void push_device(emu_stream *s, std::function<void()> op)
-{
-    push(s, [op = std::move(op)] {
-        if (!emu::e.in_device)
-            open_memory(true);
-        op();
-    });
-}
-
-// Whole pages are given back instead, which reads as 0 and keeps untouched memory free.
-void fill(char *p, int value, size_t bytes)
-{
-    char *first = (char *)(((uintptr_t)p + 4095) / 4096 * 4096);
-    char *end = (char *)((uintptr_t)(p + bytes) / 4096 * 4096);
-
-    if (value != 0 || bytes < (1 << 20) || madvise(first, (size_t)(end - first), MADV_DONTNEED)) {
-        memset(p, value, bytes);
-        return;
-    }
-    memset(p, 0, (size_t)(first - p));
-    memset(end, 0, (size_t)(p + bytes - end));
-}
-
-} // namespace
-
-void emu::launch(cudaStream_t s, const void *kernel, dim3 grid, dim3 block, size_t shared_bytes,
-                 std::function<void()> body)
-{
-    const size_t threads = (size_t)block.x * block.y * block.z;
-    const auto raised = shared_limit.find(kernel);
-    const size_t limit = raised != shared_limit.end() ? raised->second : (size_t)48 << 10;
-
-    if (threads < 1 || threads > 1024 || grid.x < 1 || grid.y < 1 || grid.z < 1 || grid.y > 65535 ||
-        grid.z > 65535 || shared_bytes > limit) {
-        set_error(cudaErrorInvalidConfiguration);
-        return;
-    }
-    push_device(s, [=] { run_grid(grid, block, shared_bytes, body); });
-}
-
-cudaError_t emu_set_shared_limit(const void *kernel, int bytes)
-{
-    if (bytes < 0 || (size_t)bytes > emu::SHARED_BYTES)
-        return set_error(cudaErrorInvalidValue);
-    shared_limit[kernel] = (size_t)bytes;
-    return cudaSuccess;
-}
-
 extern "C" void emu_set_order(unsigned order)
 {
     emu::e.order = order;
-}
-
-extern "C" void emu_push_work(cudaStream_t s, void (*work)(void *), void *data)
-{
-    push_device(s, [=] { work(data); });
-}
-
-extern "C" bool emu_is_device(const void *p)
-{
-    return inside(mem.device, p);
-}
-
-extern "C" bool emu_is_pinned(const void *p)
-{
-    return inside(mem.pinned, p);
 }
 
 emu_counts emu_read_counts()
 {
     return emu::e.counts;
 }
-
-// ---- the runtime
-
-extern "C" {
-
-cudaError_t cudaMalloc(void **p, size_t bytes)
-{
-    return take(p, bytes, &mem.device, PROT_NONE);
-}
-
-cudaError_t cudaMallocHost(void **p, size_t bytes)
-{
-    return take(p, bytes, &mem.pinned, PROT_READ | PROT_WRITE);
-}
-
-cudaError_t cudaMallocManaged(void **p, size_t bytes, unsigned)
-{
-    return take(p, bytes, &mem.pinned, PROT_READ | PROT_WRITE);
-}
-
-const char *cudaGetErrorName(cudaError_t error)
-{
-    return error == cudaSuccess ? "cudaSuccess" : "cudaError";
-}
-const char *cudaGetErrorString(cudaError_t error)
-{
-    static char text[32];
-    snprintf(text, sizeof text, "emulated error %d", (int)error);
-    return error == cudaSuccess ? "no error" : text;
-}
-cudaError_t cudaGetLastError(void)
-{
-    cudaError_t error = last_error;
-    last_error = cudaSuccess;
-    return error;
-}
-cudaError_t cudaPeekAtLastError(void)
-{
-    return last_error;
-}
-cudaError_t cudaGetDeviceCount(int *n)
-{
-    *n = 1;
-    return cudaSuccess;
-}
-cudaError_t cudaSetDevice(int device)
-{
-    return device == 0 ? cudaSuccess : set_error(cudaErrorInvalidDevice);
-}
-cudaError_t cudaGetDevice(int *device)
-{
-    *device = 0;
-    return cudaSuccess;
-}
-cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int)
-{
-    switch (attribute) {
-    case cudaDevAttrMaxThreadsPerBlock:
-        *value = 1024;
-        break;
-    case cudaDevAttrMultiProcessorCount:
-        *value = 4;
-        break;
-    case cudaDevAttrComputeCapabilityMajor:
-        *value = 9;
-        break;
-    case cudaDevAttrComputeCapabilityMinor:
-        *value = 0;
-        break;
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-        *value = 227 << 10;
-        break;
-    }
-    return cudaSuccess;
-}
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp *prop, int)
-{
-    memset(prop, 0, sizeof *prop);
-    snprintf(prop->name, sizeof prop->name, "emulated");
-    prop->totalGlobalMem = (size_t)4 << 30;
-    prop->major = 9;
-    prop->multiProcessorCount = 4;
-    return cudaSuccess;
-}
-cudaError_t cudaDriverGetVersion(int *version)
-{
-    *version = 13000;
-    return cudaSuccess;
-}
-cudaError_t cudaRuntimeGetVersion(int *version)
-{
-    *version = 13000;
-    return cudaSuccess;
-}
-cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
-{
-    *total = (size_t)4 << 30;
-    *free_bytes = *total - mem.used;
-    return cudaSuccess;
-}
-cudaError_t cudaFree(void *p)
-{
-    (void)cudaDeviceSynchronize(); // as CUDA does
-    return mem.pinned.count((char *)p) != 0 ? give(p, &mem.pinned) : give(p, &mem.device);
-}
-cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned)
-{
-    return cudaMallocHost(p, bytes);
-}
-cudaError_t cudaFreeHost(void *p)
-{
-    return give(p, &mem.pinned);
-}
-
-// A source in pageable memory is taken at the call; a target there is written before the call returns.
-cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, enum cudaMemcpyKind,
-                            cudaStream_t s)
-{
-    const bool from_host = !inside(mem.device, src),
-               pageable_source = from_host && !inside(mem.pinned, src);
-    const bool pageable_target = !inside(mem.device, dst) && !inside(mem.pinned, dst);
-
-    if (bytes == 0)
-        return cudaSuccess;
-    if (pageable_source && !pageable_target) {
-        auto copy =
-            std::make_shared<std::vector<char>>((const char *)src, (const char *)src + bytes);
-        push_device(s, [=] { memcpy(dst, copy->data(), bytes); });
-    } else {
-        push_device(s, [=] { memmove(dst, src, bytes); });
-    }
-    return pageable_target ? cudaStreamSynchronize(s) : cudaSuccess;
-}
-cudaError_t cudaMemcpy(void *dst, const void *src, size_t bytes, enum cudaMemcpyKind kind)
-{
-    (void)cudaDeviceSynchronize();
-    return cudaMemcpyAsync(dst, src, bytes, kind, nullptr);
-}
-cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t s)
-{
-    push_device(s, [=] { fill((char *)p, value, bytes); });
-    return cudaSuccess;
-}
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
-{
-    *s = new emu_stream;
-    streams.insert(*s);
-    return cudaSuccess;
-}
-cudaError_t cudaStreamCreateWithPriority(cudaStream_t *s, unsigned flags, int)
-{
-    return cudaStreamCreateWithFlags(s, flags);
-}
-cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest)
-{
-    *least = 0;
-    *greatest = -5;
-    return cudaSuccess;
-}
-cudaError_t cudaStreamDestroy(cudaStream_t s)
-{
-    run_until(s, s->queued);
-    streams.erase(s);
-    delete s;
-    return cudaSuccess;
-}
-cudaError_t cudaStreamSynchronize(cudaStream_t s)
-{
-    if (s != nullptr)
-        run_until(s, s->queued);
-    return last_error;
-}
-cudaError_t cudaStreamQuery(cudaStream_t s)
-{
-    if (s->done < s->queued)
-        run_until(s, s->done + 1);
-    return s->done < s->queued ? cudaErrorNotReady : cudaSuccess;
-}
-cudaError_t cudaDeviceSynchronize(void)
-{
-    for (emu_stream *s : streams)
-        run_until(s, s->queued);
-    return last_error;
-}
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)
-{
-    *event = new emu_event;
-    return cudaSuccess;
-}
-cudaError_t cudaEventDestroy(cudaEvent_t event)
-{
-    delete event;
-    return cudaSuccess;
-}
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t s)
-{
-    event->stream = s;
-    event->target = s != nullptr ? s->queued : 0;
-    return cudaSuccess;
-}
-static bool stream_lives(emu_stream *s)
-{
-    return s != nullptr && streams.count(s) != 0;
-}
-cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t event, unsigned)
-{
-    emu_stream *on = event->stream;
-    long long target = event->target;
-
-    push(s, [=] {
-        if (stream_lives(on))
-            run_until(on, target);
-    });
-    return cudaSuccess;
-}
-cudaError_t cudaEventQuery(cudaEvent_t event)
-{
-    emu_stream *s = event->stream;
-
-    if (stream_lives(s) && s->done < event->target)
-        run_until(s, s->done + 1);
-    return stream_lives(s) && s->done < event->target ? cudaErrorNotReady : cudaSuccess;
-}
-cudaError_t cudaEventSynchronize(cudaEvent_t event)
-{
-    if (stream_lives(event->stream))
-        run_until(event->stream, event->target);
-    return last_error;
-}
-cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t, cudaEvent_t)
-{
-    *ms = 0.0f;
-    return cudaSuccess;
-}
-cudaError_t cudaLaunchHostFunc(cudaStream_t s, cudaHostFn_t fn, void *data)
-{
-    push(s, [=] {
-        if (emu::e.in_device)
-            open_memory(false);
-        fn(data);
-    });
-    return cudaSuccess;
-}
-
-} // extern "C"

@@ -6,14 +6,11 @@
 // Arguments are looked through for pointers into host memory, which a GPU could not follow.
 #include "kernels/cpu/cpu.h"
 #include "kernels/cuda/cuda_backend.h"
+#include "tests/cuda_emu/emu_test.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-void emu_push_work(cudaStream_t s, void (*work)(void *), void *data);
-bool emu_is_device(const void *p);
-bool emu_is_pinned(const void *p);
 
 static axl_device *cpu; // runs the kernels; made once, never destroyed
 
@@ -44,14 +41,15 @@ static void look_for_host_pointers(const char *entry, const void *args, size_t b
     }
 }
 
-static void queue(axl_stream *s, void (*work)(void *), const void *args, size_t bytes)
+static void queue(axl_stream *s, void (*work)(void *), void (*release)(void *), const void *args,
+                  size_t bytes)
 {
     void *copy = malloc(bytes);
 
     if (copy == NULL)
         abort();
     memcpy(copy, args, bytes);
-    emu_push_work(axl_cuda_stream(s), work, copy);
+    emu_push_repeated(axl_cuda_stream(s), work, copy, release);
 }
 
 static void must(axl_status status, const char *entry)
@@ -67,13 +65,13 @@ static void must(axl_status status, const char *entry)
     static void work_##entry(void *a)                                                              \
     {                                                                                              \
         must(cpu->kernels->entry(cpu->compute, a), #entry);                                        \
-        free(a);                                                                                   \
     }                                                                                              \
     static axl_status late_##entry(axl_stream *s, const args *a)                                   \
     {                                                                                              \
-        if (strcmp(#entry, "gemm_grouped") != 0 && strcmp(#entry, "sumsq") != 0)                   \
+        if (strcmp(#entry, "gemm_grouped") != 0)                                                   \
             look_for_host_pointers(#entry, a, sizeof *a);                                          \
-        queue(s, work_##entry, a, sizeof *a);                                                      \
+        axl_cuda_note_launch(s, #entry, 1, 1, 1, 1);                                               \
+        queue(s, work_##entry, free, a, sizeof *a);                                                \
         return AXL_OK;                                                                             \
     }
 AXL_KERNEL_LIST(ENTRY)
@@ -85,6 +83,12 @@ static void work_grouped(void *args)
     axl_gemm_grouped_args *a = args;
 
     must(cpu->kernels->gemm_grouped(cpu->compute, a), "gemm_grouped");
+}
+
+static void release_grouped(void *args)
+{
+    axl_gemm_grouped_args *a = args;
+
     free((void *)(uintptr_t)a->begin);
     free((void *)(uintptr_t)a->matrix);
     free(a);
@@ -103,17 +107,8 @@ static axl_status grouped(axl_stream *s, const axl_gemm_grouped_args *a)
     memcpy(matrix, a->matrix, n * sizeof *matrix);
     own.begin = begin;
     own.matrix = matrix;
-    queue(s, work_grouped, &own, sizeof own);
+    queue(s, work_grouped, release_grouped, &own, sizeof own);
     return AXL_OK;
-}
-
-// The sum is the host's when the call returns.
-static axl_status sum_now(axl_stream *s, const axl_sumsq_args *a)
-{
-    if (a->n > 0 && !emu_is_device(a->x))
-        abort();
-    (void)late_sumsq(s, a);
-    return s->device->ops->synchronize(s);
 }
 
 #define FIELD(entry, args) .entry = late_##entry,
@@ -130,7 +125,6 @@ static axl_status create_late(int n_threads, axl_device **out)
         AXL_TRY(axl_cpu_device_create(axl_cpu_kernels(axl_cpu_best_level()), n_threads, &cpu));
     all = late;
     all.gemm_grouped = grouped;
-    all.sumsq = sum_now;
     AXL_TRY(axl_cuda_device_create(0, out));
     (*out)->kernels = &all;
 

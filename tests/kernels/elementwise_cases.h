@@ -19,6 +19,20 @@ static const pass_case pass_cases[] = {
     {{"2048x576", KT_BENCH}, 2048, 576, true, true},
 };
 
+// second: the rows as one.
+static const pass_case sumsq_cases[] = {
+    {{"odd", 0}, 3, 11, true, false},
+    {{"rows", 0}, 3, 11, false, false},
+    {{"aligned_rows", 0}, 7, 64, false, false},
+    {{"long_rows", 0}, 2, 70001, false, false},
+    {{"wide", 0}, 20, 4104, true, false},
+    {{"one", 0}, 1, 1, true, false},
+    {{"none", 0}, 0, 8, true, false},
+    {{"no_rows", 0}, 0, 8, false, false},
+    {{"1024x576", KT_BENCH}, 1024, 576, true, false},
+    {{"rows_of_576", KT_BENCH}, 2048, 576, false, false},
+};
+
 // AdamW runs once a step over every parameter this rank holds.
 static const pass_case adamw_cases[] = {
     {{"odd", KT_F32}, 3, 11, false, false},
@@ -75,10 +89,11 @@ static void sumsq_run(kt_run *r, const void *c)
 {
     const pass_case *g = c;
     const int64_t n = g->rows * g->cols;
-    axl_sumsq_args a = {.n = n, .dtype = r->dtype};
+    axl_sumsq_args a = {
+        .n_rows = g->second ? 1 : g->rows, .n = g->second ? n : g->cols, .dtype = r->dtype};
 
     a.x = kt_in(r, "x", 1, n, n, r->dtype, 1.0);
-    a.out = kt_inout(r, "sum", 1, 1, 1, AXL_F64, 1.0, n);
+    a.out = kt_inout(r, "sum", 1, a.n_rows, a.n_rows, AXL_F64, 1.0, n);
     KT_CALL(r, sumsq, &a, 0, (double)n * (double)axl_dtype_size(r->dtype));
 }
 
@@ -114,5 +129,5 @@ static void adamw_run(kt_run *r, const void *c)
 PASS_KERNEL(add, pass_cases)
 PASS_KERNEL(cast, pass_cases)
 PASS_KERNEL(bias, pass_cases)
-PASS_KERNEL(sumsq, pass_cases)
+PASS_KERNEL(sumsq, sumsq_cases)
 PASS_KERNEL(adamw, adamw_cases)
