@@ -66,7 +66,7 @@ static void derive_mesh(axl_config *c, const axl_config_options *options)
 static void derive_memory(axl_config *c)
 {
     bool full =
-        strcmp(c->gradient_checkpointing, "true") == 0 || c->fsdp_config.activation_checkpointing;
+        strcmp(c->gradient_checkpointing, "false") != 0 || c->fsdp_config.activation_checkpointing;
 
     c->derived.recompute = !full                              ? AXL_RECOMPUTE_NONE
                            : c->selective_checkpointing.given ? AXL_RECOMPUTE_SELECTIVE

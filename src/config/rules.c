@@ -598,12 +598,24 @@ static bool replicates_unasked(context *x)
                m.dp_replicate);
 }
 
+static bool on_cpu(const context *x)
+{
+    return is(x->c->device, "cpu") || (is(x->c->device, "auto") && !x->options->has_cuda);
+}
+
+static bool offloads_activations_on_cpu(context *x)
+{
+    const axl_config *c = x->c;
+
+    return (wants(c->activation_offloading) || is(c->gradient_checkpointing, "offload")) &&
+           on_cpu(x) && say(x, "activations of CPU ranks are on the host already");
+}
+
 static bool offloads_on_cpu(context *x)
 {
     const axl_config *c = x->c;
-    bool on_cpu = is(c->device, "cpu") || (is(c->device, "auto") && !x->options->has_cuda);
 
-    return c->fsdp_config.offload_params && on_cpu &&
+    return c->fsdp_config.offload_params && on_cpu(x) &&
            say(x,
                "parameters, gradients and optimizer state of CPU ranks are on the host already, "
                "offload_params or not%s",

@@ -59,7 +59,8 @@ typedef struct axl_op_def {
     uint32_t keeps;     // outputs that every save set keeps: small, and costly to rebuild
     uint32_t sets_only; // inputs whose gradient it can set but not add to
     bool in_place;      // has no output: its backward changes the gradient of in[0] where it is
-    bool cheap;         // selective checkpointing re-runs it
+    bool host_work; // its host side waits for what the device made: it cannot be part of a graph
+    bool cheap;     // selective checkpointing re-runs it
     // Floating-point operations of forward for n tokens; attention counts sum of squares of document
     // lengths / 2 in `pairs`. Backward costs twice that. NULL: none (bandwidth only).
     double (*flops)(const axl_insn *i, double n, double pairs);

@@ -1,11 +1,8 @@
 // The two loops over units.
 #include "src/model/pass.h"
 
-static axl_exec unit_exec(axl_work *w, const axl_unit *u)
-{
-    w->run.layer = u->layer;
-    return (axl_exec){.run = &w->run, .program = axl_model_program(w->model, u), .w = u->uses};
-}
+#include "src/model/graphs.h"
+#include "src/model/offload.h"
 
 axl_status axl_pass_forward(axl_work *w, axl_sharder *s)
 {
@@ -18,10 +15,9 @@ axl_status axl_pass_forward(axl_work *w, axl_sharder *s)
         AXL_TRY(axl_unit_prefetch(s, &units[u + 1]));
         AXL_TRY(axl_unit_acquire(s, &units[u]));
         if (!w->run.idle) {
-            axl_exec x = unit_exec(w, &units[u]);
-            AXL_TRY(axl_exec_forward(&x, &w->plans[units[u].program], w->scratch, w->saved[u],
-                                     u > 0 ? axl_work_carry(w, u) : NULL,
-                                     axl_work_carry(w, u + 1)));
+            AXL_TRY(axl_offload_before_forward(w, u));
+            AXL_TRY(axl_graphs_run(w, u, false));
+            AXL_TRY(axl_offload_after_forward(w, u));
         }
         axl_unit_release(s, &units[u]);
     }
@@ -52,8 +48,10 @@ axl_status axl_pass_backward(axl_work *w, axl_sharder *s)
     int last = w->model->n_units - 1;
 
     AXL_TRY(axl_unit_prefetch(s, &units[last - 1]));
-    if (!w->run.idle)
+    if (!w->run.idle) {
         AXL_TRY(axl_head_backward(w));
+        AXL_TRY(axl_offload_after_backward(w, last));
+    }
     AXL_TRY(axl_unit_reduce(s, &units[last]));
     axl_unit_release(s, &units[last]);
     for (int u = last - 1; u >= 0; u--) {
@@ -63,9 +61,9 @@ axl_status axl_pass_backward(axl_work *w, axl_sharder *s)
             AXL_TRY(axl_unit_acquire(s, &units[u]));
         AXL_TRY(axl_unit_begin_grads(s, &units[u]));
         if (!w->run.idle) {
-            axl_exec x = unit_exec(w, &units[u]);
-            AXL_TRY(axl_exec_backward(&x, &w->plans[units[u].program], w->scratch, w->saved[u],
-                                      u > 0 ? axl_work_carry(w, u) : NULL, w->grad));
+            AXL_TRY(axl_offload_before_backward(w, u));
+            AXL_TRY(axl_graphs_run(w, u, true));
+            AXL_TRY(axl_offload_after_backward(w, u));
         }
         AXL_TRY(axl_unit_reduce(s, &units[u]));
         axl_unit_release(s, &units[u]);

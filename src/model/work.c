@@ -4,6 +4,8 @@
 
 #include "comm/cp_layout.h"
 #include "src/base/mem.h"
+#include "src/model/graphs.h"
+#include "src/model/offload.h"
 #include "src/model/router.h"
 
 #include <stdlib.h>
@@ -112,6 +114,26 @@ static void cut_head(axl_work *w, size_t *at, char *base)
     }
 }
 
+// The saved regions: one a unit, or places that units take in turn and that hold what any of them keeps.
+static void cut_saved(axl_work *w, size_t *at, char *base)
+{
+    const axl_model *m = w->model;
+    const int n = axl_work_places(w, AXL_OFFLOAD_ALL);
+    size_t most = 0;
+
+    for (int p = 0; p < m->n_programs && n < m->n_units; p++)
+        most = w->plans[p].saved_bytes > most ? w->plans[p].saved_bytes : most;
+    for (int u = 0; u < m->n_units; u++) {
+        const size_t own = w->plans[m->units[u].program].saved_bytes;
+        if (u >= n)
+            w->saved[u] = w->saved[u - n];
+        else if (w->options.train || u == 0)
+            w->saved[u] = cut(base, at, &w->bytes.saved, n < m->n_units ? most : own);
+        else // nothing is read back: all units write over the same region
+            w->saved[u] = w->scratch;
+    }
+}
+
 // All buffers in order; base NULL: count only.
 static size_t cut_all(axl_work *w, char *base)
 {
@@ -124,24 +146,20 @@ static size_t cut_all(axl_work *w, char *base)
     w->bytes = (axl_work_bytes){0};
     cut_batch(w, &at, base);
     cut_load(w, &at, base);
-    w->carries = cut(base, &at, &w->bytes.carries, row * (size_t)m->n_units);
+    w->carries =
+        cut(base, &at, &w->bytes.carries, row * (size_t)axl_work_places(w, AXL_OFFLOAD_INPUTS));
     for (int p = 0; p < m->n_programs; p++) {
         const axl_unit_plan *plan = &w->plans[p];
         scratch = plan->forward_bytes > scratch ? plan->forward_bytes : scratch;
         if (o->train && plan->backward_bytes > scratch)
             scratch = plan->backward_bytes;
     }
-    for (int u = 0; u < m->n_units; u++) {
-        size_t bytes = w->plans[m->units[u].program].saved_bytes;
-        if (o->train || u == 0)
-            w->saved[u] = cut(base, &at, &w->bytes.saved, bytes);
-        else // nothing is read back: all units write over the same region
-            w->saved[u] = w->scratch;
-    }
+    cut_saved(w, &at, base);
     w->scratch = cut(base, &at, &w->bytes.scratch, scratch);
     if (o->train)
         w->grad = cut(base, &at, &w->bytes.grads, row);
     cut_head(w, &at, base);
+    w->bytes.host = axl_offload_bytes(w);
     return at;
 }
 
@@ -352,6 +370,8 @@ axl_status axl_work_init(axl_work *w, axl_model *m, axl_device *device, const ax
     AXL_TRY(init_experts(w));
     w->run.dtype = o->dtype;
     w->run.stat = stat_dtype(o);
+    AXL_TRY(axl_offload_create(w, &w->offload));
+    AXL_TRY(axl_graphs_create(w, &w->graphs));
 out:
     if (status != AXL_OK)
         axl_work_fini(w);
@@ -360,6 +380,8 @@ out:
 
 void axl_work_fini(axl_work *w)
 {
+    axl_graphs_destroy(w->graphs);
+    axl_offload_destroy(w->offload);
     axl_ring_destroy(w->ring);
     if (w->device != NULL) {
         axl_device *d = w->device;
@@ -398,6 +420,21 @@ static axl_status upload_batch(axl_work *w, const int32_t *device, const int32_t
     memcpy(staged, host, (size_t)n * sizeof *host);
     w->n_staged += n;
     return upload(w, device, staged, n);
+}
+
+// The borders of documents, and of empty ones behind them up to the number that launches are sized for.
+static axl_status upload_borders(axl_work *w, const axl_batch *batch)
+{
+    const int32_t n = batch->n_seqs;
+    int32_t *staged = w->host + w->n_staged;
+
+    if (w->graphs == NULL)
+        return upload_batch(w, w->run.cu_seqlens, batch->cu_seqlens, n + 1);
+    memcpy(staged, batch->cu_seqlens, ((size_t)n + 1) * sizeof *staged);
+    for (int32_t i = n + 1; i <= w->run.n_seqs; i++)
+        staged[i] = batch->cu_seqlens[n];
+    w->n_staged += w->run.n_seqs + 1;
+    return upload(w, w->run.cu_seqlens, staged, w->run.n_seqs + 1);
 }
 
 // Rows with a label come first in the head: the others cost nothing there.
@@ -522,7 +559,8 @@ axl_status axl_work_set_batch(axl_work *w, const axl_batch *batch)
     w->run.max_seqlen = batch->max_seqlen;
     AXL_TRY(upload_batch(w, w->run.ids, batch->input_ids, batch->n_tokens));
     AXL_TRY(upload_batch(w, w->run.positions, batch->position_ids, batch->n_tokens));
-    AXL_TRY(upload_batch(w, w->run.cu_seqlens, batch->cu_seqlens, batch->n_seqs + 1));
+    axl_graphs_round(w->graphs, &w->run.n_seqs, &w->run.max_seqlen);
+    AXL_TRY(upload_borders(w, batch));
     if (w->ring != NULL)
         AXL_TRY(axl_ring_set_layout(w->ring, batch->cp));
     AXL_TRY(set_masks(w, batch));

@@ -11,12 +11,30 @@
 #include "src/model/exec.h"
 #include "src/model/model.h"
 
+typedef struct axl_graphs axl_graphs; // graphs.h
+
+// Whether layers are repeated as graphs of the device; auto: where launches weigh, by the sizes.
+typedef enum axl_graph_use { AXL_GRAPHS_OFF, AXL_GRAPHS_AUTO, AXL_GRAPHS_ON } axl_graph_use;
+
+typedef struct axl_offload axl_offload; // offload.h
+
+// What of a layer waits for its backward on the host: nothing, its input, or also what the save set keeps.
+typedef enum axl_offload_what {
+    AXL_OFFLOAD_NONE,
+    AXL_OFFLOAD_INPUTS,
+    AXL_OFFLOAD_ALL
+} axl_offload_what;
+
+#define AXL_OFFLOAD_PLACES 3 // that units take in turn on the device
+
 typedef struct axl_work_options {
     int64_t n_tokens; // capacity of a micro-batch
     int64_t n_seqs;   // most documents in it
     axl_dtype dtype;  // of activations: F32, BF16; F64 on the ref backend
     axl_checkpointing checkpointing;
     bool train; // memory for backward too
+    axl_graph_use graphs;
+    axl_offload_what offload;
     // context parallelism: n_tokens is this rank's capacity
     axl_ring_schedule ring;
     int32_t heads_k_stride;
@@ -25,12 +43,13 @@ typedef struct axl_work_options {
 
 typedef struct axl_work_bytes {
     size_t batch;   // ids, labels, positions, cu_seqlens, rotation tables
-    size_t carries; // [n_units][T, D]: inputs of units, which every save set keeps
+    size_t carries; // [n_units][T, D]: inputs of units, which every save set keeps; offloaded: some
     size_t saved;   // slots that layers keep for backward
     size_t scratch; // the largest of forward and backward of any unit
     size_t grads;   // the gradient of the residual stream
     size_t head;    // hidden rows with a label, a chunk of logits, their gradients
     size_t ring;    // keys and values of other ranks
+    size_t host;    // not of the device: what is offloaded
 } axl_work_bytes;
 
 typedef struct axl_work {
@@ -61,7 +80,9 @@ typedef struct axl_work {
     double *load_sums; // [2 n_experts + 2], host, owned
     void *load_stats;  // [n_experts] statistics between the host and the device, owned
     axl_run run;
-    axl_ring *ring; // owned; NULL without context parallelism
+    axl_offload *offload; // owned; NULL: everything stays on the device
+    axl_graphs *graphs;   // owned; NULL: every kernel is queued by itself
+    axl_ring *ring;       // owned; NULL without context parallelism
     // the head: rows with a label, compacted
     int64_t chunk;                   // rows of logits at a time
     int64_t n_scored;                // rows of this batch with a label
@@ -91,12 +112,20 @@ void axl_work_fini(axl_work *w);
 // AXL_E_BUG when it is larger than the capacity.
 axl_status axl_work_set_batch(axl_work *w, const axl_batch *batch);
 
+// Places that units take in turn for what they keep; n_units: each has its own.
+static inline int axl_work_places(const axl_work *w, axl_offload_what least)
+{
+    return w->options.train && w->options.offload >= least && w->model->n_units > AXL_OFFLOAD_PLACES
+               ? AXL_OFFLOAD_PLACES
+               : w->model->n_units;
+}
+
 // The input of unit u, [T, D].
 static inline char *axl_work_carry(const axl_work *w, int u)
 {
-    return w->carries +
-           (size_t)u * axl_align_up((size_t)(w->options.n_tokens * w->model->arch.hidden) *
-                                    axl_dtype_size(w->options.dtype));
+    return w->carries + (size_t)(u % axl_work_places(w, AXL_OFFLOAD_INPUTS)) *
+                            axl_align_up((size_t)(w->options.n_tokens * w->model->arch.hidden) *
+                                         axl_dtype_size(w->options.dtype));
 }
 
 #endif

@@ -25,11 +25,31 @@ axl_sharder_options axl_settings_sharder(const axl_config *c, bool train)
             !c->fsdp_config.set.reshard_after_forward || c->fsdp_config.reshard_after_forward};
 }
 
+static axl_graph_use graphs_of(const axl_config *c)
+{
+    return strcmp(c->cuda_graphs, "auto") == 0   ? AXL_GRAPHS_AUTO
+           : strcmp(c->cuda_graphs, "true") == 0 ? AXL_GRAPHS_ON
+                                                 : AXL_GRAPHS_OFF;
+}
+
+static axl_offload_what offload_of(const axl_config *c)
+{
+    const char *what = c->activation_offloading;
+
+    if (strcmp(what, "hidden_states") == 0)
+        return AXL_OFFLOAD_INPUTS;
+    return strcmp(what, "false") != 0 || strcmp(c->gradient_checkpointing, "offload") == 0
+               ? AXL_OFFLOAD_ALL
+               : AXL_OFFLOAD_NONE;
+}
+
 axl_work_options axl_settings_work(const axl_config *c, bool train)
 {
     return (axl_work_options){.dtype = c->derived.compute_dtype,
                               .checkpointing = checkpointing_of(c),
                               .train = train,
+                              .graphs = graphs_of(c),
+                              .offload = offload_of(c),
                               .ring = axl_data_setup_ring(c),
                               .heads_k_stride = (int32_t)c->heads_k_stride};
 }

@@ -76,6 +76,8 @@ static axl_status take_memory(axl_trainer *t, bool train)
     const axl_config *c = t->env.config;
     axl_work_options o = axl_settings_work(c, train);
 
+    if (t->env.device->host_memory)
+        o.offload = AXL_OFFLOAD_NONE;
     if (t->loader != NULL) {
         o.n_tokens = axl_loader_max_tokens(t->loader);
         o.whole_tokens = axl_loader_whole_tokens(t->loader);

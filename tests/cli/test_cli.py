@@ -136,6 +136,14 @@ class SameRun(Case):
             self.assert_same_losses("straight", name, 0.0)
             self.assert_same_weights("straight", name, 0.0)
 
+    def test_what_an_accelerator_repeats_or_moves_is_bit_equal(self):
+        # graphs are on by themselves at this size, where the device has them
+        self.train("called", "cuda_graphs: false\n")
+        self.train("moved", "cuda_graphs: true\ngradient_checkpointing: true\nactivation_offloading: true\n")
+        for name in ("called", "moved"):
+            self.assert_same_losses("straight", name, 0.0)
+            self.assert_same_weights("straight", name, 0.0)
+
     def test_accumulation_equals_a_big_batch(self):
         self.train("whole", "sample_packing: false\nmicro_batch_size: 36\ngradient_accumulation_steps: 1\n")
         self.train("parts", "sample_packing: false\nmicro_batch_size: 3\ngradient_accumulation_steps: 12\n")

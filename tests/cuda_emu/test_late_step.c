@@ -4,6 +4,8 @@
 #include "tests/cuda_emu/emu_test.h"
 #include "tests/families/trial.h"
 
+#include <stdlib.h>
+
 static axl_comm *world;
 
 // Waits and allocations of one step: forward, backward, norm and update.
@@ -69,6 +71,182 @@ static void nothing_is_taken_or_made_after_the_first_step(void **state)
     }
 }
 
+// ---- graphs
+
+enum { TOKENS = 28, MAX_DOCS = 4, STEPS = 24 };
+
+// Rows of a run in turn: as many tokens in other documents, and fewer tokens.
+static const int32_t rows[][MAX_DOCS] = {{9, 14, 5}, {5, 9, 14},   {20, 8},
+                                         {28},       {7, 7, 7, 7}, {9, 14, 4}};
+
+typedef struct run {
+    double losses[STEPS];
+    float *weights; // owned
+    size_t bytes;
+    emu_calls calls;     // of all steps
+    size_t device, host; // bytes of activations
+} run;
+
+static void set_row(trial *t, const int32_t *lengths)
+{
+    int32_t *cu = t->made + 2 * TOKENS;
+
+    t->n_docs = 0;
+    for (int i = 0; i < MAX_DOCS && lengths[i] > 0; i++) {
+        cu[i + 1] = cu[i] + lengths[i];
+        t->n_docs++;
+    }
+}
+
+static void train(const char *model, const trial_options *options, run *r)
+{
+    static const int32_t lengths[MAX_DOCS] = {7, 7, 7, 7};
+    trial t;
+    trial_options o = *options;
+
+    o.lengths = lengths;
+    o.n_lengths = MAX_DOCS;
+    trial_begin(&t, model, world, &o);
+    const emu_calls before = emu_read_calls();
+    for (size_t k = 0; k < STEPS; k++) {
+        set_row(&t, rows[k % (sizeof rows / sizeof *rows)]);
+        trial_train(&t, 1, &r->losses[k]);
+    }
+    const emu_calls after = emu_read_calls();
+    r->calls = (emu_calls){.queued = after.queued - before.queued,
+                           .graphs = after.graphs - before.graphs,
+                           .captures = after.captures - before.captures,
+                           .refused = after.refused - before.refused};
+    r->device = axl_work_total(&t.work.bytes);
+    r->host = t.work.bytes.host;
+    r->bytes = t.sharder.bytes.master;
+    r->weights = malloc(r->bytes);
+    CHECK_OK(axl_device_read(t.device, r->weights, t.sharder.master, r->bytes));
+    trial_end(&t);
+}
+
+static void assert_same_run(const run *a, const run *b)
+{
+    assert_true(isfinite(a->losses[STEPS - 1]) && a->losses[0] != a->losses[STEPS - 1]);
+    assert_memory_equal(a->losses, b->losses, sizeof a->losses);
+    assert_int_equal(a->bytes, b->bytes);
+    assert_memory_equal(a->weights, b->weights, a->bytes);
+}
+
+static void graphs_change_no_bit_and_save_calls(void **state)
+{
+    static const axl_checkpointing modes[] = {AXL_CHECKPOINT_NONE, AXL_CHECKPOINT_FULL};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        trial_options o = {.backend = "cuda",
+                           .reshard = true,
+                           .mode = modes[i % 2],
+                           .micro_steps = 1 + (int)(i % 2)};
+        run plain, graphs;
+        train(models[i], &o, &plain);
+        o.graphs = AXL_GRAPHS_ON;
+        train(models[i], &o, &graphs);
+        assert_same_run(&plain, &graphs);
+        assert_int_equal(plain.calls.graphs, 0);
+        assert_int_equal(graphs.calls.refused, 0);
+        assert_true(graphs.calls.captures > 0 && graphs.calls.captures < graphs.calls.graphs);
+        // what came twice is launched from then on
+        print_message("%s: %lld calls without graphs, %lld with %lld graphs\n", models[i],
+                      plain.calls.queued, graphs.calls.queued, graphs.calls.graphs);
+        assert_true(graphs.calls.queued < plain.calls.queued);
+        free(plain.weights);
+        free(graphs.weights);
+    }
+}
+
+// ---- activations on the host
+
+static void activations_on_the_host_change_no_bit(void **state)
+{
+    static const axl_checkpointing modes[] = {AXL_CHECKPOINT_NONE, AXL_CHECKPOINT_SELECTIVE,
+                                              AXL_CHECKPOINT_FULL};
+    static const char *const deep[] = {"llama_llama3", "qwen3_moe", "mixtral_aux"};
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        for (axl_offload_what what = AXL_OFFLOAD_INPUTS; what <= AXL_OFFLOAD_ALL; what++) {
+            trial_options o = {.backend = "cuda",
+                               .reshard = true,
+                               .mode = modes[i],
+                               .micro_steps = 2,
+                               .n_layers = 6};
+            run plain, offloaded;
+            train(deep[i], &o, &plain);
+            o.offload = what;
+            o.graphs = what == AXL_OFFLOAD_ALL ? AXL_GRAPHS_ON : AXL_GRAPHS_OFF;
+            train(deep[i], &o, &offloaded);
+            assert_same_run(&plain, &offloaded);
+            assert_true(offloaded.host > 0 && plain.host == 0);
+            assert_true(offloaded.device < plain.device);
+            free(plain.weights);
+            free(offloaded.weights);
+        }
+    }
+}
+
+static void layers_of_experts_are_not_graphs(void **state)
+{
+    run plain, graphs;
+    trial_options o = {.backend = "cuda", .reshard = true};
+
+    (void)state;
+    train("mixtral", &o, &plain);
+    o.graphs = AXL_GRAPHS_ON;
+    train("mixtral", &o, &graphs);
+    assert_same_run(&plain, &graphs);
+    assert_int_equal(graphs.calls.graphs, 0);
+    free(plain.weights);
+    free(graphs.weights);
+}
+
+static void what_a_capture_forbids_ends_it_and_nothing_has_run(void **state)
+{
+    axl_device *d = NULL;
+    axl_graph *g = NULL;
+    void *x = NULL, *more = NULL;
+    float host[64] = {0.0f};
+
+    (void)state;
+    CHECK_OK(axl_device_create(&(axl_device_options){.backend = "cuda"}, &d));
+    const axl_device_ops *ops = d->ops;
+    CHECK_OK(ops->alloc(d, sizeof host, "x", &x));
+    const axl_add_args add = {
+        .a = x, .b = x, .alpha = 1.0f, .beta = 1.0f, .n = 64, .dtype = AXL_F32, .out = x};
+    host[3] = 1.0f;
+    for (int forbidden = 0; forbidden < 4; forbidden++) {
+        CHECK_OK(axl_device_write(d, x, host, sizeof host));
+        CHECK_OK(ops->begin_capture(d->compute));
+        CHECK_OK(d->kernels->add(d->compute, &add));
+        if (forbidden == 1)
+            assert_int_equal(ops->synchronize(d->compute), AXL_E_DEVICE);
+        else if (forbidden == 2)
+            assert_int_equal(ops->alloc(d, 64, "more", &more), AXL_E_MEMORY);
+        else if (forbidden == 3)
+            assert_int_equal(ops->copy(d->compute, x, host, 4), AXL_E_DEVICE);
+        CHECK_OK(ops->end_capture(d->compute, "a test's graph", &g));
+        assert_int_equal(g == NULL, forbidden > 0);
+        ops->graph_destroy(d, g);
+        CHECK_OK(axl_device_read(d, host, x, sizeof host));
+        assert_true(host[3] == 1.0f);
+    }
+    CHECK_OK(ops->begin_capture(d->compute));
+    CHECK_OK(d->kernels->add(d->compute, &add));
+    CHECK_OK(ops->end_capture(d->compute, "a test's graph", &g));
+    for (int i = 0; i < 3; i++)
+        CHECK_OK(ops->launch(d->compute, g));
+    CHECK_OK(axl_device_read(d, host, x, sizeof host));
+    assert_true(host[3] == 8.0f);
+    ops->graph_destroy(d, g);
+    ops->free(d, x, sizeof host);
+    axl_device_destroy(d);
+}
+
 static void assert_message(const char *part)
 {
     if (strstr(axl_error_message(), part) == NULL)
@@ -110,6 +288,10 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_host_waits_once_a_micro_step_and_once_for_the_norm),
         cmocka_unit_test(nothing_is_taken_or_made_after_the_first_step),
+        cmocka_unit_test(graphs_change_no_bit_and_save_calls),
+        cmocka_unit_test(activations_on_the_host_change_no_bit),
+        cmocka_unit_test(layers_of_experts_are_not_graphs),
+        cmocka_unit_test(what_a_capture_forbids_ends_it_and_nothing_has_run),
         cmocka_unit_test(a_late_failure_names_what_was_queued_last),
     };
     CHECK_OK(axl_comm_init(&argc, &argv, &world));

@@ -2,6 +2,8 @@
 // rank); some may get none.
 #include "tests/families/trial.h"
 
+#include "src/model/resize.h"
+
 #include <stdlib.h>
 
 static const void *array(const trial *t, const char *name, int64_t *n)
@@ -117,6 +119,18 @@ static void open_row(trial *t, const trial_options *o)
     begin_split(t, t->n_tokens, t->n_docs);
 }
 
+// More layers than the case has, of its kinds in turn.
+static void deepen(axl_arch *arch, int n_layers)
+{
+    axl_layer *layers = calloc((size_t)n_layers, sizeof *layers);
+
+    for (int l = 0; l < n_layers; l++)
+        layers[l] = arch->layers[l % arch->n_layers];
+    free(arch->layers);
+    arch->layers = layers;
+    arch->n_layers = n_layers;
+}
+
 void trial_begin(trial *t, const char *name, axl_comm *comm, const trial_options *o)
 {
     char path[700];
@@ -143,13 +157,18 @@ void trial_begin(trial *t, const char *name, axl_comm *comm, const trial_options
     CHECK_OK(axl_arch_read(t->dir, &arch));
     if (o->aux_coef > 0.0)
         arch.moe.aux_coef = o->aux_coef;
+    if (o->n_layers > 0)
+        deepen(&arch, o->n_layers);
     if (o->attention != NULL)
         arch.attention = *o->attention;
     CHECK_OK(axl_mesh_create(comm, o->mesh[0] > 0 ? o->mesh : whole, &t->mesh));
     CHECK_OK(axl_model_create(&arch, t->mesh, &t->model));
     CHECK_OK(
         axl_sharder_init(&t->sharder, t->device, t->mesh, t->model->units, t->model->n_units, &so));
-    CHECK_OK(axl_model_load(t->model, t->hf));
+    if (o->n_layers > 0)
+        CHECK_OK(axl_model_reinit(t->model, 0.05, 1));
+    else
+        CHECK_OK(axl_model_load(t->model, t->hf));
     open_row(t, o);
     const axl_work_options w = {.n_tokens = axl_cp_most_rows(t->n_tokens, t->mesh->size[AXL_CP]),
                                 .whole_tokens = t->n_tokens,
@@ -157,6 +176,8 @@ void trial_begin(trial *t, const char *name, axl_comm *comm, const trial_options
                                 .n_seqs = t->n_docs,
                                 .dtype = AXL_F32,
                                 .checkpointing = o->mode,
+                                .graphs = o->graphs,
+                                .offload = o->offload,
                                 .train = true};
     CHECK_OK(axl_work_init(&t->work, t->model, t->device, &w));
 }

@@ -24,6 +24,9 @@ typedef struct trial_options {
     const int32_t
         *lengths; // [n_lengths] of made-up documents instead of the reference's row; NULL: that row
     int n_lengths;
+    int n_layers; // instead of the case's, with random weights; 0: as they are
+    axl_graph_use graphs;
+    axl_offload_what offload;
     bool all_trained; // of made-up documents: every token that can be
 } trial_options;
 

@@ -422,4 +422,5 @@ const axl_op_def axl_op_moe = {.name = "moe",
                                .needs_in = 1,
                                .needs_out = 14,
                                .keeps = 14,
+                               .host_work = true,
                                .flops = flops};
