@@ -10,13 +10,20 @@
 
 #define TOGETHER 512 // tensors a reduction: 135 KB
 
-static void add_part(const axl_model *m, int tensor, axl_spread *s)
+static axl_status add_part(const axl_model *m, int tensor, axl_spread *s)
 {
+    axl_status status = AXL_OK;
     const axl_model_tensor *t = &m->tensors[tensor];
     const axl_param_rect r = axl_param_rect_of(t->param, t->mat);
+    axl_host_view part = {0}; // [n_rows, n_cols]
 
-    if (t->param->owner)
-        axl_spread_add(s, t->param->master + r.at, r.block.n_rows * r.block.n_cols);
+    if (!t->param->owner)
+        goto out;
+    AXL_TRY(axl_param_map(t->param, t->param->master, &r, true, &part));
+    axl_spread_add(s, part.host, r.block.n_rows * r.block.n_cols);
+out:
+    (void)axl_device_unmap(&part, false);
+    return status;
 }
 
 axl_status axl_model_stds(const axl_model *m, const int *chosen, int n, double *std)
@@ -29,8 +36,9 @@ axl_status axl_model_stds(const axl_model *m, const int *chosen, int n, double *
     for (int i0 = 0; i0 < n; i0 += TOGETHER) {
         const int k = n - i0 < TOGETHER ? n - i0 : TOGETHER;
         memset(sums, 0, TOGETHER * sizeof *sums);
-        for (int i = 0; i < k; i++)
-            add_part(m, chosen[i0 + i], &sums[i]);
+        for (int i = 0; i < k && status == AXL_OK; i++)
+            status = add_part(m, chosen[i0 + i], &sums[i]);
+        AXL_TRY(axl_comm_agree(m->mesh->world, status));
         AXL_TRY(axl_comm_all_reduce_i64(m->mesh->world, sums[0].words, k * AXL_SPREAD_WORDS,
                                         AXL_REDUCE_SUM));
         for (int i = 0; i < k; i++) {
@@ -44,12 +52,18 @@ out:
     return status;
 }
 
-void axl_model_scale(axl_model *m, int tensor, float factor)
+axl_status axl_model_scale(axl_model *m, int tensor, float factor)
 {
+    axl_status status = AXL_OK;
     const axl_model_tensor *t = &m->tensors[tensor];
     const axl_param_rect r = axl_param_rect_of(t->param, t->mat);
-    float *part = t->param->master + r.at; // [n_rows, n_cols]
+    axl_host_view part = {0}; // [n_rows, n_cols]
 
+    AXL_TRY(axl_param_map(t->param, t->param->master, &r, true, &part));
     for (int64_t i = 0; i < r.block.n_rows * r.block.n_cols; i++)
-        part[i] *= factor;
+        ((float *)part.host)[i] *= factor;
+    AXL_TRY(axl_device_unmap(&part, true));
+out:
+    (void)axl_device_unmap(&part, false);
+    return status;
 }

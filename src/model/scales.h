@@ -9,7 +9,7 @@
 // layout gets the same bits. AXL_E_INPUT when a tensor holds NaN or infinity. Collective on the mesh's world.
 axl_status axl_model_stds(const axl_model *m, const int *chosen, int n, double *std);
 
-// Multiplies this rank's part of a tensor, also where it is a copy of another's. Local; cannot fail.
-void axl_model_scale(axl_model *m, int tensor, float factor);
+// Multiplies this rank's part of a tensor, also where it is a copy of another's. Local. AXL_E_MEMORY, AXL_E_DEVICE.
+axl_status axl_model_scale(axl_model *m, int tensor, float factor);
 
 #endif

@@ -132,9 +132,10 @@ static axl_status apply_rule(const axl_weight_scale_config *rule, axl_model *m)
     if (a.median < 1e-10)
         goto out;
     say(m, rule, &a);
-    for (int i = 0; !rule->dry_run && i < a.n; i++)
+    for (int i = 0; !rule->dry_run && i < a.n && status == AXL_OK; i++)
         if (a.outlier[i] && a.std[i] > 0.0) // nothing makes equal numbers spread
-            axl_model_scale(m, a.chosen[i], (float)(a.median / a.std[i]));
+            status = axl_model_scale(m, a.chosen[i], (float)(a.median / a.std[i]));
+    AXL_TRY(axl_comm_agree(m->mesh->world, status));
 out:
     matches_fini(&a);
     return status;

@@ -124,12 +124,16 @@ static void check_part(const loaded *l, int tensor, float factor)
         .name = t->key, .dtype = AXL_F32, .n_dims = p->n_dims, .dims = {p->file_rows}};
     float *file = calloc((size_t)n + 1, sizeof *file);
 
+    axl_host_view part = {0};
+
     if (p->n_dims == 2)
         want.dims[1] = p->file_cols;
+    CHECK_OK(axl_param_map(p, p->master, &r, true, &part));
     if (n > 0)
         CHECK_OK(axl_hfdir_read_block(l->hf, &want, &r.block, file));
     for (int64_t i = 0; i < n; i++)
-        assert_true(p->master[r.at + i] == file[i] * factor);
+        assert_true(((const float *)part.host)[i] == file[i] * factor);
+    CHECK_OK(axl_device_unmap(&part, false));
     free(file);
 }
 
@@ -142,7 +146,7 @@ static void a_scaled_tensor_is_scaled_wherever_it_lies(void **state)
             continue;
         load(&l, "qwen3_moe", meshes[i]);
         for (int k = 0; k < l.model->n_tensors; k += 3)
-            axl_model_scale(l.model, k, 1.7f);
+            CHECK_OK(axl_model_scale(l.model, k, 1.7f));
         for (int k = 0; k < l.model->n_tensors; k++)
             check_part(&l, k, k % 3 == 0 ? 1.7f : 1.0f);
         unload(&l);
@@ -157,8 +161,13 @@ static void weights_that_are_not_finite_are_named(void **state)
 
     load(&l, "llama", mesh);
     const axl_param_rect r = axl_param_rect_of(l.model->tensors[2].param, 0);
-    if (r.block.row0 == 0 && r.block.n_rows > 0) // one rank alone has it
-        l.model->tensors[2].param->master[r.at] = NAN;
+    if (r.block.row0 == 0 && r.block.n_rows > 0) { // one rank alone has it
+        axl_host_view part;
+        CHECK_OK(axl_param_map(l.model->tensors[2].param, l.model->tensors[2].param->master, &r,
+                               true, &part));
+        *(float *)part.host = NAN;
+        CHECK_OK(axl_device_unmap(&part, true));
+    }
     assert_int_equal(axl_model_stds(l.model, l.all, l.model->n_tensors, l.std), AXL_E_INPUT);
     assert_non_null(strstr(axl_error_message(), l.model->tensors[2].key));
     unload(&l);
