@@ -79,7 +79,7 @@ struct axl_device {
     const axl_device_ops *ops;
     const axl_kernels *kernels;                       // chosen once at creation
     axl_stream *compute, *gather, *reduce, *exchange; // owned
-    int n_threads;                                    // CPU: OpenMP threads of a kernel
+    int n_threads;          // CPU: OpenMP threads of a kernel; GPU: what the host has for its rank
     void *workspace;        // owned; scratch that a kernel may use during one call on compute
     size_t workspace_bytes; // at least AXL_WORKSPACE_BYTES
     bool host_memory;       // the host may read and write the device's memory by itself

@@ -16,6 +16,7 @@ typedef struct backend {
 static const backend backends[] = {
     {"auto", false, true, -1},
     {"cpu", false, false, -1},
+    {"host", false, false, -1}, // the host's side of an accelerator
     {"cpu-avx2", false, false, AXL_CPU_AVX2},
     {"cpu-avx512", false, false, AXL_CPU_AVX512},
     {"cpu-avx512-bf16", false, false, AXL_CPU_AVX512_BF16},
@@ -95,6 +96,7 @@ axl_status axl_device_create(const axl_device_options *o, axl_device **out)
                 name);
     if (b->cuda && (strcmp(name, "cuda") == 0 || gpu_ready())) {
         AXL_TRY(create_gpu(o->local_rank, out));
+        (*out)->n_threads = o->n_threads > 0 ? o->n_threads : 1;
         goto out;
     }
     if (!b->ref) {

@@ -290,8 +290,10 @@ static axl_status make(const options *o, const axl_config *c, axl_plan_report *r
     r->job = (axl_forecast_job){
         .rank = -1, .sharder = axl_settings_sharder(c, true), .work = axl_settings_work(c, true)};
     memcpy(r->job.mesh, mesh, sizeof mesh);
-    if (r->cluster.is_host)
+    if (r->cluster.is_host) {
         r->job.work.offload = AXL_OFFLOAD_NONE;
+        r->job.sharder.offload = false;
+    }
     axl_forecast_fill(&r->data, &r->job);
     AXL_REQUIRE(r->job.work.whole_tokens <= INT32_MAX, AXL_E_CONFIG,
                 "a micro-batch may have %lld tokens, more than 2^31 - 1; lower sequence_len or "

@@ -111,9 +111,9 @@ static axl_status put_memory(const axl_plan_report *r, axl_str *out)
         AXL_TRY(axl_str_printf(out, "fits, %.3f left\n", gib(f->limit - f->total)));
     else
         AXL_TRY(axl_str_printf(out, "does not fit, %.3f too much\n", gib(f->total - f->limit)));
-    if (f->work.host > 0)
+    if (f->work.host + f->sharder.host > 0)
         AXL_TRY(axl_str_printf(out, "  %-32s %10.3f  beside the sum\n", "pinned memory of the host",
-                               gib(f->work.host)));
+                               gib(f->work.host + f->sharder.host)));
 out:
     return status;
 }

@@ -127,13 +127,14 @@ axl_status axl_param_map(const axl_param *p, float *array, const axl_param_rect 
                          axl_host_view *out)
 {
     float *at = array + r->at;
+    axl_device *d = array == p->grad_shard ? p->device : p->state;
 
-    if (p->device == NULL) {
+    if (d == NULL) {
         *out = (axl_host_view){.host = at};
         return AXL_OK;
     }
-    return axl_device_map(p->device, at, (size_t)(r->block.n_rows * r->block.n_cols) * sizeof *at,
-                          read, out);
+    return axl_device_map(d, at, (size_t)(r->block.n_rows * r->block.n_cols) * sizeof *at, read,
+                          out);
 }
 
 axl_status axl_param_put_key(const axl_param *p, int mat, axl_str *out)

@@ -57,16 +57,21 @@ typedef struct axl_param {
     int n_shards, shard;  // their number, and this rank's place
     int64_t shard_rows;   // rows of a padded shard
 
-    axl_device *device; // borrowed: whose memory follows; NULL: the host's
+    axl_device *device; // borrowed: whose memory full and the gradients are; NULL: the host's
+    axl_device *state;  // borrowed: whose memory master and the moments are, and who updates them
     axl_dtype dtype;    // of full: what compute reads
     void *full;         // [n_shards * shard_rows, cols] dtype, borrowed; NULL while sharded
     void *
         grad_full; // [n_shards * shard_rows, cols] statistics dtype, borrowed; NULL outside backward
-    bool grad_written;  // grad_full holds a contribution: the next one adds
-    bool shard_written; // grad_shard holds a sum of this step: the next reduction adds
-    float *master;      // [shard_rows, cols], borrowed from the state arena
-    float *grad_shard;  // the same; NULL when frozen
-    float *moment[2];   // the same; what the optimizer keeps; NULL when it needs none
+    bool grad_written;        // grad_full holds a contribution: the next one adds
+    bool shard_written;       // grad_shard holds a sum of this step: the next reduction adds
+    float *master;            // [shard_rows, cols], borrowed from the state arena
+    float *grad_shard;        // the same; NULL when frozen
+    const float *update_grad; // the same as the optimizer reads it, memory of state
+    void *
+        host_shard; // [shard_rows, cols] dtype, borrowed: what gathers send up; NULL: made of master
+    bool host_fresh;  // it is what master is
+    float *moment[2]; // the same; what the optimizer keeps; NULL when it needs none
 } axl_param;
 
 // Fills the fields of this rank's part and shard from those above them. The mesh may be imagined: comms are NULL

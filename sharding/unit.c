@@ -4,6 +4,7 @@
 #include "sharding/unit.h"
 
 #include "kernels/kernels.h"
+#include "sharding/host_state.h"
 #include "src/base/log.h"
 #include "src/base/mem.h"
 
@@ -19,13 +20,13 @@ static int region_of(const axl_unit *u)
 // Whether the gathered form stays until the optimizer changes it.
 static bool is_kept(const axl_sharder_options *o, const axl_param *p)
 {
-    return p->n_shards == 1 || !o->reshard_after_forward;
+    return (p->n_shards == 1 && !o->offload) || !o->reshard_after_forward;
 }
 
 // Whether compute reads the master itself.
 static bool is_master(const axl_sharder_options *o, const axl_param *p)
 {
-    return p->n_shards == 1 && o->dtype == AXL_F32;
+    return p->n_shards == 1 && o->dtype == AXL_F32 && !o->offload;
 }
 
 // Whether backward writes into the shard itself.
@@ -114,15 +115,17 @@ axl_sharder_bytes axl_sharder_plan(const axl_unit *units, int n_units, const axl
 
     for (int i = 0; i < n_units; i++)
         for (int k = 0; k < units[i].n_params; k++)
-            b.master +=
+            b.shard +=
                 axl_align_up((size_t)axl_param_shard_count(&units[i].params[k]) * sizeof(float));
+    b.master = o->offload ? 0 : b.shard;
+    b.host = axl_host_state_bytes(o, b.shard);
     gather_sizes(units, n_units, o, size);
     b.gathered = sum_sizes(size);
     if (!o->train)
         return b;
-    b.grads = b.master;
+    b.grads = b.shard;
     b.moments = 2 * b.master;
-    b.levels = (size_t)n_levels(o) * b.master;
+    b.levels = (size_t)n_levels(o) * b.shard;
     b.squares = (size_t)n_squares(units, n_units, o) * sizeof(double);
     grad_sizes(units, n_units, size);
     b.grad_buffers = sum_sizes(size);
@@ -172,11 +175,15 @@ static void point_params(axl_sharder *s)
             axl_param *p = &s->units[i].params[k];
             int64_t e = (int64_t)(at / sizeof(float));
             p->device = s->device;
+            p->state = s->device;
             p->dtype = s->options.dtype;
             p->master = s->master + e;
             p->grad_shard = s->options.train && p->trainable ? s->grads + e : NULL;
             for (int m = 0; m < 2; m++)
                 p->moment[m] = p->grad_shard != NULL ? s->moments[m] + e : NULL;
+            p->update_grad = p->grad_shard;
+            if (s->host != NULL)
+                axl_host_state_point(s, p, e);
             at += axl_align_up((size_t)axl_param_shard_count(p) * sizeof(float));
         }
     }
@@ -208,13 +215,15 @@ axl_status axl_sharder_init(axl_sharder *s, axl_device *device, axl_mesh *mesh, 
                        .options = *o,
                        .n_levels = o->train ? n_levels(o) : 0,
                        .bytes = axl_sharder_plan(units, n_units, o)};
-    s->n_elements = (int64_t)(s->bytes.master / sizeof(float));
+    s->n_elements = (int64_t)(s->bytes.shard / sizeof(float));
     AXL_TRY(take(device, s->bytes.master, "the weights", &s->master));
     AXL_TRY(take(device, s->bytes.grads, "the gradients", &s->grads));
     for (int m = 0; m < 2; m++)
         AXL_TRY(take(device, s->bytes.moments / 2, "the optimizer's moments", &s->moments[m]));
+    if (o->offload)
+        AXL_TRY(axl_host_state_take(s));
     for (int l = 0; l < s->n_levels; l++)
-        AXL_TRY(take(device, s->bytes.master, "the sums of micro-steps", &s->level[l]));
+        AXL_TRY(take(device, s->bytes.shard, "the sums of micro-steps", &s->level[l]));
     AXL_TRY(take_squares(s));
     AXL_TRY(take(device, s->bytes.gathered, "the gathered weights", &s->gather_buffer));
     AXL_TRY(take(device, s->bytes.grad_buffers, "the gradients in flight", &s->grad_buffer));
@@ -236,12 +245,13 @@ void axl_sharder_fini(axl_sharder *s)
         return;
     (void)d->ops->synchronize(d->gather);
     (void)d->ops->synchronize(d->reduce);
+    axl_host_state_free(s);
     d->ops->free(d, s->master, s->bytes.master);
     d->ops->free(d, s->grads, s->bytes.grads);
     for (int m = 0; m < 2; m++)
         d->ops->free(d, s->moments[m], s->bytes.moments / 2);
     for (int l = 0; l < s->n_levels; l++)
-        d->ops->free(d, s->level[l], s->bytes.master);
+        d->ops->free(d, s->level[l], s->bytes.shard);
     d->ops->free(d, s->squares, s->bytes.squares);
     d->ops->host_free(d, s->host_squares, s->bytes.squares);
     d->ops->free(d, s->gather_buffer, s->bytes.gathered);
@@ -251,20 +261,30 @@ void axl_sharder_fini(axl_sharder *s)
 
 // ---- a grouped collective over the comms of several params
 
+// What s gets next comes after what compute has been given.
+static axl_status after_compute(axl_stream *s)
+{
+    axl_status status = AXL_OK;
+    axl_event made;
+
+    AXL_TRY(s->device->ops->record(s->device->compute, &made));
+    AXL_TRY(s->device->ops->wait(s, &made));
+out:
+    return status;
+}
+
 // Opens and closes groups so that neighbours of one comm travel together, on stream s. NULL closes the last. What a
 // group sends has been made by compute, which also has read what lay where it arrives.
 static axl_status switch_group(axl_stream *s, axl_comm **open, axl_comm *next)
 {
     axl_status status = AXL_OK;
     axl_comm *before = *open;
-    axl_event made;
 
     if (before == next)
         goto out;
     *open = NULL;
     if (before != NULL) {
-        AXL_TRY(s->device->ops->record(s->device->compute, &made));
-        AXL_TRY(s->device->ops->wait(s, &made));
+        AXL_TRY(after_compute(s));
         AXL_TRY(axl_comm_group_end(before));
     }
     if (next != NULL)
@@ -319,8 +339,11 @@ static axl_status gather_param(axl_sharder *s, axl_param *p)
     char *own = (char *)p->full + (size_t)(p->shard * count) * axl_dtype_size(p->dtype);
     const void *send = p->master;
 
-    if (p->dtype !=
-        AXL_F32) { // rounded once, straight into this rank's place of the gathered matrix
+    if (s->host != NULL) {
+        AXL_TRY(axl_host_state_send(s, p, own));
+        send = own;
+    } else if (p->dtype !=
+               AXL_F32) { // rounded once, straight into this rank's place of the gathered matrix
         const axl_cast_args a = {
             .src = p->master, .src_dtype = AXL_F32, .dst = own, .dst_dtype = p->dtype, .n = count};
         AXL_TRY(s->device->kernels->cast(s->device->compute, &a));
@@ -348,13 +371,17 @@ axl_status axl_unit_prefetch(axl_sharder *s, axl_unit *u)
             continue;
         }
         p->full = gather_place(s, u, k);
-        travels = travels || p->n_shards > 1;
+        if (s->host != NULL && !travels)
+            AXL_TRY(after_compute(s->device->gather)); // it has read what lay there
+        travels = travels || p->n_shards > 1 || s->host != NULL;
         AXL_TRY(switch_group(s->device->gather, &open, p->n_shards > 1 ? p->shard_comm : open));
         AXL_TRY(gather_param(s, p));
     }
     AXL_TRY(switch_group(s->device->gather, &open, NULL));
     if (travels)
         AXL_TRY(s->device->ops->record(s->device->gather, &u->ready));
+    if (travels && s->host != NULL)
+        s->sent = u->ready;
 out:
     return status;
 }
@@ -543,6 +570,7 @@ void axl_sharder_begin_step(axl_sharder *s)
             p->grad_written = false;
             p->shard_written = false;
             p->full = NULL;
+            p->host_fresh = false;
         }
     }
 }

@@ -33,6 +33,8 @@ typedef struct axl_sharder_options {
     axl_dtype dtype; // of compute
     bool reshard_after_forward;
     bool train;       // gradients and two moments too
+    bool offload;     // masters and moments are host memory, of a device that has its own
+    int host_threads; // offload: of the update; 0: what OpenMP would take
     bool reduce_bf16; // gradients travel in bf16; sums are f32
     int64_t
         invariant; // sum the micro-steps of a step, at most this many, and ranks in one fixed tree; 0: in
@@ -41,11 +43,13 @@ typedef struct axl_sharder_options {
 
 // Bytes on this rank; what the plan prints and create allocates.
 typedef struct axl_sharder_bytes {
-    size_t master, grads, moments; // row shards, f32
+    size_t shard;                  // of the row shards of all weights, f32, wherever they are
+    size_t master, grads, moments; // row shards, f32; offload: only grads
     size_t gathered;               // buffers for gathered weights
     size_t grad_buffers;           // full gradients of units in flight
     size_t levels;                 // invariant: sums of micro-steps that wait for their partners
     size_t squares;                // sums of squares of gradients
+    size_t host;                   // offload: not of the device
 } axl_sharder_bytes;
 
 typedef struct axl_sharder {
@@ -59,6 +63,10 @@ typedef struct axl_sharder {
     int64_t n_elements;                 // of each of the four
     float *level[AXL_SHARDER_MAX_LEVELS];
     int n_levels;
+    axl_device *host;     // offload: owned, updates the masters; else NULL
+    char *host_memory;    // owned: masters and what follows them, host_state.c
+    float *host_grads;    // into it
+    axl_event sent;       // the last copy of a shard to the device
     double *squares;      // owned: of the gradients this rank owns; one, or invariant one a row
     double *host_squares; // owned host memory: where they are read
     int64_t n_squares;
@@ -102,5 +110,7 @@ void axl_sharder_begin_micro(axl_sharder *s, bool last);
 axl_status axl_sharder_end_micro(axl_sharder *s);
 // After it every grad_shard is, for what follows on compute, the sum over ranks and micro-steps.
 axl_status axl_sharder_finish(axl_sharder *s);
+// After the norm is known: each param's update_grad is its gradient, for its state's device. Local.
+axl_status axl_sharder_begin_update(axl_sharder *s);
 
 #endif

@@ -3,12 +3,13 @@
 
 #include "kernels/kernels.h"
 
-static axl_status step(axl_device *d, axl_param *p, const axl_hyper *h)
+static axl_status step(axl_param *p, const axl_hyper *h)
 {
+    const axl_device *d = p->state;
     const axl_adamw_args a = {.p = p->master,
                               .m = p->moment[0],
                               .v = p->moment[1],
-                              .g = p->grad_shard,
+                              .g = p->update_grad,
                               .n = axl_param_shard_count(p),
                               .t = h->t,
                               .lr = h->lr,

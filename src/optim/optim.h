@@ -16,8 +16,8 @@ typedef struct axl_hyper {
 typedef struct axl_optimizer {
     const char *name; // as in the YAML
     int n_moments;    // f32 arrays of the shape of the param that it keeps, 0 .. 2
-    // Updates one param's shard. Local; runs on the compute stream.
-    axl_status (*step)(axl_device *d, axl_param *p, const axl_hyper *h);
+    // Updates one param's shard by its update_grad, on the compute stream of its state's device. Local.
+    axl_status (*step)(axl_param *p, const axl_hyper *h);
 } axl_optimizer;
 
 // The row of a name, or NULL.

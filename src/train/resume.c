@@ -49,7 +49,7 @@ static axl_status list_tensors(const axl_trainer *t, axl_ckpt_tensor **out, int6
                                              .col0 = r.block.col0,
                                              .n_cols = r.block.n_cols,
                                              .ld = r.block.ld,
-                                             .device = p->device,
+                                             .device = p->state,
                                              .data = group_data(p, g) + r.at};
         }
     }

@@ -19,6 +19,7 @@ axl_sharder_options axl_settings_sharder(const axl_config *c, bool train)
     return (axl_sharder_options){
         .dtype = c->derived.compute_dtype,
         .train = train,
+        .offload = c->fsdp_config.offload_params,
         .reduce_bf16 = c->derived.reduce_dtype == AXL_BF16,
         .invariant = c->world_invariant ? c->gradient_accumulation_steps : 0,
         .reshard_after_forward =

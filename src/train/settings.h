@@ -9,8 +9,8 @@
 
 axl_sharder_options axl_settings_sharder(const axl_config *c, bool train);
 
-// All but the capacities (n_tokens, whole_tokens, n_seqs), which follow from the data. offload is what the keys say: it
-// is of no use where the device's memory is the host's.
+// All but the capacities (n_tokens, whole_tokens, n_seqs), which follow from the data. offload, here and of the sharder, is
+// what the keys say: it is of no use where the device's memory is the host's.
 axl_work_options axl_settings_work(const axl_config *c, bool train);
 
 // Puts the choice of attention into the arch: kernel, mask, and the longest document. AXL_E_CONFIG names the

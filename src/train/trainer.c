@@ -41,8 +41,10 @@ static axl_status open_model(axl_trainer *t, bool train)
     const axl_config *c = t->env.config;
     axl_arch arch = {0};
     const axl_resize resize = resize_of(t);
-    const axl_sharder_options so = axl_settings_sharder(c, train);
+    axl_sharder_options so = axl_settings_sharder(c, train);
 
+    so.offload = so.offload && !t->env.device->host_memory;
+    so.host_threads = t->env.device->n_threads;
     AXL_TRY(axl_hfdir_open(t->data.model_dir, &t->source));
     AXL_TRY(axl_arch_read(t->data.model_dir, &arch));
     arch.vocab = t->data.vocabulary.rows;

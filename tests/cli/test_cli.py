@@ -140,7 +140,8 @@ class SameRun(Case):
         # graphs are on by themselves at this size, where the device has them
         self.train("called", "cuda_graphs: false\n")
         self.train("moved", "cuda_graphs: true\ngradient_checkpointing: true\nactivation_offloading: true\n")
-        for name in ("called", "moved"):
+        self.train("host", "fsdp_version: 2\nfsdp_config:\n  offload_params: true\n")
+        for name in ("called", "moved", "host"):
             self.assert_same_losses("straight", name, 0.0)
             self.assert_same_weights("straight", name, 0.0)
 

@@ -35,6 +35,7 @@ struct emu_graph {
 struct emu_stream {
     std::deque<std::function<void()>> ops;
     long long queued = 0, done = 0;
+    bool first = false;         // of those that live: compute
     emu_graph *graph = nullptr; // what is queued is noted there and does not run
 };
 

@@ -29,6 +29,7 @@ memory mem;
 cudaError_t last_error = cudaSuccess;
 cudaError_t sticky = cudaSuccess; // of device work; every later call returns it
 emu_calls calls;
+bool early;                // streams but the first run at once
 long long fail_after = -1; // pieces of device work
 cudaError_t failure;
 
@@ -161,6 +162,8 @@ void push(emu_stream *s, std::function<void()> op)
     }
     to->ops.push_back(std::move(op));
     to->queued++;
+    if (early && s != nullptr && !s->first && s->graph == nullptr)
+        run_until(s, s->queued);
     if (s == nullptr)
         run_until(&null_stream, null_stream.queued); // the default stream is not lazy
 }
@@ -252,6 +255,11 @@ emu_calls *emu_graphs_calls(void)
 extern "C" emu_calls emu_read_calls(void)
 {
     return calls;
+}
+
+extern "C" void emu_set_early(bool now)
+{
+    early = now;
 }
 
 extern "C" void emu_fail_after(long long n, cudaError_t error)
@@ -428,6 +436,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
 {
     calls.allocations++;
     *s = new emu_stream;
+    (*s)->first = streams.empty();
     streams.insert(*s);
     return cudaSuccess;
 }

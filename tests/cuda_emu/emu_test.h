@@ -24,6 +24,9 @@ emu_calls emu_read_calls(void);
 // The device work that runs after n more fails, and with it everything from there on. n < 0: none; heals the device.
 void emu_fail_after(long long n, cudaError_t error);
 
+// Streams but the first run what they are given at once - what that waits for before it - instead of as late as they can.
+void emu_set_early(bool early);
+
 // Queues a piece of device work. The first kind runs once and work gives data back; the second as often as a graph with
 // it is launched, and release gives data back.
 void emu_push_work(cudaStream_t s, void (*work)(void *), void *data);

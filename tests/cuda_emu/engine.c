@@ -136,6 +136,8 @@ axl_status axl_device_create(const axl_device_options *o, axl_device **out)
 {
     if (o->backend != NULL && strcmp(o->backend, "ref") == 0)
         return axl_cpu_device_create(&axl_kernels_ref, o->n_threads, out);
+    if (o->backend != NULL && strcmp(o->backend, "host") == 0)
+        return axl_cpu_device_create(axl_cpu_kernels(axl_cpu_best_level()), o->n_threads, out);
     return create_late(o->n_threads, out);
 }
 

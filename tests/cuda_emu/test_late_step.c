@@ -1,4 +1,4 @@
-// RUN: np=1
+// RUN: np=1,2
 // What a step asks of the device's runtime: how often the host waits, that it takes no memory, and what a message says
 // of work that failed long after it was queued. On the late device (engine.c).
 #include "tests/cuda_emu/emu_test.h"
@@ -16,6 +16,7 @@ static emu_calls step(trial *t)
 
     trial_run(t);
     CHECK_OK(axl_grad_norm(&t->sharder, &norm));
+    CHECK_OK(axl_sharder_begin_update(&t->sharder));
     assert_true(norm > 0.0);
     const axl_optimizer *opt = axl_optimizer_find("adamw_torch");
     const axl_hyper h = {.lr = 1e-4,
@@ -25,7 +26,7 @@ static emu_calls step(trial *t)
                          .t = 1,
                          .grad_scale = axl_clip_scale(norm, 1.0)};
     for (int i = 0; i < axl_model_n_params(t->model); i++)
-        CHECK_OK(opt->step(t->device, axl_model_param(t->model, i), &h));
+        CHECK_OK(opt->step(axl_model_param(t->model, i), &h));
     const emu_calls after = emu_read_calls();
     return (emu_calls){.waits = after.waits - before.waits,
                        .allocations = after.allocations - before.allocations,
@@ -39,6 +40,8 @@ static const char *const models[] = {"llama", "qwen3_bias", "qwen2", "llama_dyna
 static void the_host_waits_once_a_micro_step_and_once_for_the_norm(void **state)
 {
     (void)state;
+    if (axl_comm_size(world) > 1)
+        skip(); // collectives of this device go through the host
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
         for (int micro_steps = 1; micro_steps <= 3; micro_steps += 2) {
             for (int64_t invariant = 0; invariant <= 5; invariant += 5) {
@@ -79,10 +82,13 @@ enum { TOKENS = 28, MAX_DOCS = 4, STEPS = 24 };
 static const int32_t rows[][MAX_DOCS] = {{9, 14, 5}, {5, 9, 14},   {20, 8},
                                          {28},       {7, 7, 7, 7}, {9, 14, 4}};
 
+#define N_ROWS (int)(sizeof rows / sizeof *rows)
+
 typedef struct run {
     double losses[STEPS];
     float *weights; // owned
     size_t bytes;
+    int n_steps;
     emu_calls calls;     // of all steps
     size_t device, host; // bytes of activations
 } run;
@@ -108,8 +114,10 @@ static void train(const char *model, const trial_options *options, run *r)
     o.n_lengths = MAX_DOCS;
     trial_begin(&t, model, world, &o);
     const emu_calls before = emu_read_calls();
-    for (size_t k = 0; k < STEPS; k++) {
-        set_row(&t, rows[k % (sizeof rows / sizeof *rows)]);
+    // ranks that share two processors pass each collective by a switch of processes
+    r->n_steps = axl_comm_size(world) > 1 ? STEPS / 4 : STEPS;
+    for (int k = 0; k < r->n_steps; k++) {
+        set_row(&t, rows[k % (axl_comm_size(world) > 1 ? 2 : N_ROWS)]);
         trial_train(&t, 1, &r->losses[k]);
     }
     const emu_calls after = emu_read_calls();
@@ -119,16 +127,21 @@ static void train(const char *model, const trial_options *options, run *r)
                            .refused = after.refused - before.refused};
     r->device = axl_work_total(&t.work.bytes);
     r->host = t.work.bytes.host;
-    r->bytes = t.sharder.bytes.master;
+    r->device += axl_sharder_total(&t.sharder.bytes);
+    r->host += t.sharder.bytes.host;
+    r->bytes = t.sharder.bytes.shard;
     r->weights = malloc(r->bytes);
-    CHECK_OK(axl_device_read(t.device, r->weights, t.sharder.master, r->bytes));
+    if (o.offload_state)
+        memcpy(r->weights, t.sharder.master, r->bytes);
+    else
+        CHECK_OK(axl_device_read(t.device, r->weights, t.sharder.master, r->bytes));
     trial_end(&t);
 }
 
 static void assert_same_run(const run *a, const run *b)
 {
-    assert_true(isfinite(a->losses[STEPS - 1]) && a->losses[0] != a->losses[STEPS - 1]);
-    assert_memory_equal(a->losses, b->losses, sizeof a->losses);
+    assert_true(isfinite(a->losses[a->n_steps - 1]) && a->losses[0] != a->losses[a->n_steps - 1]);
+    assert_memory_equal(a->losses, b->losses, (size_t)a->n_steps * sizeof *a->losses);
     assert_int_equal(a->bytes, b->bytes);
     assert_memory_equal(a->weights, b->weights, a->bytes);
 }
@@ -138,7 +151,7 @@ static void graphs_change_no_bit_and_save_calls(void **state)
     static const axl_checkpointing modes[] = {AXL_CHECKPOINT_NONE, AXL_CHECKPOINT_FULL};
 
     (void)state;
-    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+    for (size_t i = 0; i < (axl_comm_size(world) > 1 ? 1 : sizeof models / sizeof *models); i++) {
         trial_options o = {.backend = "cuda",
                            .reshard = true,
                            .mode = modes[i % 2],
@@ -162,6 +175,7 @@ static void graphs_change_no_bit_and_save_calls(void **state)
 
 // ---- activations on the host
 
+// In both orders in which streams may run apart: the copies as late as they can, and as soon as they can.
 static void activations_on_the_host_change_no_bit(void **state)
 {
     static const axl_checkpointing modes[] = {AXL_CHECKPOINT_NONE, AXL_CHECKPOINT_SELECTIVE,
@@ -169,24 +183,56 @@ static void activations_on_the_host_change_no_bit(void **state)
     static const char *const deep[] = {"llama_llama3", "qwen3_moe", "mixtral_aux"};
 
     (void)state;
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < (axl_comm_size(world) > 1 ? 1 : 3); i++) {
         for (axl_offload_what what = AXL_OFFLOAD_INPUTS; what <= AXL_OFFLOAD_ALL; what++) {
             trial_options o = {.backend = "cuda",
                                .reshard = true,
                                .mode = modes[i],
                                .micro_steps = 2,
-                               .n_layers = 6};
+                               .n_layers = 5};
             run plain, offloaded;
             train(deep[i], &o, &plain);
             o.offload = what;
             o.graphs = what == AXL_OFFLOAD_ALL ? AXL_GRAPHS_ON : AXL_GRAPHS_OFF;
-            train(deep[i], &o, &offloaded);
-            assert_same_run(&plain, &offloaded);
-            assert_true(offloaded.host > 0 && plain.host == 0);
-            assert_true(offloaded.device < plain.device);
+            for (int how = 0; how < 2; how++) {
+                emu_set_early(how == 1);
+                train(deep[i], &o, &offloaded);
+                emu_set_early(false);
+                assert_same_run(&plain, &offloaded);
+                assert_true(offloaded.host > 0 && plain.host == 0);
+                assert_true(offloaded.device < plain.device);
+                free(offloaded.weights);
+            }
             free(plain.weights);
+        }
+    }
+}
+
+// ---- masters and moments on the host
+
+static void weights_on_the_host_change_no_bit(void **state)
+{
+    (void)state;
+    for (int i = 0; i<8; i += axl_comm_size(world)> 1 ? 3 : 1) {
+        trial_options o = {.backend = "cuda",
+                           .reshard = (i & 1) != 0,
+                           .bf16 = (i & 2) != 0,
+                           .micro_steps = 2,
+                           .invariant = (i & 4) != 0 ? 5 : 0,
+                           .n_layers = 5};
+        run plain, offloaded;
+        train("qwen2_tied", &o, &plain);
+        o.offload_state = true;
+        for (int how = 0; how < 2; how++) {
+            emu_set_early(how == 1);
+            train("qwen2_tied", &o, &offloaded);
+            emu_set_early(false);
+            assert_same_run(&plain, &offloaded);
+            assert_true(plain.host == 0 && offloaded.host >= 4 * offloaded.bytes);
+            assert_true(offloaded.device < plain.device);
             free(offloaded.weights);
         }
+        free(plain.weights);
     }
 }
 
@@ -290,6 +336,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(nothing_is_taken_or_made_after_the_first_step),
         cmocka_unit_test(graphs_change_no_bit_and_save_calls),
         cmocka_unit_test(activations_on_the_host_change_no_bit),
+        cmocka_unit_test(weights_on_the_host_change_no_bit),
         cmocka_unit_test(layers_of_experts_are_not_graphs),
         cmocka_unit_test(what_a_capture_forbids_ends_it_and_nothing_has_run),
         cmocka_unit_test(a_late_failure_names_what_was_queued_last),

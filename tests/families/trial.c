@@ -136,9 +136,11 @@ void trial_begin(trial *t, const char *name, axl_comm *comm, const trial_options
     char path[700];
     axl_arch arch;
     const axl_device_options d = {.backend = o->backend, .n_threads = 1};
-    const axl_sharder_options so = {.dtype = AXL_F32,
+    const axl_sharder_options so = {.dtype = o->bf16 ? AXL_BF16 : AXL_F32,
                                     .train = true,
                                     .reshard_after_forward = o->reshard,
+                                    .offload = o->offload_state,
+                                    .host_threads = 1,
                                     .reduce_bf16 = o->reduce_bf16,
                                     .invariant = o->invariant};
     const int whole[AXL_N_AXES] = {1, axl_comm_size(comm), 1, 1, 1};
@@ -174,7 +176,7 @@ void trial_begin(trial *t, const char *name, axl_comm *comm, const trial_options
                                 .whole_tokens = t->n_tokens,
                                 .ring = o->ring,
                                 .n_seqs = t->n_docs,
-                                .dtype = AXL_F32,
+                                .dtype = o->bf16 ? AXL_BF16 : AXL_F32,
                                 .checkpointing = o->mode,
                                 .graphs = o->graphs,
                                 .offload = o->offload,
@@ -356,8 +358,9 @@ static double train_step(trial *t, axl_hyper *h)
     const double loss = trial_run(t);
 
     h->t++;
+    CHECK_OK(axl_sharder_begin_update(&t->sharder));
     for (int i = 0; i < axl_model_n_params(t->model); i++)
-        CHECK_OK(opt->step(t->device, axl_model_param(t->model, i), h));
+        CHECK_OK(opt->step(axl_model_param(t->model, i), h));
     return loss;
 }
 
