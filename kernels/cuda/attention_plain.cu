@@ -3,76 +3,10 @@
 // The other side's rows come 32 at a time: each lane makes the score of one of them, the weights go through shared
 // memory, and then each lane sums its own columns over the 32 rows. Warps walk over rows in steps of the grid, so
 // the host need not know how many there are; a row's result depends on nothing but the row.
-#include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/attention_plain.cuh"
 
 namespace
 {
-
-constexpr int WARPS = 4;
-constexpr int BLOCKS = 8; // of a multiprocessor
-constexpr int MAX_DIM = 1024;
-
-// The sequence that has a row: the last one that begins at or before it and is not empty.
-__device__ int sequence_of(const int *cu_seqlens, int n_seqs, int row)
-{
-    int low = 0, high = n_seqs; // cu_seqlens[low] <= row < cu_seqlens[high]
-
-    while (high - low > 1) {
-        const int middle = (low + high) / 2;
-        if (cu_seqlens[middle] <= row)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-template <class T> __device__ __forceinline__ float dot(const float *a, const T *b, int n)
-{
-    float sum = 0.0f;
-
-    for (int d = 0; d < n; d++)
-        sum += a[d] * axl_to_float(b[d]);
-    return sum;
-}
-
-// One row to shared memory, as f32.
-template <class T> __device__ __forceinline__ void stage(float *to, const T *from, int n, int lane)
-{
-    for (int d = lane; d < n; d += 32)
-        to[d] = axl_to_float(from[d]);
-}
-
-__device__ __forceinline__ float capped(const axl_attn_args &a, float dot)
-{
-    const float score = dot * a.scale;
-
-    return a.softcap > 0.0f ? a.softcap * tanhf(score / a.softcap) : score;
-}
-
-template <class G> __device__ __forceinline__ void put(G *to, float v, bool add)
-{
-    *to = axl_from_float<G>(add ? axl_to_float(*to) + v : v);
-}
-
-// A warp's share of the block's shared memory: n_rows staged rows, sums, then two weights a lane.
-struct scratch {
-    float *row[2], *sum[2], *weight[2];
-};
-
-__device__ __forceinline__ scratch take(float *shared, int warp, int d0, int d1)
-{
-    float *at = shared + (size_t)warp * (size_t)(2 * (d0 + d1) + 64);
-
-    return {{at, at + d0},
-            {at + d0 + d1, at + 2 * d0 + d1},
-            {at + 2 * (d0 + d1), at + 2 * (d0 + d1) + 32}};
-}
-
-size_t scratch_bytes(int d0, int d1)
-{
-    return sizeof(float) * WARPS * (size_t)(2 * (d0 + d1) + 64);
-}
 
 // ---- forward
 
@@ -275,16 +209,6 @@ __global__ void __launch_bounds__(WARPS * 32) attn_dkv_plain(axl_attn_bwd_args b
 
 // ---- on the host
 
-// Enough blocks to fill the device, no more than there may be rows.
-dim3 grid_of(const axl_stream *s, int n_seqs, int max_seqlen, int n_heads)
-{
-    const int64_t most = (int64_t)axl_cuda_n_multiprocessors(s->device) * BLOCKS;
-    const int64_t rows = (int64_t)n_seqs * max_seqlen * n_heads;
-
-    return dim3(axl_cuda_blocks(rows, WARPS) < most ? axl_cuda_blocks(rows, WARPS)
-                                                    : (unsigned)most);
-}
-
 template <class T, class Out> axl_status run_fwd(axl_stream *s, const axl_attn_args *a)
 {
     return axl_cuda_launch(s, "attn_fwd_plain", attn_fwd_plain<T, Out>,
@@ -304,17 +228,6 @@ template <class T, class G> axl_status run_bwd(axl_stream *s, const axl_attn_bwd
     AXL_TRY(axl_cuda_launch(s, "attn_dkv_plain", attn_dkv_plain<T, G>,
                             grid_of(s, a->n_seqs, a->max_seqlen_k, a->n_kv_heads), dim3(WARPS * 32),
                             bytes, *b));
-
-out:
-    return status;
-}
-
-axl_status check_width(const axl_attn_args *a)
-{
-    axl_status status = AXL_OK;
-
-    AXL_REQUIRE(a->head_dim <= MAX_DIM && a->v_head_dim <= MAX_DIM, AXL_E_UNSUPPORTED,
-                "head_dim %d is above %d", a->head_dim, MAX_DIM);
 
 out:
     return status;

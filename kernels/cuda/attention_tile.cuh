@@ -15,6 +15,7 @@
 bool axl_cuda_attn_is_tiled(const axl_stream *s, const axl_attn_args *a);
 bool axl_cuda_attn_bwd_is_tiled(const axl_stream *s, const axl_attn_bwd_args *b);
 axl_status axl_cuda_attn_fwd_tiled(axl_stream *s, const axl_attn_args *a);
+axl_status axl_cuda_attn_half_tiled(axl_stream *s, const axl_attn_args *a);
 axl_status axl_cuda_attn_bwd_tiled(axl_stream *s, const axl_attn_bwd_args *b);
 
 constexpr int ATTN_WARPS = 4;
@@ -105,12 +106,18 @@ template <int ROWS, int D> constexpr int attn_tile_bytes()
     return ROWS * attn_tile<D>::LD * 2;
 }
 
+// The lanes that copy a row.
+template <int D> constexpr int attn_group()
+{
+    return D % 64 == 0 ? 8 : 4;
+}
+
 // Begins to copy rows of D elements to a tile; rows from n on become zeros. Eight lanes copy 128 bytes of a row (four 64,
 // where D is no multiple of 64), so the lane's place is the same in each step.
 template <int ROWS, int D>
 __device__ __forceinline__ void attn_load(bf16 *tile, const bf16 *rows, int64_t ld, int n)
 {
-    constexpr int GROUP = D % 64 == 0 ? 8 : 4, STEP = ATTN_THREADS / GROUP, LD = attn_tile<D>::LD;
+    constexpr int GROUP = attn_group<D>(), STEP = ATTN_THREADS / GROUP, LD = attn_tile<D>::LD;
     static_assert(ROWS % STEP == 0 && D % (GROUP * 8) == 0, "every thread copies as many pieces");
     const int row = (int)threadIdx.x / GROUP, column = (int)threadIdx.x % GROUP * 8;
     const bf16 *from = rows + (row * (int)ld + column);
@@ -153,8 +160,52 @@ template <int MT, int NT> __device__ __forceinline__ void attn_clear(float (&x)[
                 x[m][n][i] = 0.0f;
 }
 
+// What tiles of bf16 are multiplied as: themselves, or fp16 (the same numbers unless tiny; at most 65504). arrived: to be
+// called by each thread for a tile whose copies it has waited for, before the barrier.
+struct attn_bf16_math {
+    template <int ROWS, int D> static __device__ __forceinline__ void arrived(bf16 *) {}
+    static __device__ __forceinline__ unsigned pack(float low, float high)
+    {
+        return axl_pack_bf16(low, high);
+    }
+    static __device__ __forceinline__ void mma(float (&d)[4], const unsigned *a, const unsigned *b)
+    {
+        axl_mma_bf16(d, a, b);
+    }
+};
+
+struct attn_f16_math {
+    // Each thread converts what it copied.
+    template <int ROWS, int D> static __device__ __forceinline__ void arrived(bf16 *tile)
+    {
+        constexpr int GROUP = attn_group<D>(), STEP = ATTN_THREADS / GROUP, LD = attn_tile<D>::LD;
+        bf16 *at = tile + (int)threadIdx.x / GROUP * LD + (int)threadIdx.x % GROUP * 8;
+
+#pragma unroll 1
+        for (int i = 0; i < ROWS / STEP; i++)
+#pragma unroll
+            for (int j = 0; j < D; j += GROUP * 8) {
+                uint4 *piece = reinterpret_cast<uint4 *>(at + i * STEP * LD + j);
+                const uint4 x = *piece;
+                *piece = make_uint4(pair(x.x), pair(x.y), pair(x.z), pair(x.w));
+            }
+    }
+    static __device__ __forceinline__ unsigned pair(unsigned x)
+    {
+        return axl_pack_f16(__uint_as_float(x << 16), __uint_as_float(x & 0xffff0000u));
+    }
+    static __device__ __forceinline__ unsigned pack(float low, float high)
+    {
+        return axl_pack_f16(low, high);
+    }
+    static __device__ __forceinline__ void mma(float (&d)[4], const unsigned *a, const unsigned *b)
+    {
+        axl_mma_f16(d, a, b);
+    }
+};
+
 // x = A B^T: rows of A by rows of B, over D. a and b: with the lane's address.
-template <int MT, int NT, int D>
+template <int MT, int NT, int D, class Math = attn_bf16_math>
 __device__ __forceinline__ void attn_mul_rows(float (&x)[MT][NT][4], const bf16 *a, const bf16 *b)
 {
     constexpr int LD = attn_tile<D>::LD;
@@ -172,15 +223,15 @@ __device__ __forceinline__ void attn_mul_rows(float (&x)[MT][NT][4], const bf16 
             axl_ldmatrix_x4(right, b + n * 8 * LD + k * 16);
 #pragma unroll
             for (int m = 0; m < MT; m++) {
-                axl_mma_bf16(x[m][n], left[m], right);
-                axl_mma_bf16(x[m][n + 1], left[m], right + 2);
+                Math::mma(x[m][n], left[m], right);
+                Math::mma(x[m][n + 1], left[m], right + 2);
             }
         }
     }
 }
 
-// x += P B: P a result tile, rounded to bf16; its columns are the rows of B. b: with the lane's (left) address.
-template <int MT, int NT, int D>
+// x += P B: P a result tile, rounded; its columns are the rows of B. b: with the lane's (left) address.
+template <int MT, int NT, int D, class Math = attn_bf16_math>
 __device__ __forceinline__ void attn_mul_columns(float (&x)[MT][D / 8][4],
                                                  const float (&p)[MT][NT][4], const bf16 *b)
 {
@@ -191,10 +242,10 @@ __device__ __forceinline__ void attn_mul_columns(float (&x)[MT][D / 8][4],
         unsigned left[MT][4];
 #pragma unroll
         for (int m = 0; m < MT; m++) {
-            left[m][0] = axl_pack_bf16(p[m][k][0], p[m][k][1]);
-            left[m][1] = axl_pack_bf16(p[m][k][2], p[m][k][3]);
-            left[m][2] = axl_pack_bf16(p[m][k + 1][0], p[m][k + 1][1]);
-            left[m][3] = axl_pack_bf16(p[m][k + 1][2], p[m][k + 1][3]);
+            left[m][0] = Math::pack(p[m][k][0], p[m][k][1]);
+            left[m][1] = Math::pack(p[m][k][2], p[m][k][3]);
+            left[m][2] = Math::pack(p[m][k + 1][0], p[m][k + 1][1]);
+            left[m][3] = Math::pack(p[m][k + 1][2], p[m][k + 1][3]);
         }
 #pragma unroll
         for (int n = 0; n < D / 8; n += 2) {
@@ -202,8 +253,8 @@ __device__ __forceinline__ void attn_mul_columns(float (&x)[MT][D / 8][4],
             axl_ldmatrix_x4_t(right, b + k * 8 * LD + n * 8);
 #pragma unroll
             for (int m = 0; m < MT; m++) {
-                axl_mma_bf16(x[m][n], left[m], right);
-                axl_mma_bf16(x[m][n + 1], left[m], right + 2);
+                Math::mma(x[m][n], left[m], right);
+                Math::mma(x[m][n + 1], left[m], right + 2);
             }
         }
     }

@@ -113,10 +113,23 @@ __device__ __forceinline__ void axl_mma_bf16(float d[4], const unsigned a[4], co
 #endif
 }
 
+__device__ __forceinline__ void axl_mma_f16(float d[4], const unsigned a[4], const unsigned b[2])
+{
+#ifdef AXL_CUDA_EMU
+    emu::mma_f16_m16n8k16(d, a, b);
+#else
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, "
+                 "{%4,%5,%6,%7}, {%8,%9}, "
+                 "{%0,%1,%2,%3};\n"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+
 __device__ __forceinline__ void axl_mma_s8(int d[4], const unsigned a[4], const unsigned b[2])
 {
 #ifdef AXL_CUDA_EMU
-    emu::mma<int, 8>(d, a, b, emu::mma_s8);
+    emu::mma_s8_m16n8k32(d, a, b);
 #else
     asm volatile(
         "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
@@ -130,7 +143,7 @@ __device__ __forceinline__ void axl_mma_s8(int d[4], const unsigned a[4], const 
 __device__ __forceinline__ void axl_mma_e4m3(float d[4], const unsigned a[4], const unsigned b[2])
 {
 #ifdef AXL_CUDA_EMU
-    emu::mma<float, 8>(d, a, b, emu::mma_e4m3);
+    emu::mma_e4m3_m16n8k32(d, a, b);
 #elif __CUDA_ARCH__ >= 890
     asm volatile("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0,%1,%2,%3}, "
                  "{%4,%5,%6,%7}, {%8,%9}, "
@@ -226,6 +239,18 @@ __device__ __forceinline__ unsigned axl_pack_bf16(float low, float high)
     unsigned bits;
     memcpy(&bits, &v, sizeof bits);
     return bits;
+}
+
+// Two numbers as fp16; what is beyond 65504 becomes 65504.
+__device__ __forceinline__ unsigned axl_pack_f16(float low, float high)
+{
+#ifdef AXL_CUDA_EMU
+    return emu::to_f16(low) | emu::to_f16(high) << 16;
+#else
+    unsigned bits;
+    asm("cvt.rn.satfinite.f16x2.f32 %0, %1, %2;\n" : "=r"(bits) : "f"(high), "f"(low));
+    return bits;
+#endif
 }
 
 template <class T> __device__ __forceinline__ float axl_to_float(T v);

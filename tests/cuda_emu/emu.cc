@@ -1,6 +1,7 @@
 // A kernel's run: blocks, their fibers, barriers and shared memory. Streams and memory are emu_runtime.cc's.
 #include "tests/cuda_emu/emu_run.h"
 #include "tests/cuda_emu/mma.h"
+#include "tests/cuda_emu/product.h"
 
 #include <algorithm>
 #include <array>
@@ -465,59 +466,41 @@ const packet *warp_exchange(unsigned mask, const void *bytes, int n)
 namespace
 {
 
-struct mma_packet {
-    unsigned a[4], b[2];
-    float d[4];
-};
-
-// Lanes' fragments to matrices, their product, and back. Sums go over k in rising order.
-#if defined(__SANITIZE_ADDRESS__)
-__attribute__((no_sanitize_address))
-#endif
-__attribute__((optimize("O3"))) void
-make_product(packet *packets)
+template <class Sum, int per>
+void make_once(Sum d[4], const unsigned a[4], const unsigned b[2], Sum (*read)(unsigned))
 {
-    float a[16][16], b[16][8], d[16][8];
-    mma_packet x;
+    const mma_packet<Sum> mine = {{a[0], a[1], a[2], a[3]}, {b[0], b[1]}, {d[0], d[1], d[2], d[3]}};
+    unsigned generation = 0;
+    meeting *m = meet(0xffffffffu, &mine, sizeof mine, &generation);
+    packet *all = m->packets[generation & 1u];
 
-    for (int i = 0; i < 32; i++) {
-        const int g = i / 4, t = i % 4;
-        memcpy(&x, packets[i].bytes, sizeof x);
-        for (int r = 0; r < 4; r++)
-            for (int e = 0; e < 2; e++)
-                a[g + r % 2 * 8][r / 2 * 8 + 2 * t + e] = mma_bf16(x.a[r] >> (16 * e) & 0xffffu);
-        for (int r = 0; r < 2; r++)
-            for (int e = 0; e < 2; e++)
-                b[r * 8 + 2 * t + e][g] = mma_bf16(x.b[r] >> (16 * e) & 0xffffu);
-        for (int r = 0; r < 4; r++)
-            d[g + r / 2 * 8][2 * t + r % 2] = x.d[r];
+    if (!m->made) {
+        make_product<Sum, per>(all, read);
+        m->made = true;
     }
-    for (int row = 0; row < 16; row++)
-        for (int k = 0; k < 16; k++)
-            for (int col = 0; col < 8; col++)
-                d[row][col] += a[row][k] * b[k][col];
-    for (int i = 0; i < 32; i++) {
-        float out[4];
-        for (int r = 0; r < 4; r++)
-            out[r] = d[i / 4 + r / 2 * 8][2 * (i % 4) + r % 2];
-        memcpy(packets[i].bytes, out, sizeof out);
-    }
+    memcpy(d, all[lane].bytes, 4 * sizeof d[0]);
 }
 
 } // namespace
 
 void mma_bf16_m16n8k16(float d[4], const unsigned a[4], const unsigned b[2])
 {
-    const mma_packet mine = {{a[0], a[1], a[2], a[3]}, {b[0], b[1]}, {d[0], d[1], d[2], d[3]}};
-    unsigned generation = 0;
-    meeting *m = meet(0xffffffffu, &mine, sizeof mine, &generation);
-    packet *all = m->packets[generation & 1u];
+    make_once<float, 2>(d, a, b, mma_bf16);
+}
 
-    if (!m->made) {
-        make_product(all);
-        m->made = true;
-    }
-    memcpy(d, all[lane].bytes, 4 * sizeof d[0]);
+void mma_f16_m16n8k16(float d[4], const unsigned a[4], const unsigned b[2])
+{
+    make_once<float, 2>(d, a, b, mma_f16);
+}
+
+void mma_s8_m16n8k32(int d[4], const unsigned a[4], const unsigned b[2])
+{
+    make_once<int, 4>(d, a, b, mma_s8);
+}
+
+void mma_e4m3_m16n8k32(float d[4], const unsigned a[4], const unsigned b[2])
+{
+    make_once<float, 4>(d, a, b, mma_e4m3);
 }
 
 void async_copy(void *dst, const void *src, int bytes, int taken)

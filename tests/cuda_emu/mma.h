@@ -8,18 +8,6 @@
 namespace emu
 {
 
-struct mma_bytes {
-    unsigned a[4], b[2];
-};
-
-// Element k of the row (column) of A (B) that lies in registers of `bits` wide elements: lane 4 g + t holds
-// elements t * per .. of 32-bit register 0 (and of register 1 in the upper half of k).
-static inline unsigned mma_element(const unsigned *regs, int per, int bits, int k)
-{
-    const int half = 4 * per, reg = k / half, at = k % half % per;
-    return regs[reg] >> (at * bits) & ((1u << bits) - 1u);
-}
-
 static inline float mma_bf16(unsigned bits)
 {
     return __bfloat162float(__nv_bfloat16{(unsigned short)bits});
@@ -41,34 +29,41 @@ static inline int mma_s8(unsigned bits)
     return (int)(signed char)bits;
 }
 
-// D [16 x 8] += A [16 x k] B [k x 8], k = 16 for 16-bit elements and 32 for 8-bit ones.
-template <class Sum, int bits, class Read>
-void mma(Sum d[4], const unsigned a[4], const unsigned b[2], Read read)
+// fp16: 5 bits of exponent with bias 15.
+static inline float mma_f16(unsigned bits)
 {
-    constexpr int per = 32 / bits, k = 8 * per;
-    const mma_bytes mine = {{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
-    const packet *all = warp_exchange(0xffffffffu, &mine, sizeof mine);
-    const int g = lane / 4, t = lane % 4;
-
-    for (int i = 0; i < 4; i++) {
-        const int row = g + (i / 2) * 8, col = 2 * t + i % 2;
-        Sum sum = d[i];
-        for (int x = 0; x < k; x++) {
-            const int quad = x % (4 * per) / per;
-            mma_bytes from_a, from_b;
-            memcpy(&from_a, all[row % 8 * 4 + quad].bytes, sizeof from_a);
-            memcpy(&from_b, all[col * 4 + quad].bytes, sizeof from_b);
-            // registers 0 and 2 hold the upper eight rows of A, 1 and 3 the lower
-            const unsigned rows[2] = {from_a.a[row / 8], from_a.a[row / 8 + 2]};
-            sum += (Sum)(read(mma_element(rows, per, bits, x)) *
-                         read(mma_element(from_b.b, per, bits, x)));
-        }
-        d[i] = sum;
-    }
+    const int exponent = (int)(bits >> 10 & 31u), mantissa = (int)(bits & 1023u);
+    float value = exponent == 0 ? ldexpf((float)mantissa, -24)
+                                : ldexpf((float)(1024 + mantissa), exponent - 25);
+    if (exponent == 31)
+        value = mantissa != 0 ? NAN : INFINITY;
+    return bits & 0x8000u ? -value : value;
 }
 
-// The same for bf16, made once for the warp: attention's tiles need very many.
+// To fp16, ties to even; what is beyond the largest number becomes that.
+static inline unsigned to_f16(float x)
+{
+    const unsigned sign = std::signbit(x) ? 0x8000u : 0u;
+    int exponent = 0;
+
+    if (std::isnan(x))
+        return 0x7fffu;
+    if (fabsf(x) >= 65504.0f)
+        return sign | 0x7bffu;
+    (void)frexpf(fabsf(x), &exponent); // x = f 2^exponent, f in [0.5, 1)
+    exponent = exponent < -13 ? -13 : exponent;
+    const unsigned steps = (unsigned)nearbyintf(ldexpf(fabsf(x), 11 - exponent));
+    // a normal number's steps include the bit that is not stored
+    const unsigned bits = steps < 1024 ? steps : ((unsigned)(exponent + 13) << 10) + steps;
+    return sign | (bits < 0x7bffu ? bits : 0x7bffu);
+}
+
+// D [16 x 8] += A [16 x k] B [k x 8], k = 16 for 16-bit elements and 32 for 8-bit ones; made once for the warp, since
+// attention's tiles need very many.
 void mma_bf16_m16n8k16(float d[4], const unsigned a[4], const unsigned b[2]);
+void mma_f16_m16n8k16(float d[4], const unsigned a[4], const unsigned b[2]);
+void mma_s8_m16n8k32(int d[4], const unsigned a[4], const unsigned b[2]);
+void mma_e4m3_m16n8k32(float d[4], const unsigned a[4], const unsigned b[2]);
 
 // Four 8 x 8 matrices of 16-bit elements: lane i gives the address of row i % 8 of matrix i / 8.
 static inline void ldmatrix_x4(unsigned r[4], const void *row, bool transposed)

@@ -13,10 +13,10 @@ axl_status axl_cuda_gemm_lt(axl_stream *s, const axl_gemm_args *a)
 }
 
 // The case lists (tests/kernels/cases.c) whose entries are all there.
-static const char *const names[] = {"adamw", "add",          "attn",     "attn_merge", "bias",
-                                    "cast",  "ce",           "ce_merge", "combine",    "embed",
-                                    "gemm",  "gemm_grouped", "glu",      "norm",       "rope",
-                                    "route", "rows",         "sumsq",    NULL};
+static const char *const names[] = {
+    "adamw", "add",  "attn", "attn_eager", "attn_fp8", "attn_half", "attn_merge", "attn_sage",
+    "bias",  "cast", "ce",   "ce_merge",   "combine",  "embed",     "gemm",       "gemm_grouped",
+    "glu",   "norm", "rope", "route",      "rows",     "sumsq",     NULL};
 
 static bool is_there(const kt_kernel *k)
 {
