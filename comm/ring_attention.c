@@ -167,6 +167,8 @@ static axl_status meet_keys(const pass *x, int i, axl_attn_args *out, int64_t *n
         b.positions_k =
             axl_ring_list(r, p->positions + (source == r->n_ranks ? 0 : p->in_at[source]));
         b.max_seqlen_k = p->longest[source];
+        b.n_rows_k =
+            source < r->n_ranks ? p->n_in[source] : p->in_at[source - 1] + p->n_in[source - 1];
     }
     if (travels(&t)) {
         AXL_TRY(axl_ring_await(r, &t, &r->kv_ready[i % 2]));

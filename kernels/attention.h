@@ -34,6 +34,8 @@ typedef struct axl_attn_args {
     const int32_t *pos_q, *pos_k; // [n_seqs] position of each sequence's first row; NULL: all 0
     const int32_t *positions_q, *positions_k; // [Tq], [Tk] of each row; NULL: by pos_q, pos_k
     int32_t n_seqs, max_seqlen_q, max_seqlen_k;
+    int64_t
+        n_rows_k; // rows of k, or more; 0: not known. Scratch is sized by it, results do not depend on it
     int32_t n_heads, n_kv_heads, head_dim, v_head_dim;
     float scale;
     float softcap;  // 0: none; else cap * tanh(score / cap) before the mask

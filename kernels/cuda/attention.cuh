@@ -42,6 +42,21 @@ struct attn_rows {
     }
 };
 
+// The sequence that has a row: the last one that begins at or before it and is not empty.
+__device__ __forceinline__ int attn_sequence(const int *cu_seqlens, int n_seqs, int row)
+{
+    int low = 0, high = n_seqs; // cu_seqlens[low] <= row < cu_seqlens[high]
+
+    while (high - low > 1) {
+        const int middle = (low + high) / 2;
+        if (cu_seqlens[middle] <= row)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 __device__ __forceinline__ attn_rows attn_rows_of(const axl_attn_args &a, const int *cu_seqlens,
                                                   const int *pos, const int *positions, int seq)
 {

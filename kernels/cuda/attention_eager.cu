@@ -51,7 +51,7 @@ template <class T>
 __device__ void eager_row(const axl_attn_eager_args &e, const scratch &x, int t, int head, int lane)
 {
     const axl_attn_args &a = e.fwd;
-    const int seq = sequence_of(a.cu_seqlens_q, a.n_seqs, t);
+    const int seq = attn_sequence(a.cu_seqlens_q, a.n_seqs, t);
     const attn_rows queries = attn_queries(a, seq), keys = attn_keys(a, seq);
     const int position = queries.position(t - (int)queries.begin);
     const attn_range range = attn_keys_seen(a, keys, position, position);
@@ -119,7 +119,7 @@ __device__ void eager_dq_row(const axl_attn_eager_bwd_args &e, const scratch &x,
 {
     const axl_attn_bwd_args &b = e.bwd;
     const axl_attn_args &a = b.fwd;
-    const int seq = sequence_of(a.cu_seqlens_q, a.n_seqs, t);
+    const int seq = attn_sequence(a.cu_seqlens_q, a.n_seqs, t);
     const attn_rows queries = attn_queries(a, seq), keys = attn_keys(a, seq);
     const int position = queries.position(t - (int)queries.begin);
     const attn_range range = attn_keys_seen(a, keys, position, position);
@@ -212,7 +212,7 @@ __device__ void eager_dkv_row(const axl_attn_eager_bwd_args &e, const scratch &x
 {
     const axl_attn_bwd_args &b = e.bwd;
     const axl_attn_args &a = b.fwd;
-    const int seq = sequence_of(a.cu_seqlens_k, a.n_seqs, row);
+    const int seq = attn_sequence(a.cu_seqlens_k, a.n_seqs, row);
     const attn_rows queries = attn_queries(a, seq), keys = attn_keys(a, seq);
     const int key = row - (int)keys.begin, position = keys.position(key);
     const attn_range range = attn_queries_seeing(a, queries, position, position);

@@ -106,7 +106,7 @@ template <class T> __global__ void __launch_bounds__(WARPS * 32) attn_tensor_mos
         const int last = (int)(first + MOST_ROWS < n ? first + MOST_ROWS : n);
         int t = (int)first;
         while (t < last) {
-            const int seq = sequence_of(b.cu_seqlens, b.n_seqs, t);
+            const int seq = attn_sequence(b.cu_seqlens, b.n_seqs, t);
             const int end = min(last, b.cu_seqlens[seq + 1]);
             float most = 0.0f;
             for (; t < end; t++)
@@ -193,7 +193,10 @@ axl_status attend(axl_stream *s, const axl_attn_args *a, attn_form form)
         goto out;
     if (form != ATTN_HALF)
         AXL_TRY(axl_cuda_attn_low_scales(s, a, form, &low, &used));
-    AXL_TRY(axl_cuda_attn_low_plain(s, a, form, &low));
+    if (form != ATTN_HALF && axl_cuda_attn_is_tiled(s, a))
+        AXL_TRY(axl_cuda_attn_low_tiled(s, a, form, &low, used));
+    else
+        AXL_TRY(axl_cuda_attn_low_plain(s, a, form, &low));
 
 out:
     return status;

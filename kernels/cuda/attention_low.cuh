@@ -101,5 +101,9 @@ axl_status axl_cuda_attn_low_scales(axl_stream *s, const axl_attn_args *a, attn_
 // Every shape, dtype and option; of half: bf16.
 axl_status axl_cuda_attn_low_plain(axl_stream *s, const axl_attn_args *a, attn_form form,
                                    const attn_low *low);
+// The calls of axl_cuda_attn_is_tiled; used: bytes of the workspace that the scales take. What does not fit there is
+// done by the plain kernels.
+axl_status axl_cuda_attn_low_tiled(axl_stream *s, const axl_attn_args *a, attn_form form,
+                                   const attn_low *low, size_t used);
 
 #endif

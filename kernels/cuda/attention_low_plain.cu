@@ -61,7 +61,7 @@ template <class T, class Out, attn_form form>
 __device__ void low_row(const axl_attn_args &a, const attn_low &low, const scratch &x, int t,
                         int head, int lane)
 {
-    const int seq = sequence_of(a.cu_seqlens_q, a.n_seqs, t);
+    const int seq = attn_sequence(a.cu_seqlens_q, a.n_seqs, t);
     const attn_rows queries = attn_queries(a, seq), keys = attn_keys(a, seq);
     const int row = t - (int)queries.begin, position = queries.position(row);
     const attn_range range = attn_keys_seen(a, keys, position, position);

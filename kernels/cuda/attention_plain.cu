@@ -13,7 +13,7 @@ namespace
 template <class T, class Out>
 __device__ void attend_row(const axl_attn_args &a, const scratch &x, int t, int head, int lane)
 {
-    const int seq = sequence_of(a.cu_seqlens_q, a.n_seqs, t);
+    const int seq = attn_sequence(a.cu_seqlens_q, a.n_seqs, t);
     const attn_rows queries = attn_queries(a, seq), keys = attn_keys(a, seq);
     const int position = queries.position(t - (int)queries.begin);
     const attn_range range = attn_keys_seen(a, keys, position, position);
@@ -88,7 +88,7 @@ template <class T, class G>
 __device__ void dq_row(const axl_attn_bwd_args &b, const scratch &x, int t, int head, int lane)
 {
     const axl_attn_args &a = b.fwd;
-    const int seq = sequence_of(a.cu_seqlens_q, a.n_seqs, t);
+    const int seq = attn_sequence(a.cu_seqlens_q, a.n_seqs, t);
     const attn_rows queries = attn_queries(a, seq), keys = attn_keys(a, seq);
     const int position = queries.position(t - (int)queries.begin);
     const attn_range range = attn_keys_seen(a, keys, position, position);
@@ -172,7 +172,7 @@ __device__ void dkv_row(const axl_attn_bwd_args &b, const scratch &x, int row, i
                         int lane)
 {
     const axl_attn_args &a = b.fwd;
-    const int seq = sequence_of(a.cu_seqlens_k, a.n_seqs, row);
+    const int seq = attn_sequence(a.cu_seqlens_k, a.n_seqs, row);
     const attn_rows queries = attn_queries(a, seq), keys = attn_keys(a, seq);
     const int position = keys.position(row - (int)keys.begin);
     const attn_range range = attn_queries_seeing(a, queries, position, position);

@@ -11,21 +11,6 @@ constexpr int WARPS = 4;
 constexpr int BLOCKS = 8; // of a multiprocessor
 constexpr int MAX_DIM = 1024;
 
-// The sequence that has a row: the last one that begins at or before it and is not empty.
-__device__ inline int sequence_of(const int *cu_seqlens, int n_seqs, int row)
-{
-    int low = 0, high = n_seqs; // cu_seqlens[low] <= row < cu_seqlens[high]
-
-    while (high - low > 1) {
-        const int middle = (low + high) / 2;
-        if (cu_seqlens[middle] <= row)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 template <class T> __device__ __forceinline__ float dot(const float *a, const T *b, int n)
 {
     float sum = 0.0f;

@@ -99,6 +99,7 @@ __device__ __forceinline__ attn_query_tile attn_query_tile_of(const axl_attn_arg
 
 template <int D> struct attn_tile {
     static constexpr int LD = D + 8;
+    static constexpr int GROUP = D % 64 == 0 ? 8 : 4; // lanes that copy a row
 };
 
 template <int ROWS, int D> constexpr int attn_tile_bytes()
@@ -106,18 +107,12 @@ template <int ROWS, int D> constexpr int attn_tile_bytes()
     return ROWS * attn_tile<D>::LD * 2;
 }
 
-// The lanes that copy a row.
-template <int D> constexpr int attn_group()
-{
-    return D % 64 == 0 ? 8 : 4;
-}
-
 // Begins to copy rows of D elements to a tile; rows from n on become zeros. Eight lanes copy 128 bytes of a row (four 64,
 // where D is no multiple of 64), so the lane's place is the same in each step.
 template <int ROWS, int D>
 __device__ __forceinline__ void attn_load(bf16 *tile, const bf16 *rows, int64_t ld, int n)
 {
-    constexpr int GROUP = attn_group<D>(), STEP = ATTN_THREADS / GROUP, LD = attn_tile<D>::LD;
+    constexpr int GROUP = attn_tile<D>::GROUP, STEP = ATTN_THREADS / GROUP, LD = attn_tile<D>::LD;
     static_assert(ROWS % STEP == 0 && D % (GROUP * 8) == 0, "every thread copies as many pieces");
     const int row = (int)threadIdx.x / GROUP, column = (int)threadIdx.x % GROUP * 8;
     const bf16 *from = rows + (row * (int)ld + column);
@@ -178,7 +173,8 @@ struct attn_f16_math {
     // Each thread converts what it copied.
     template <int ROWS, int D> static __device__ __forceinline__ void arrived(bf16 *tile)
     {
-        constexpr int GROUP = attn_group<D>(), STEP = ATTN_THREADS / GROUP, LD = attn_tile<D>::LD;
+        constexpr int GROUP = attn_tile<D>::GROUP, STEP = ATTN_THREADS / GROUP,
+                      LD = attn_tile<D>::LD;
         bf16 *at = tile + (int)threadIdx.x / GROUP * LD + (int)threadIdx.x % GROUP * 8;
 
 #pragma unroll 1

@@ -29,6 +29,7 @@ memory mem;
 cudaError_t last_error = cudaSuccess;
 cudaError_t sticky = cudaSuccess; // of device work; every later call returns it
 emu_calls calls;
+int arch = 90; // compute capability * 10
 bool early;                // streams but the first run at once
 long long fail_after = -1; // pieces of device work
 cudaError_t failure;
@@ -269,6 +270,11 @@ extern "C" void emu_fail_after(long long n, cudaError_t error)
     sticky = cudaSuccess;
 }
 
+extern "C" void emu_set_arch(int to)
+{
+    arch = to;
+}
+
 extern "C" bool emu_is_device(const void *p)
 {
     return inside(mem.device, p);
@@ -342,10 +348,10 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int)
         *value = 4;
         break;
     case cudaDevAttrComputeCapabilityMajor:
-        *value = 9;
+        *value = arch / 10;
         break;
     case cudaDevAttrComputeCapabilityMinor:
-        *value = 0;
+        *value = arch % 10;
         break;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
         *value = 227 << 10;
@@ -358,7 +364,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *prop, int)
     memset(prop, 0, sizeof *prop);
     snprintf(prop->name, sizeof prop->name, "emulated");
     prop->totalGlobalMem = (size_t)4 << 30;
-    prop->major = 9;
+    prop->major = arch / 10;
+    prop->minor = arch % 10;
     prop->multiProcessorCount = 4;
     return cudaSuccess;
 }

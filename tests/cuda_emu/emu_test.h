@@ -32,6 +32,9 @@ void emu_set_early(bool early);
 void emu_push_work(cudaStream_t s, void (*work)(void *), void *data);
 void emu_push_repeated(cudaStream_t s, void (*work)(void *), void *data, void (*release)(void *));
 
+// Compute capability * 10 of devices made from now on; 90 at first.
+void emu_set_arch(int arch);
+
 bool emu_is_device(const void *p);
 bool emu_is_pinned(const void *p);
 

@@ -25,6 +25,12 @@
         {{"no_tokens", 0}, {0, 0}, {0}, 2, HEADS(2, 1, 16), CAUSAL, .kind = k},                      \
         {{"prefix", grad}, {70, 9, 1, 30}, {0},          4,                                          \
          HEADS(2, 1, 16),  PREFIX,         .prefix = 12, .kind = k},                                 \
+        {{"tile_64", 0}, {70, 1, 0, 129}, {0}, 4, HEADS(4, 2, 64), CAUSAL, .pad = 8, .kind = k},     \
+        {{"tile_96", 0}, {33, 0, 70}, {0}, 3, HEADS(2, 1, 96), PREFIX, .prefix = 40, .kind = k},     \
+        {{"tile_128_window", 0}, {140}, {0}, 1, HEADS(2, 1, 128), CAUSAL, .window = 37, .kind = k},  \
+        {{"tile_256", 0}, {20, 67}, {0}, 2, HEADS(2, 2, 256), CAUSAL, .grad_f32 = true, .kind = k},  \
+        {{"tile_gaps", 0}, {70, 0, 9},   {90, 5, 0}, 3,        HEADS(2, 1, 64),                      \
+         CAUSAL,           .window = 50, .gaps = 3,  .kind = k},                                     \
     {                                                                                                \
         {"one_1024", KT_BENCH}, {1024}, {0}, 1, HEADS(9, 3, 64), CAUSAL, .kind = k                   \
     }
@@ -32,16 +38,28 @@
 static const attn_case attn_half_cases[] = {
     KIND_CASES(ATTN_HALF, 0),
     {{"softcap", 0}, {45, 80}, {0}, 2, HEADS(2, 1, 16), CAUSAL, .softcap = 2.0f, .kind = ATTN_HALF},
+    {{"tile_softcap", 0},
+     {66},
+     {0},
+     1,
+     HEADS(2, 1, 64),
+     CAUSAL,
+     .softcap = 2.0f,
+     .kind = ATTN_HALF},
     {{"out_f32", 0}, {70, 13}, {0}, 2, HEADS(3, 1, 20), CAUSAL, .out_f32 = true, .kind = ATTN_HALF},
+    {{"tile_out_f32", 0}, {66}, {131}, 1, HEADS(2, 2, 64), .out_f32 = true, .kind = ATTN_HALF},
 };
 static const attn_case attn_sage_cases[] = {
     KIND_CASES(ATTN_SAGE, 0),
     {{"out_f32", 0}, {70, 13}, {0}, 2, HEADS(3, 1, 20), CAUSAL, .out_f32 = true, .kind = ATTN_SAGE},
+    {{"tile_out_f32", 0}, {66}, {131}, 1, HEADS(2, 2, 64), .out_f32 = true, .kind = ATTN_SAGE},
 };
 static const attn_case attn_fp8_cases[] = {
     KIND_CASES(ATTN_FP8, 0),
     {{"softcap", 0}, {45, 80}, {0}, 2, HEADS(2, 1, 16), CAUSAL, .softcap = 2.0f, .kind = ATTN_FP8},
+    {{"tile_softcap", 0}, {66}, {0}, 1, HEADS(2, 1, 64), CAUSAL, .softcap = 2.0f, .kind = ATTN_FP8},
     {{"out_f32", 0}, {70, 13}, {0}, 2, HEADS(3, 1, 20), CAUSAL, .out_f32 = true, .kind = ATTN_FP8},
+    {{"tile_out_f32", 0}, {66}, {131}, 1, HEADS(2, 2, 64), .out_f32 = true, .kind = ATTN_FP8},
 };
 static const attn_case attn_eager_cases[] = {
     KIND_CASES(ATTN_EAGER, KT_GRAD),
@@ -50,6 +68,14 @@ static const attn_case attn_eager_cases[] = {
      {0},
      2,
      HEADS(2, 1, 16),
+     CAUSAL,
+     .softcap = 2.0f,
+     .kind = ATTN_EAGER},
+    {{"tile_softcap", 0},
+     {66},
+     {0},
+     1,
+     HEADS(2, 1, 64),
      CAUSAL,
      .softcap = 2.0f,
      .kind = ATTN_EAGER},

@@ -185,6 +185,7 @@ static void attn_run(kt_run *r, const void *c)
                                    .n_seqs = g->n_seqs,
                                    .max_seqlen_q = longest,
                                    .max_seqlen_k = longest,
+                                   .n_rows_k = g->pad > 0 ? n_k : 0, // known in some cases
                                    .n_heads = g->n_heads,
                                    .n_kv_heads = g->n_kv_heads,
                                    .head_dim = g->head_dim,

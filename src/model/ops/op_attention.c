@@ -22,6 +22,7 @@ static axl_attn_args arguments(const axl_exec *x, const axl_insn *i)
                            .n_seqs = run->n_seqs,
                            .max_seqlen_q = run->max_seqlen,
                            .max_seqlen_k = run->max_seqlen,
+                           .n_rows_k = run->n_tokens,
                            .n_heads = h,
                            .n_kv_heads = hk,
                            .head_dim = d,
@@ -54,7 +55,8 @@ static axl_status cached(axl_exec *x, axl_attn_args *a)
     a->v = v;
     a->cu_seqlens_k = x->run->cu_seqlens_k;
     a->max_seqlen_k = (int32_t)(kv->length + x->run->n_tokens);
-    a->pos_q = x->run->positions; // one sequence: its first new token stands at positions[0]
+    a->n_rows_k = a->max_seqlen_k; // one sequence
+    a->pos_q = x->run->positions;  // one sequence: its first new token stands at positions[0]
 out:
     return status;
 }
