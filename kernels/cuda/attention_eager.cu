@@ -1,7 +1,9 @@
 // Eager attention: its entries, and the kernels for every shape: one warp a row, in f32, rounded where ref rounds.
 //
 // A row of probabilities is the warp's own: each lane keeps the keys that it made, from the first pass to the last.
+#include "kernels/cuda/attention_eager.cuh"
 #include "kernels/cuda/attention_plain.cuh"
+#include "kernels/cuda/attention_tile.cuh"
 
 namespace
 {
@@ -104,10 +106,11 @@ template <class T>
 __device__ __forceinline__ float eager_ds(const axl_attn_args &a, float p, float dp, float delta,
                                           float lse)
 {
+    const float by_cap = 1.0f / a.softcap;
     float ds = rounded<T>(p * (dp - delta));
 
     if (a.softcap > 0.0f && p > 0.0f) {
-        const float u = (logf(p) + lse) / a.softcap;
+        const float u = (logf(p) + lse) * by_cap;
         ds = rounded<T>(ds * (1.0f - u * u));
     }
     return rounded<T>(ds * a.scale);
@@ -280,6 +283,8 @@ extern "C" axl_status axl_cuda_attn_eager_fwd(axl_stream *s, const axl_attn_eage
 {
     const axl_status status = check_width(&e->fwd);
 
+    if (axl_cuda_attn_eager_is_tiled(s, &e->fwd, e->probs))
+        return axl_cuda_attn_eager_fwd_tiled(s, e);
     return status != AXL_OK           ? status
            : e->fwd.dtype == AXL_BF16 ? run_fwd<bf16>(s, e)
            : e->fwd.dtype == AXL_F32  ? run_fwd<float>(s, e)
@@ -291,6 +296,9 @@ extern "C" axl_status axl_cuda_attn_eager_bwd(axl_stream *s, const axl_attn_eage
     const axl_dtype dtype = e->bwd.fwd.dtype;
     const axl_status status = check_width(&e->bwd.fwd);
 
+    if (axl_cuda_attn_bwd_is_tiled(s, &e->bwd) &&
+        axl_cuda_attn_eager_is_tiled(s, &e->bwd.fwd, e->probs))
+        return axl_cuda_attn_eager_bwd_tiled(s, e);
     return status != AXL_OK                ? status
            : dtype == AXL_F32              ? run_bwd<float, float>(s, e)
            : dtype != AXL_BF16             ? axl_cuda_no_dtype("attn_eager_bwd", dtype)
