@@ -184,19 +184,24 @@ __device__ __forceinline__ void axl_ldmatrix_x4_t(unsigned r[4], const void *row
 #endif
 }
 
-// ---- asynchronous copies of 16 bytes, global to shared; both aligned. take false: zeros are written instead.
+// ---- asynchronous copies of 16 bytes, global to shared; both aligned. Of the source `bytes` are read, zeros follow.
 
-__device__ __forceinline__ void axl_copy16_async(void *shared, const void *global, bool take)
+__device__ __forceinline__ void axl_copy_async(void *shared, const void *global, int bytes)
 {
 #ifdef AXL_CUDA_EMU
-    emu::async_copy(shared, global, 16, take ? 16 : 0);
+    emu::async_copy(shared, global, 16, bytes);
 #else
     unsigned at = (unsigned)__cvta_generic_to_shared(shared);
-    int bytes = take ? 16 : 0;
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(at), "l"(global),
                  "r"(bytes)
                  : "memory");
 #endif
+}
+
+// take false: zeros are written.
+__device__ __forceinline__ void axl_copy16_async(void *shared, const void *global, bool take)
+{
+    axl_copy_async(shared, global, take ? 16 : 0);
 }
 
 __device__ __forceinline__ void axl_copy_commit()

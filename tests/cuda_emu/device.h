@@ -224,6 +224,7 @@ extern "C" void emu_set_order(unsigned order);
 // Blocks and barriers so far.
 struct emu_counts {
     long long launches, blocks, block_barriers, warp_barriers;
+    long long bank_conflicts; // rows that ldmatrix reads later than others of their matrix
 };
 emu_counts emu_read_counts();
 

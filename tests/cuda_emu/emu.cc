@@ -503,6 +503,16 @@ void mma_e4m3_m16n8k32(float d[4], const unsigned a[4], const unsigned b[2])
     make_once<float, 4>(d, a, b, mma_e4m3);
 }
 
+void count_bank_conflicts(const void *const *rows, int n)
+{
+    for (int first = 0; first < n; first += 8) {
+        int used[8] = {0}; // of the banks, 16 bytes wide together
+        for (int i = first; i < first + 8; i++)
+            if (used[(uintptr_t)rows[i] / 16 % 8]++ > 0)
+                e.counts.bank_conflicts++;
+    }
+}
+
 void async_copy(void *dst, const void *src, int bytes, int taken)
 {
     memset(dst, 0xff, (size_t)bytes); // what a reader finds who does not wait
@@ -533,6 +543,11 @@ void async_wait(int groups_left)
 extern "C" void emu_set_order(unsigned order)
 {
     emu::e.order = order;
+}
+
+extern "C" long long emu_bank_conflicts(void)
+{
+    return emu::e.counts.bank_conflicts;
 }
 
 emu_counts emu_read_counts()

@@ -30,6 +30,7 @@ cudaError_t last_error = cudaSuccess;
 cudaError_t sticky = cudaSuccess; // of device work; every later call returns it
 emu_calls calls;
 int arch = 90; // compute capability * 10
+int n_multiprocessors = 4;
 bool early;                // streams but the first run at once
 long long fail_after = -1; // pieces of device work
 cudaError_t failure;
@@ -275,6 +276,11 @@ extern "C" void emu_set_arch(int to)
     arch = to;
 }
 
+extern "C" void emu_set_multiprocessors(int n)
+{
+    n_multiprocessors = n;
+}
+
 extern "C" bool emu_is_device(const void *p)
 {
     return inside(mem.device, p);
@@ -345,7 +351,7 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int)
         *value = 1024;
         break;
     case cudaDevAttrMultiProcessorCount:
-        *value = 4;
+        *value = n_multiprocessors;
         break;
     case cudaDevAttrComputeCapabilityMajor:
         *value = arch / 10;
@@ -366,7 +372,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *prop, int)
     prop->totalGlobalMem = (size_t)4 << 30;
     prop->major = arch / 10;
     prop->minor = arch % 10;
-    prop->multiProcessorCount = 4;
+    prop->multiProcessorCount = n_multiprocessors;
     return cudaSuccess;
 }
 cudaError_t cudaDriverGetVersion(int *version)

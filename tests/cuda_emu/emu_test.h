@@ -35,6 +35,12 @@ void emu_push_repeated(cudaStream_t s, void (*work)(void *), void *data, void (*
 // Compute capability * 10 of devices made from now on; 90 at first.
 void emu_set_arch(int arch);
 
+// How many multiprocessors devices made from now on have; 4 at first.
+void emu_set_multiprocessors(int n);
+
+// Rows that ldmatrix read so far from banks that another row of its eight had taken.
+long long emu_bank_conflicts(void);
+
 bool emu_is_device(const void *p);
 bool emu_is_pinned(const void *p);
 

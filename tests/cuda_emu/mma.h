@@ -65,12 +65,20 @@ void mma_f16_m16n8k16(float d[4], const unsigned a[4], const unsigned b[2]);
 void mma_s8_m16n8k32(int d[4], const unsigned a[4], const unsigned b[2]);
 void mma_e4m3_m16n8k32(float d[4], const unsigned a[4], const unsigned b[2]);
 
+// Counts what a warp's read of rows of 16 bytes, 8 at a time, waits for because rows lie in the same banks.
+void count_bank_conflicts(const void *const *rows, int n);
+
 // Four 8 x 8 matrices of 16-bit elements: lane i gives the address of row i % 8 of matrix i / 8.
 static inline void ldmatrix_x4(unsigned r[4], const void *row, bool transposed)
 {
     const packet *all = warp_exchange(0xffffffffu, &row, sizeof row);
     const int g = lane / 4, t = lane % 4;
+    const void *rows[32];
 
+    for (int i = 0; i < 32 && lane == 0; i++)
+        memcpy(&rows[i], all[i].bytes, sizeof rows[i]);
+    if (lane == 0)
+        count_bank_conflicts(rows, 32);
     for (int m = 0; m < 4; m++) {
         unsigned short e[2];
         for (int i = 0; i < 2; i++) {
