@@ -1,5 +1,10 @@
-// Matrix product by plain tiles: for every dtype, layout and stride, and without a library.
+// Matrix product without a library: bf16 on the tensor cores where its rows are aligned (gemm_tensor.cu), else by plain tiles:
+// for every dtype, layout and stride.
 #include "kernels/cuda/gemm_tile.cuh"
+
+extern "C" {
+#include "kernels/cuda/gemm_tensor.h"
+}
 
 namespace
 {
@@ -46,6 +51,8 @@ template <class T, class C> axl_status run(axl_stream *s, const axl_gemm_args *a
 
 extern "C" axl_status axl_cuda_gemm(axl_stream *s, const axl_gemm_args *a)
 {
+    if (axl_cuda_gemm_is_tensor(a))
+        return axl_cuda_gemm_tensor(s, a);
     if (a->dtype == AXL_F32 && a->dtype_c == AXL_F32)
         return run<float, float>(s, a);
     if (a->dtype == AXL_BF16 && a->dtype_c == AXL_F32)

@@ -1,6 +1,10 @@
-// Products of row ranges with matrices of a stack, all ranges in one launch: the ranges are known on the host and travel
-// as arguments, GROUPS_MAX at a time.
+// Products of row ranges with matrices of a stack: bf16 on the tensor cores where out and in allow it (gemm_tensor.cu), else
+// by plain tiles, all ranges in one launch: they are known on the host and travel as arguments, GROUPS_MAX at a time.
 #include "kernels/cuda/gemm_tile.cuh"
+
+extern "C" {
+#include "kernels/cuda/gemm_tensor.h"
+}
 
 namespace
 {
@@ -142,7 +146,8 @@ template <class T> axl_status run(axl_stream *s, const axl_gemm_grouped_args *a)
 
 extern "C" axl_status axl_cuda_gemm_grouped(axl_stream *s, const axl_gemm_grouped_args *a)
 {
-    return a->dtype == AXL_BF16  ? run<bf16>(s, a)
-           : a->dtype == AXL_F32 ? run<float>(s, a)
-                                 : axl_cuda_no_dtype("gemm_grouped", a->dtype);
+    return axl_cuda_grouped_is_tensor(a) ? axl_cuda_grouped_tensor(s, a)
+           : a->dtype == AXL_BF16        ? run<bf16>(s, a)
+           : a->dtype == AXL_F32         ? run<float>(s, a)
+                                         : axl_cuda_no_dtype("gemm_grouped", a->dtype);
 }
