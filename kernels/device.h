@@ -82,6 +82,7 @@ struct axl_device {
     int n_threads;          // CPU: OpenMP threads of a kernel; GPU: what the host has for its rank
     void *workspace;        // owned; scratch that a kernel may use during one call on compute
     size_t workspace_bytes; // at least AXL_WORKSPACE_BYTES
+    bool tf32;              // axl_device_options.tf32; false on a CPU
     bool host_memory;       // the host may read and write the device's memory by itself
     void *staging;          // owned host memory of axl_device_staging
     size_t staging_bytes;
@@ -97,6 +98,8 @@ typedef struct axl_device_options {
                          // "cpu-avx512-bf16", "ref", "cuda", or NULL / "auto": the best there is
     int n_threads;       // 0: what OpenMP would take
     int local_rank;      // picks the accelerator
+    bool
+        tf32; // products of F32 may take their factors as TF32 (10 bits of fraction), where an accelerator does
 } axl_device_options;
 
 // kernels/table.c. AXL_E_UNSUPPORTED when the backend is not in this build or not on this machine.

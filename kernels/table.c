@@ -97,6 +97,7 @@ axl_status axl_device_create(const axl_device_options *o, axl_device **out)
     if (b->cuda && (strcmp(name, "cuda") == 0 || gpu_ready())) {
         AXL_TRY(create_gpu(o->local_rank, out));
         (*out)->n_threads = o->n_threads > 0 ? o->n_threads : 1;
+        (*out)->tf32 = o->tf32;
         goto out;
     }
     if (!b->ref) {

@@ -171,6 +171,7 @@ axl_status axl_bringup_start(axl_bringup *b, int n, char **args)
     d.backend = b->config->device;
     d.n_threads = axl_bringup_threads(b->world);
     d.local_rank = axl_comm_local_rank(b->world);
+    d.tf32 = strcmp(b->config->tf32, "false") != 0; // auto: every GPU that we take has it
     AXL_TRY(axl_comm_agree(b->world, axl_device_create(&d, &b->device)));
     note_kernels(b);
 out:

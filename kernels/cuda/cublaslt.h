@@ -11,12 +11,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { AXL_LT_OK = 0 };                        // cublasStatus_t
-enum { AXL_LT_R_32F = 0, AXL_LT_R_16BF = 14 }; // cudaDataType
-enum { AXL_LT_COMPUTE_32F = 68 };              // cublasComputeType_t; 32F_FAST_TF32 is another
-enum { AXL_LT_OP_N = 0, AXL_LT_OP_T = 1 };     // cublasOperation_t
-enum { AXL_LT_EPILOGUE_NONE = 1, AXL_LT_EPILOGUE_BIAS = 4 }; // cublasLtEpilogue_t
-enum {                                                       // cublasLtMatmulDescAttributes_t
+enum { AXL_LT_OK = 0 };                                              // cublasStatus_t
+enum { AXL_LT_R_32F = 0, AXL_LT_R_16BF = 14 };                       // cudaDataType
+enum { AXL_LT_COMPUTE_32F = 68, AXL_LT_COMPUTE_32F_FAST_TF32 = 77 }; // cublasComputeType_t
+enum { AXL_LT_OP_N = 0, AXL_LT_OP_T = 1 };                           // cublasOperation_t
+enum { AXL_LT_EPILOGUE_NONE = 1, AXL_LT_EPILOGUE_BIAS = 4 };         // cublasLtEpilogue_t
+enum { // cublasLtMatmulDescAttributes_t
     AXL_LT_DESC_TRANSA = 3,
     AXL_LT_DESC_TRANSB = 4,
     AXL_LT_DESC_EPILOGUE = 7,

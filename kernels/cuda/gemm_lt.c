@@ -6,7 +6,9 @@
 //
 // Choosing an algorithm takes the library longer than a small product, so each shape chooses once and keeps its
 // descriptors, in a table of fixed size. An algorithm may rely on alignment: that of the pointers belongs to the
-// shape. Partial sums of a split k are added in f32, so that bf16 is rounded once; sums are repeatable for equal shapes.
+// shape. The one that the library ranks first is taken and none is timed, so a shape gets the same one in every run on the
+// same chip. Partial sums of a split k are added in f32 in the workspace, one scheme of the library's three: bf16 is rounded
+// once, and the order does not change.
 #include "kernels/cuda/gemm_lt.h"
 
 #include "kernels/cuda/cublaslt.h"
@@ -23,7 +25,7 @@ enum { N_SETS = 128, N_WAYS = 4, MOST_ALIGNMENT = 256 };
 // All that the choice depends on; compared as bytes, so it is cleared first.
 typedef struct key {
     int64_t m, n, k, lda, ldb, ldc;
-    int32_t dtype, dtype_c;
+    int32_t dtype, dtype_c, compute;
     int32_t align_a, align_b, align_c, align_bias; // bytes; bias 0: none
     bool trans_a, trans_b;
 } key;
@@ -126,7 +128,7 @@ static int32_t alignment(const void *p)
     return bytes;
 }
 
-static key key_of(const axl_gemm_args *a)
+static key key_of(const axl_device *d, const axl_gemm_args *a)
 {
     key k;
 
@@ -139,6 +141,7 @@ static key key_of(const axl_gemm_args *a)
     k.ldc = a->ldc;
     k.dtype = (int32_t)a->dtype;
     k.dtype_c = (int32_t)a->dtype_c;
+    k.compute = d->tf32 && a->dtype == AXL_F32 ? AXL_LT_COMPUTE_32F_FAST_TF32 : AXL_LT_COMPUTE_32F;
     k.align_a = alignment(a->a);
     k.align_b = alignment(a->b);
     k.align_c = alignment(a->c);
@@ -177,7 +180,7 @@ static axl_status make_desc(const lt *l, const axl_gemm_args *a, choice *c)
     const int32_t op_y = a->trans_a ? AXL_LT_OP_T : AXL_LT_OP_N;
     const int32_t epilogue = AXL_LT_EPILOGUE_BIAS, bias_type = type_of(a->dtype);
 
-    LT_TRY(l->calls.desc_create(&c->desc, AXL_LT_COMPUTE_32F, AXL_LT_R_32F), "MatmulDescCreate", a);
+    LT_TRY(l->calls.desc_create(&c->desc, c->key.compute, AXL_LT_R_32F), "MatmulDescCreate", a);
     LT_TRY(l->calls.desc_set(c->desc, AXL_LT_DESC_TRANSA, &op_x, sizeof op_x), "TRANSA", a);
     LT_TRY(l->calls.desc_set(c->desc, AXL_LT_DESC_TRANSB, &op_y, sizeof op_y), "TRANSB", a);
     if (a->bias == NULL)
@@ -247,10 +250,10 @@ out:
 }
 
 // The shape's choice; a new one takes the place of the one of its set that was used longest ago.
-static axl_status find_choice(lt *l, const axl_gemm_args *a, size_t workspace_bytes, choice **out)
+static axl_status find_choice(const axl_device *d, lt *l, const axl_gemm_args *a, choice **out)
 {
     axl_status status = AXL_OK;
-    const key k = key_of(a);
+    const key k = key_of(d, a);
     choice *set = l->choices[axl_hash64(&k, sizeof k, 0) % N_SETS], *oldest = set;
 
     for (int w = 0; w < N_WAYS; w++) {
@@ -262,7 +265,7 @@ static axl_status find_choice(lt *l, const axl_gemm_args *a, size_t workspace_by
             oldest = &set[w];
     }
     drop(l, oldest);
-    AXL_TRY(choose(l, a, &k, workspace_bytes, oldest));
+    AXL_TRY(choose(l, a, &k, d->workspace_bytes, oldest));
     *out = oldest;
 
 out:
@@ -292,7 +295,7 @@ axl_status axl_cuda_gemm_lt(axl_stream *s, const axl_gemm_args *a)
 
     AXL_TRY(lt_of(d, &l));
     if (l->handle != NULL && takes(s, a))
-        AXL_TRY(find_choice(l, a, d->workspace_bytes, &c));
+        AXL_TRY(find_choice(d, l, a, &c));
     if (c == NULL || c->refused) {
         AXL_TRY(axl_cuda_gemm(s, a));
         goto out;

@@ -5,7 +5,7 @@
 #include "kernels/cuda/cuda_backend.h"
 
 // The table's gemm: by cuBLASLt where the library is there and takes the types, else by axl_cuda_gemm. F32 is
-// multiplied as F32, not as TF32.
+// multiplied as F32, or as TF32 if the device was asked for it.
 axl_status axl_cuda_gemm_lt(axl_stream *s, const axl_gemm_args *a);
 
 #endif

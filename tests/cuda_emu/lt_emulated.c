@@ -13,6 +13,7 @@
 void emu_push_work(cudaStream_t s, void (*work)(void *), void *data);
 
 struct axl_lt_desc_ {
+    int compute;
     int32_t op[2]; // of the first and the second matrix
     int32_t epilogue, bias_type;
     const void *bias;
@@ -68,8 +69,10 @@ static int destroy(void *handle)
 }
 static int desc_create(axl_lt_desc *out, int compute, int scale_type)
 {
-    must(compute == AXL_LT_COMPUTE_32F && scale_type == AXL_LT_R_32F, "products are in full f32");
+    must(compute == AXL_LT_COMPUTE_32F || compute == AXL_LT_COMPUTE_32F_FAST_TF32, "sums are f32");
+    must(scale_type == AXL_LT_R_32F, "alpha and beta are f32");
     *out = take(sizeof **out);
+    (*out)->compute = compute;
     (*out)->epilogue = AXL_LT_EPILOGUE_NONE;
     (*out)->bias_type = -1;
     return AXL_LT_OK;
@@ -164,6 +167,7 @@ static void check_shapes(const struct axl_lt_desc_ *d, axl_lt_layout a, axl_lt_l
     must(k == k2 && m == out->rows && n == out->cols, "the shapes do not meet");
     must(c->type == out->type && c->rows == m && c->cols == n && c->ld == out->ld, "C is not D");
     must(a->type == b->type, "A and B have one type");
+    must(d->compute == AXL_LT_COMPUTE_32F || a->type == AXL_LT_R_32F, "only f32 becomes TF32");
     must(out->type == a->type || out->type == AXL_LT_R_32F, "the type of the result");
     must(d->epilogue == AXL_LT_EPILOGUE_NONE || d->epilogue == AXL_LT_EPILOGUE_BIAS, "an epilogue");
     if (d->epilogue == AXL_LT_EPILOGUE_BIAS)
@@ -206,6 +210,17 @@ typedef struct product {
     float alpha, beta;
 } product;
 
+// The factor as TF32: f32 with 10 bits of fraction, rounded to the nearest.
+static float to_tf32(float x)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &x, sizeof bits);
+    bits = (bits + 0x1000u) & ~0x1fffu;
+    memcpy(&x, &bits, sizeof bits);
+    return x;
+}
+
 static float get(const void *p, int64_t at, int type)
 {
     return type == AXL_LT_R_16BF ? axl_bf16_to_f32(((const axl_bf16 *)p)[at])
@@ -228,7 +243,8 @@ static void carry_out(void *data)
                     p->d.op[0] == AXL_LT_OP_T ? x + i * p->a.ld : i + x * p->a.ld;
                 const int64_t from_b =
                     p->d.op[1] == AXL_LT_OP_T ? j + x * p->b.ld : x + j * p->b.ld;
-                sum += get(p->x, from_a, p->a.type) * get(p->y, from_b, p->b.type);
+                const float u = get(p->x, from_a, p->a.type), v = get(p->y, from_b, p->b.type);
+                sum += p->d.compute == AXL_LT_COMPUTE_32F ? u * v : to_tf32(u) * to_tf32(v);
             }
             sum *= p->alpha;
             if (p->beta != 0.0f) // else C is not read
@@ -281,6 +297,7 @@ static int matmul(void *handle, axl_lt_desc d, const void *alpha, const void *a,
     memcpy(&p->alpha, alpha, sizeof p->alpha);
     memcpy(&p->beta, beta, sizeof p->beta);
     lt_seen.products++;
+    lt_seen.tf32 += d->compute == AXL_LT_COMPUTE_32F_FAST_TF32;
     emu_push_work(stream, carry_out, p);
     return AXL_LT_OK;
 }

@@ -7,8 +7,9 @@
 typedef struct lt_counts {
     int64_t objects; // that live
     int64_t searches, products;
-    bool absent; // the library is not there
-    bool refuse; // no algorithm is found
+    int64_t tf32; // products with TF32 factors
+    bool absent;  // the library is not there
+    bool refuse;  // no algorithm is found
 } lt_counts;
 
 extern lt_counts lt_seen;

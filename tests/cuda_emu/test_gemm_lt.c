@@ -60,10 +60,10 @@ static void all_cases_agree_with_ref(void **state)
     axl_device *d = open_cuda();
 
     kt_compare_kernel(gemm_cases(), ref, AXL_F32, &d, 1, AXL_F32);
-    assert_int_equal(n_plain, 1); // no rows
+    assert_int_equal(n_plain, 2); // no rows, no sums
     assert_int_equal(lt_seen.products, lt_seen.searches);
     kt_compare_kernel(gemm_cases(), ref, AXL_BF16, &d, 1, AXL_BF16);
-    assert_int_equal(n_plain, 3); // no rows; an f32 result with a bf16 bias
+    assert_int_equal(n_plain, 7); // the same, and three f32 results with a bf16 bias
     close_cuda(d);
 }
 
@@ -127,6 +127,22 @@ static void a_shape_is_searched_once(void **state)
     close_cuda(d);
 }
 
+static void tf32_is_for_f32_and_only_if_asked(void **state)
+{
+    (void)state;
+    axl_device *d = open_cuda();
+
+    multiply(d, 5, 0);
+    assert_int_equal(lt_seen.tf32, 0);
+    d->tf32 = true;
+    multiply(d, 5, 0); // another algorithm
+    assert_int_equal(lt_seen.searches, 2);
+    assert_int_equal(lt_seen.tf32, 1);
+    kt_compare_kernel(gemm_cases(), ref, AXL_BF16, &d, 1, AXL_BF16);
+    assert_int_equal(lt_seen.tf32, 1);
+    close_cuda(d);
+}
+
 static void more_shapes_than_fit_are_forgotten(void **state)
 {
     (void)state;
@@ -148,6 +164,7 @@ int main(void)
         cmocka_unit_test(without_the_library_the_plain_kernel_is_used),
         cmocka_unit_test(what_it_refuses_goes_to_the_plain_kernel),
         cmocka_unit_test(a_shape_is_searched_once),
+        cmocka_unit_test(tf32_is_for_f32_and_only_if_asked),
         cmocka_unit_test(more_shapes_than_fit_are_forgotten),
     };
     ref = kt_open_device("ref", 1);
