@@ -163,9 +163,9 @@ static void attn_backward(kt_run *r, const attn_case *g, const axl_attn_bwd_args
 static void attn_run(kt_run *r, const void *c)
 {
     const attn_case *g = c;
-    static attn_rows rows;
-    const int32_t *cu_q = rows.cu_q, *cu_k = rows.cu_k;
-    const int32_t longest = attn_place(g, &rows);
+    attn_rows *const rows = kt_room(r, sizeof *rows);
+    const int32_t *cu_q = rows->cu_q, *cu_k = rows->cu_k;
+    const int32_t longest = attn_place(g, rows);
     const int64_t n_q = cu_q[g->n_seqs], n_k = cu_k[g->n_seqs], h = g->n_heads, hk = g->n_kv_heads;
     const int64_t wq = h * g->head_dim, wk = hk * g->head_dim, wv = hk * g->v_head_dim,
                   wo = h * g->v_head_dim;
@@ -178,10 +178,10 @@ static void attn_run(kt_run *r, const void *c)
                                    .ldo = wo + g->pad,
                                    .cu_seqlens_q = cu_q,
                                    .cu_seqlens_k = cu_k,
-                                   .pos_q = placed ? rows.pos_q : NULL,
-                                   .pos_k = placed ? rows.pos_k : NULL,
-                                   .positions_q = g->gaps > 0 ? rows.positions_q : NULL,
-                                   .positions_k = g->gaps > 0 ? rows.positions_k : NULL,
+                                   .pos_q = placed ? rows->pos_q : NULL,
+                                   .pos_k = placed ? rows->pos_k : NULL,
+                                   .positions_q = g->gaps > 0 ? rows->positions_q : NULL,
+                                   .positions_k = g->gaps > 0 ? rows->positions_k : NULL,
                                    .n_seqs = g->n_seqs,
                                    .max_seqlen_q = longest,
                                    .max_seqlen_k = longest,
@@ -194,7 +194,7 @@ static void attn_run(kt_run *r, const void *c)
                                    .softcap = g->softcap,
                                    .window = g->window,
                                    .mask = g->mask,
-                                   .prefix = rows.prefix,
+                                   .prefix = rows->prefix,
                                    .dtype = r->dtype,
                                    .out_f32 = g->out_f32},
                            .dtype_grad = g->grad_f32 ? kt_stat(r) : r->dtype,

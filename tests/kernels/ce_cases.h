@@ -32,7 +32,7 @@ static void ce_run(kt_run *r, const void *c)
     const int64_t n = g->rows, v = g->vocab;
     const axl_dtype stat = kt_stat(r);
     const double bytes = (double)(n * v) * (double)axl_dtype_size(stat);
-    static int32_t labels[4096];
+    int32_t *const labels = kt_room(r, (size_t)n * sizeof *labels);
     const int64_t all = g->n_labels > 0 ? g->n_labels : v;
     axl_ce_args f = {
         .labels = labels, .rows = n, .vocab = v, .ld = g->ld, .label0 = g->label0, .dtype = stat};
@@ -123,7 +123,7 @@ static void ce_merge_run(kt_run *r, const void *c)
     const ce_merge_case *g = c;
     const int64_t n = g->rows, v = g->vocab;
     const axl_dtype stat = kt_stat(r);
-    static int32_t labels[64];
+    int32_t *const labels = kt_room(r, (size_t)n * sizeof *labels);
     static const char *const names[2][4] = {{"lse", "logp", "target", "sum"},
                                             {"lse2", "logp2", "target2", "sum2"}};
     ce_slice s[2];

@@ -23,7 +23,7 @@ static void embed_run(kt_run *r, const void *c)
     const embed_case *g = c;
     const int64_t n = g->n_tokens, d = g->cols;
     const double bytes = (double)(n * d) * (double)axl_dtype_size(r->dtype);
-    static int32_t ids[4096];
+    int32_t *const ids = kt_room(r, (size_t)n * sizeof *ids);
     axl_embed_args f = {.ids = ids,
                         .n_tokens = n,
                         .cols = d,

@@ -21,6 +21,19 @@ void kt_run_fini(kt_run *r)
     for (int i = 0; i < r->n_buffers; i++)
         kt_arrays.give(r->buffers[i].data);
     r->n_buffers = 0;
+    for (int i = 0; i < r->n_rooms; i++)
+        kt_arrays.give(r->rooms[i]);
+    r->n_rooms = 0;
+}
+
+void *kt_room(kt_run *r, size_t bytes)
+{
+    void *p = kt_arrays.take(bytes);
+
+    AXL_ASSERT(p != NULL && r->n_rooms < KT_MAX_ROOMS);
+    memset(p, 0, bytes);
+    r->rooms[r->n_rooms++] = p;
+    return p;
 }
 
 axl_dtype kt_stat(const kt_run *r)

@@ -16,6 +16,7 @@
 
 #define KT_MAX_BUFFERS 32
 #define KT_MAX_RATES   8
+#define KT_MAX_ROOMS   4
 
 // Where arrays of cases lie: ordinary memory, or what a program puts here before its first case - memory that a GPU
 // reaches as well. take returns NULL when there is none left.
@@ -54,6 +55,8 @@ typedef struct kt_run {
     axl_dtype grid;     // inputs are rounded to this dtype: what is compared sees the same numbers
     kt_buffer buffers[KT_MAX_BUFFERS];
     int n_buffers;
+    void *rooms[KT_MAX_ROOMS]; // owned
+    int n_rooms;
     const char *nudged; // the input to change by nudge at one index; NULL: none
     int64_t nudged_index;
     double nudge;
@@ -79,6 +82,10 @@ extern const kt_kernel *const kt_kernels[];
 extern const int kt_n_kernels;
 
 void kt_run_fini(kt_run *r); // frees the arrays
+
+// Zeroed memory for what is neither compared nor random: lists of rows, beginnings of sequences. Kernels may read no
+// other.
+void *kt_room(kt_run *r, size_t bytes);
 
 // The dtype of statistics and of parameters' gradients.
 axl_dtype kt_stat(const kt_run *r);

@@ -120,7 +120,8 @@ static void combine_run(kt_run *r, const void *c)
     const int64_t n = g->n_tokens, k = g->top_k, cols = g->cols, rows = n * k;
     const axl_dtype stat = kt_stat(r);
     const double bytes = (double)(rows * cols) * (double)axl_dtype_size(r->dtype);
-    static int32_t places[1 << 14], tokens[1 << 14];
+    int32_t *const places = kt_room(r, (size_t)rows * sizeof *places);
+    int32_t *const tokens = kt_room(r, (size_t)rows * sizeof *tokens);
     axl_combine_args f = {.places = places,
                           .n_tokens = n,
                           .cols = cols,

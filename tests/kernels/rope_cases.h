@@ -30,8 +30,8 @@ static void rope_run(kt_run *r, const void *c)
     const rope_case *g = c;
     const int64_t cols = (int64_t)g->n_heads * g->head_dim, n = g->n_tokens;
     const double bytes = 2.0 * (double)(n * cols) * (double)axl_dtype_size(r->dtype);
-    static int32_t positions[4096];
-    static float inv_freq[64];
+    int32_t *const positions = kt_room(r, 4096 * sizeof *positions);
+    float *const inv_freq = kt_room(r, 64 * sizeof *inv_freq);
     axl_rope_table_args t = {.positions = positions,
                              .inv_freq = inv_freq,
                              .n_tokens = n,

@@ -1,8 +1,6 @@
 // Rows picked by a list and added by a list, lists of all rows and of none, strides.
 #include "tests/kernels/harness.h"
 
-#include <stdlib.h>
-
 typedef struct rows_case {
     kt_head head;
     int64_t n_all, step; // every step-th row is listed; 0: no list, all rows
@@ -20,7 +18,7 @@ static void rows_run(kt_run *r, const void *c)
 {
     const rows_case *g = c;
     const int64_t n = g->step == 0 ? g->n_all : (g->n_all + g->step - 1) / g->step;
-    int32_t *list = calloc((size_t)n + 1, sizeof *list);
+    int32_t *const list = kt_room(r, (size_t)n * sizeof *list);
     axl_rows_args a = {.rows = g->step == 0 ? NULL : list,
                        .n_rows = n,
                        .cols = g->cols,
@@ -39,7 +37,6 @@ static void rows_run(kt_run *r, const void *c)
     a.ld_dst = g->cols + g->pad;
     a.dst = kt_inout(r, "sums", g->n_all, g->cols, a.ld_dst, r->dtype, 1.0, 1);
     KT_CALL(r, rows_add, &a, 0, 3.0 * bytes);
-    free(list);
 }
 
 static const kt_kernel rows_kernel = {.name = "rows",
