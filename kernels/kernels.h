@@ -279,6 +279,9 @@ extern const axl_kernels axl_kernels_ref;
 // kernels/table.c. Appends the GPUs that this process sees, or why it uses none: a line for a reader.
 axl_status axl_kernels_accelerators(axl_str *out);
 
+// Whether backend "auto" takes a GPU: there is one, and this build has every kernel for it.
+bool axl_kernels_take_gpu(void);
+
 // Appends name and version of the library behind gemm.
 axl_status axl_kernels_library(axl_str *out);
 

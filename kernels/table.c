@@ -26,8 +26,7 @@ static const backend backends[] = {
 #define N_BACKENDS ((int)(sizeof backends / sizeof backends[0]))
 
 #ifdef AXL_CUDA
-// Whether "auto" takes a GPU: there is one, and the backend has every kernel.
-static bool gpu_ready(void)
+bool axl_kernels_take_gpu(void)
 {
     const axl_kernels *k = &axl_kernels_cuda;
 
@@ -54,14 +53,14 @@ axl_status axl_kernels_accelerators(axl_str *out)
         AXL_TRY(axl_str_puts(out, i > 0 ? ", " : ""));
         AXL_TRY(axl_cuda_describe(i, out));
     }
-    if (n > 0 && !gpu_ready())
+    if (n > 0 && !axl_kernels_take_gpu())
         AXL_TRY(axl_str_puts(out, "; not used by device: auto, this build lacks kernels for it"));
 
 out:
     return status;
 }
 #else
-static bool gpu_ready(void)
+bool axl_kernels_take_gpu(void)
 {
     return false;
 }
@@ -94,7 +93,7 @@ axl_status axl_device_create(const axl_device_options *o, axl_device **out)
                 "backend %s is not in this build; there are auto, cuda, cpu, cpu-avx2, cpu-avx512, "
                 "cpu-avx512-bf16 and ref",
                 name);
-    if (b->cuda && (strcmp(name, "cuda") == 0 || gpu_ready())) {
+    if (b->cuda && (strcmp(name, "cuda") == 0 || axl_kernels_take_gpu())) {
         AXL_TRY(create_gpu(o->local_rank, out));
         (*out)->n_threads = o->n_threads > 0 ? o->n_threads : 1;
         (*out)->tf32 = o->tf32;

@@ -69,6 +69,7 @@ static axl_status load_config(axl_bringup *b, int n, char **args)
     const axl_config_options o = {.overrides = (const char *const *)args + 1,
                                   .n_overrides = n - 1,
                                   .has_bf16 = __builtin_cpu_supports("avx512bf16") != 0,
+                                  .has_cuda = axl_kernels_take_gpu(),
                                   .n_ranks = axl_comm_size(b->world)};
 
     status = axl_config_load(args[0], &o, &list, &b->config);

@@ -192,7 +192,7 @@ typedef struct axl_config_options {
     const char *const *overrides; // [n_overrides]: "--key", "value", "--parent.child=value", ...
     int n_overrides;
     bool has_bf16;  // the processor multiplies bf16 (AVX512-BF16 or AMX); decides `bf16: auto`
-    bool has_cuda;  // an accelerator is usable; decides `device: auto`
+    bool has_cuda;  // a GPU is usable; decides `device: auto`, and with it `bf16: auto`
     int n_ranks;    // 0: not known; then only what does not depend on it is checked
     bool elsewhere; // the run is on another machine: nothing is said about this one
 } axl_config_options;

@@ -36,13 +36,14 @@ static void derive_precision(axl_config *c, const axl_config_options *options)
 {
     bool bf16 = strcmp(c->bf16, "true") == 0 || strcmp(c->bf16, "full") == 0 || c->bfloat16;
 
+    if (strcmp(c->device, "auto") == 0)
+        DERIVE(c, device, options->has_cuda ? "cuda" : "cpu");
     if (strcmp(c->bf16, "auto") == 0) {
-        bf16 = !c->float32 && (c->bfloat16 || options->has_bf16);
+        const bool has_bf16 = options->has_bf16 || strcmp(c->device, "cuda") == 0;
+        bf16 = !c->float32 && (c->bfloat16 || has_bf16);
         DERIVE(c, bf16, bf16 ? "true" : "false");
     }
     c->derived.compute_dtype = bf16 && !c->float32 ? AXL_BF16 : AXL_F32;
-    if (strcmp(c->device, "auto") == 0)
-        DERIVE(c, device, options->has_cuda ? "cuda" : "cpu");
 }
 
 static void derive_mesh(axl_config *c, const axl_config_options *options)

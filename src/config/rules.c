@@ -440,12 +440,23 @@ static bool is_flash_or_galore(const axl_config *c)
     return starts(c->optimizer, "flash_") || starts(c->optimizer, "q_galore");
 }
 
+static bool on_gpu(const context *x)
+{
+    return is(x->c->device, "cuda") || (is(x->c->device, "auto") && x->options->has_cuda);
+}
+
+// Every GPU that we take has it.
+static bool has_bf16(const context *x)
+{
+    return x->options->has_bf16 || on_gpu(x);
+}
+
 static bool wants_bf16(const context *x)
 {
     const axl_config *c = x->c;
 
     return is(c->bf16, "true") || is(c->bf16, "full") || c->bfloat16 ||
-           (is(c->bf16, "auto") && x->options->has_bf16);
+           (is(c->bf16, "auto") && has_bf16(x));
 }
 
 // Whether something can be said about the processor of the run.
@@ -598,24 +609,19 @@ static bool replicates_unasked(context *x)
                m.dp_replicate);
 }
 
-static bool on_cpu(const context *x)
-{
-    return is(x->c->device, "cpu") || (is(x->c->device, "auto") && !x->options->has_cuda);
-}
-
 static bool offloads_activations_on_cpu(context *x)
 {
     const axl_config *c = x->c;
 
     return (wants(c->activation_offloading) || is(c->gradient_checkpointing, "offload")) &&
-           on_cpu(x) && say(x, "activations of CPU ranks are on the host already");
+           !on_gpu(x) && say(x, "activations of CPU ranks are on the host already");
 }
 
 static bool offloads_on_cpu(context *x)
 {
     const axl_config *c = x->c;
 
-    return c->fsdp_config.offload_params && on_cpu(x) &&
+    return c->fsdp_config.offload_params && !on_gpu(x) &&
            say(x,
                "parameters, gradients and optimizer state of CPU ranks are on the host already, "
                "offload_params or not%s",

@@ -146,6 +146,11 @@ axl_status axl_kernels_accelerators(axl_str *out)
     return axl_cuda_describe(0, out);
 }
 
+bool axl_kernels_take_gpu(void)
+{
+    return false; // `device: auto` gets the late device in any case
+}
+
 void axl_device_destroy(axl_device *d)
 {
     if (d != NULL)

@@ -457,10 +457,46 @@ static void a_template_at_the_top_reaches_chat_sets(void **state)
     axl_diagnostics_fini(&d);
 }
 
+// A GPU multiplies bf16 whatever the processor does.
+static void auto_takes_the_gpu_and_bf16_with_it(void **state)
+{
+    static const struct {
+        const char *yaml, *device;
+        bool has_bf16, has_cuda;
+        axl_dtype dtype;
+    } rows[] = {
+        {"", "cuda", false, true, AXL_BF16},
+        {"device: cpu\n", "cpu", false, true, AXL_F32},
+        {"", "cpu", false, false, AXL_F32},
+        {"", "cpu", true, false, AXL_BF16},
+        {"device: cuda\n", "cuda", false, false, AXL_BF16},
+        {"bf16: false\n", "cuda", true, true, AXL_F32},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[512];
+        const axl_config_options options = {.has_bf16 = rows[i].has_bf16,
+                                            .has_cuda = rows[i].has_cuda};
+        axl_diagnostics d = {0};
+        axl_config *c = NULL;
+        (void)snprintf(text, sizeof text,
+                       "base_model: m\nlearning_rate: 1e-4\nmicro_batch_size: 1\n"
+                       "gradient_accumulation_steps: 1\ndatasets:\n  - {path: a}\n%s",
+                       rows[i].yaml);
+        CHECK_OK(axl_config_parse(text, strlen(text), "run.yaml", &options, &d, &c));
+        assert_string_equal(c->device, rows[i].device);
+        assert_int_equal(c->derived.compute_dtype, rows[i].dtype);
+        axl_config_destroy(c);
+        axl_diagnostics_fini(&d);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_and_defaults),
+        cmocka_unit_test(auto_takes_the_gpu_and_bf16_with_it),
         cmocka_unit_test(unknown_keys_get_the_nearest_name),
         cmocka_unit_test(all_errors_are_listed),
         cmocka_unit_test(overrides),
