@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The peer of benchmarks/train_step: transformers + PyTorch, one process, all cores.
+"""The peer of benchmarks/train_step: transformers + PyTorch, one process, all cores or one GPU.
 
     python torch_peer.py --model DIR [--tokens 1024] [--precision fp32] [--compile] [--steps 4]
 
@@ -34,6 +34,7 @@ def main():
     parser.add_argument("--document", type=int, default=128)
     parser.add_argument("--precision", choices=["fp32", "autocast", "pure"], default="fp32")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--device", default="cpu", help="cuda: layer by layer where compiled, so that it takes seconds")
     parser.add_argument("--steps", type=int, default=4, help="counted steps, after the first")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     args = parser.parse_args()
@@ -45,12 +46,16 @@ def main():
     torch.manual_seed(0)
     dtype = torch.bfloat16 if args.precision == "pure" else torch.float32
     model = AutoModelForCausalLM.from_pretrained(args.model, dtype=dtype,
-                                                 attn_implementation="sdpa")
+                                                 attn_implementation="sdpa").to(args.device)
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0.0, fused=True)
-    forward = torch.compile(model) if args.compile else model
-    ids = torch.randint(3, model.config.vocab_size, (1, args.tokens))
-    positions = (torch.arange(args.tokens) % args.document)[None]
+    on_cpu = args.device == "cpu"
+    forward = torch.compile(model) if args.compile and on_cpu else model
+    if args.compile and not on_cpu:
+        for layer in model.model.layers:
+            layer.compile()
+    ids = torch.randint(3, model.config.vocab_size, (1, args.tokens)).to(args.device)
+    positions = (torch.arange(args.tokens) % args.document)[None].to(args.device)
     labels = ids.clone()
     labels[positions == 0] = -100
 
@@ -60,13 +65,15 @@ def main():
         start = time.perf_counter()
         if first_forward is None:
             first_forward = seconds_since_exec()
-        with torch.autocast("cpu", torch.bfloat16, enabled=args.precision == "autocast"):
+        with torch.autocast(args.device, torch.bfloat16, enabled=args.precision == "autocast"):
             loss = forward(input_ids=ids, position_ids=positions, labels=labels,
                            use_cache=False).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        if not on_cpu:
+            torch.cuda.synchronize()
         if step > 0:
             seconds.append(time.perf_counter() - start)
         else:

@@ -1,14 +1,15 @@
-// The kernels' case lists on a GPU against ref: gpu_cases [list...]. Arrays lie in managed memory, which both sides reach.
+// The kernels' case lists on a GPU against ref. Arrays lie in managed memory, which both sides reach.
+// With --alone they run on the GPU and nothing is compared: for a tool that watches them.
 // Ends with 77 and a reason where there is no GPU. A list whose entries are not all there is skipped by name.
 #include "kernels/kernels.h"
+#include "tests/gpu/tool.h"
 #include "tests/kernels/compare.h"
 
 #include <cuda_runtime.h>
 #include <stdlib.h>
 
-enum { SKIPPED = 77 };
-
 static axl_device *gpu, *ref;
+static bool alone;
 
 static void *take(size_t bytes)
 {
@@ -33,6 +34,18 @@ static bool is_there(const kt_kernel *k)
     return there;
 }
 
+static void run_alone(const kt_kernel *k, axl_dtype dtype)
+{
+    for (int i = 0; i < k->n_cases; i++) {
+        const kt_head *c = kt_case_at(k, i);
+        kt_run r = {0};
+        if ((c->flags & KT_BENCH) || (dtype == AXL_BF16 && (c->flags & KT_F32)))
+            continue;
+        kt_run_case(&r, k, c, gpu, dtype, dtype);
+        kt_run_fini(&r);
+    }
+}
+
 static void agrees_with_ref(void **state)
 {
     const kt_kernel *k = *state;
@@ -41,11 +54,16 @@ static void agrees_with_ref(void **state)
         print_message("%s: not all entries are there\n", k->name);
         skip();
     }
+    if (alone) {
+        run_alone(k, AXL_F32);
+        run_alone(k, AXL_BF16);
+        return;
+    }
     kt_compare_kernel(k, ref, AXL_F32, &gpu, 1, AXL_F32);
     kt_compare_kernel(k, ref, AXL_BF16, &gpu, 1, AXL_BF16);
 }
 
-int main(int argc, char **argv)
+int gpu_cases_main(int argc, char **argv)
 {
     struct CMUnitTest tests[64];
     axl_device_options o = {.backend = "cuda"};
@@ -53,15 +71,17 @@ int main(int argc, char **argv)
 
     if (axl_device_create(&o, &gpu) != AXL_OK) {
         (void)printf("skipped: %s\n", axl_error_message());
-        return SKIPPED;
+        return GPU_SKIPPED;
     }
     o = (axl_device_options){.backend = "ref", .n_threads = 1};
     if (axl_device_create(&o, &ref) != AXL_OK)
         return 1;
     kt_arrays = (kt_memory){take, give};
+    alone = argc > 1 && strcmp(argv[1], "--alone") == 0;
+    const int first = alone ? 2 : 1;
     for (int i = 0; i < kt_n_kernels && n < 64; i++) {
-        bool wanted = argc < 2;
-        for (int j = 1; j < argc; j++)
+        bool wanted = argc <= first;
+        for (int j = first; j < argc; j++)
             wanted = wanted || strcmp(argv[j], kt_kernels[i]->name) == 0;
         if (wanted)
             tests[n++] = (struct CMUnitTest){.name = kt_kernels[i]->name,
@@ -71,5 +91,5 @@ int main(int argc, char **argv)
     const int failed = _cmocka_run_group_tests("gpu", tests, (size_t)n, NULL, NULL);
     axl_device_destroy(gpu);
     axl_device_destroy(ref);
-    return failed;
+    return failed > 0;
 }

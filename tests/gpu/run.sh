@@ -1,29 +1,29 @@
 #!/bin/bash
-# What a GPU has to show, in one JSON: run.sh [--build DIR] [RESULT.json]
-#   --build DIR  programs of a build; else those of the pack that run.sh lies in, else build/release
-# Kernel cases against ref, then compute-sanitizer on them (memcheck, racecheck, initcheck) where it is installed. Each part
-# has a time limit; all end within nine minutes. Without a GPU every part says why it was skipped, and the status is 77.
-# Not here yet: training against the CPU's losses, and the benchmarks.
+# What a GPU has to show, in one JSON: run.sh [--build DIR] [--only PART]... [RESULT.json]; docs/gpu.md explains it
+#   --build DIR  programs of a build; else those of the pack that run.sh lies in, else build/release, which is built
+#                first where nvcc and the libraries of launch/deps.sh are
+#   --only PART  goldens cases training bench peers step memcheck racecheck initcheck, as often as wanted; else all
+# Each part has a time limit, and all together have AXL_GPU_SECONDS (530); what is left of it when a part begins is its
+# limit, too. All parts report. Without a GPU every part says why it was skipped, and the status is 77; 1: a part failed.
+# Nothing needs Python but the peers, which run where python3 has torch. DEVICE=cpu rehearses what has no need of a GPU
+# (with TOKENS, STEPS and --only, or it takes long).
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-build=
-[ "${1:-}" != --build ] || { build=$2 && shift 2; }
+build='' only=' '
+while [[ ${1:-} = --* ]]; do
+    case $1 in
+    --build) build=$2 ;;
+    --only) only+="$2 " ;;
+    *) echo "unknown option $1; see the head of run.sh" >&2 && exit 2 ;;
+    esac
+    shift 2
+done
 result=${1:-gpu.json}
-if [ -n "$build" ]; then
-    program=$build/launch/axl-dist cases=$build/tests/gpu/gpu_cases
-elif [ -d "$here/bin" ]; then
-    [ -d "$here/lib" ] || tar -C "$here" -xzf "$here/lib.tgz"
-    program=$here/bin/axl-dist cases=$here/bin/gpu_cases
-    export LD_LIBRARY_PATH=$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-else
-    build=$here/../../build/release
-    program=$build/launch/axl-dist cases=$build/tests/gpu/gpu_cases
-fi
-[ -x "$program" ] || { echo "run.sh: $program is not there" >&2 && exit 1; }
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
-log=$(mktemp -d)
-trap 'rm -rf "$log"' EXIT
-parts=
+total=${AXL_GPU_SECONDS:-530} device=${DEVICE:-cuda} tokens=${TOKENS:-8192}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export TMPDIR=$work
+parts=''
 failed=0 ran=0
 
 # json TEXT: as a JSON string.
@@ -32,50 +32,173 @@ json() {
         sed ':a;N;$!ba;s/\n/\\n/g')"
 }
 
-# part NAME SECONDS COMMAND...: its outcome and the end of what it says.
-part() {
-    local name=$1 seconds=$2 status=0 outcome begin=$SECONDS
+python=$(command -v python3)
+[ -n "$python" ] && torch=$("$python" -c 'import torch; print(torch.__version__)' 2>/dev/null) || python='' torch=''
+
+# Where cuBLASLt, cuDNN and NCCL may lie: the toolkit, and the wheels that come with torch.
+gpu_libraries() {
+    local folder
+    for folder in /usr/local/cuda/lib64 /usr/local/cuda/targets/*/lib \
+        $([ -z "$python" ] || "$python" -c 'import sysconfig, glob, os
+for p in {sysconfig.get_paths()[k] for k in ("purelib", "platlib")}:
+    print(*glob.glob(os.path.join(p, "nvidia", "*", "lib")))' 2>/dev/null); do
+        compgen -G "$folder/libcublasLt.so*" >/dev/null || compgen -G "$folder/libcudnn.so*" >/dev/null ||
+            compgen -G "$folder/libnccl.so*" >/dev/null || continue
+        printf ':%s' "$folder"
+    done
+}
+
+# wrap NAME PROGRAM SETTINGS...: a command of that name with libraries of its own: those of the pack must not meet
+# other programs.
+wrap() {
+    local name=$1 target=$2
     shift 2
-    timeout "$seconds" "$@" >"$log/$name" 2>&1 || status=$?
+    {
+        echo "#!/bin/sh"
+        printf 'export %s\n' "$@"
+        echo "exec '$target' \"\$@\""
+    } >"$work/$name"
+    chmod +x "$work/$name"
+}
+
+# Libraries that every system with a C++ program has are the pack's only where they are missing: the host's are newer.
+use_pack() {
+    local root=$here/files path library
+    mkdir -p "$root" && tar -C "$root" -xzf "$here/files.tgz" || exit 1
+    mkdir -p "$root/lib/spare"
+    for library in libstdc++.so.6 libgcc_s.so.1; do
+        [ ! -e "$root/lib/$library" ] || mv "$root/lib/$library" "$root/lib/spare/"
+        ldconfig -p 2>/dev/null | grep -q "$library" || cp "$root/lib/spare/$library" "$root/lib/"
+    done
+    path="LD_LIBRARY_PATH='$root/lib$(gpu_libraries)${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}'"
+    local mpi=("OPAL_PREFIX='$root'" "OPAL_PKGLIBDIR='$root/lib/openmpi'" "OPAL_PKGDATADIR='$root/share/openmpi'"
+        "OPAL_SYSCONFDIR='$root/share/openmpi'" "PMIX_INSTALL_PREFIX='$root'" OMPI_MCA_plm=isolated)
+    for name in axl-dist gpu_tool mpirun; do
+        wrap $name "$root/bin/$name" "$path" "${mpi[@]}" "PATH='$root/bin:$PATH'"
+    done
+    program=$work/axl-dist tool=$work/gpu_tool mpirun=$work/mpirun
+    data=$root/data
+    [ -d "$data/families" ] || data=$here/../../tests/data
+    models=$here/models scripts=$here step=$here/gpu.sh kernels=$here/torch_peer_gpu.py
+}
+
+# Only for this chip: all of them take minutes.
+make_build() {
+    local chip
+    chip=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d .)
+    [ -n "$chip" ] && command -v cmake nvcc >/dev/null && pkg-config --exists ompi-c hdf5 yaml-0.1 2>/dev/null || return 1
+    [ "$chip" != 90 ] || chip=90a
+    echo "building build/release for $chip"
+    (cd "$here/../.." && cmake --preset release "-DAXL_CUDA_ARCHITECTURES=$chip-real" &&
+        cmake --build --preset release -j "$(nproc)" --target axl-dist gpu_tool) >"$work/build.log" 2>&1 ||
+        { tail -n 20 "$work/build.log" >&2 && return 1; }
+}
+
+use_build() {
+    build=${build:-$here/../../build/release}
+    [ -x "$build/tests/gpu/gpu_tool" ] || [ "$build" != "$here/../../build/release" ] || make_build
+    program=$build/launch/axl-dist tool=$build/tests/gpu/gpu_tool mpirun=mpirun
+    [[ -x $program && -x $tool ]] || { echo "run.sh: $program or $tool is not there" >&2 && exit 1; }
+    program=$(realpath "$program") tool=$(realpath "$tool")
+    local more
+    more=$(gpu_libraries)
+    export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-}$more
+    data=$here/../data models=$here/models scripts=$here
+    step=$here/../../benchmarks/train_step/gpu.sh kernels=$here/../../benchmarks/kernels/torch_peer_gpu.py
+}
+
+# results FILE: what a part printed for machines, as elements of a JSON array: objects, a line each, and CSV lines.
+results() {
+    awk -F, '
+        /^\{.*\}$/ { printf "%s\n      %s", n++ ? "," : "", $0 }
+        NF == 5 && $4 ~ /^-?[0-9][0-9.e+-]*$/ && !/["\\]/ {
+            printf "%s\n      {\"name\": \"%s\", \"variant\": \"%s\", \"metric\": \"%s\", \"value\": %s, \"unit\": \"%s\"}", \
+                n++ ? "," : "", $1, $2, $3, $4, $5 }' "$1"
+}
+
+wanted() { [ "$only" = ' ' ] || [[ $only = *" $1 "* ]]; }
+
+# add NAME OUTCOME SECONDS TEXT [RESULTS]
+add() {
+    echo "$1: $2 ($3 s)"
+    parts+="${parts:+,}
+    {\"name\": \"$1\", \"outcome\": \"$2\", \"seconds\": $3, \"text\": $(json "$4")${5:+, \"results\": [$5
+    ]}}"
+}
+
+# part NAME SECONDS COMMAND...
+part() {
+    local name=$1 seconds=$2 left=$((total - SECONDS)) status=0 outcome begin=$SECONDS said
+    shift 2
+    wanted "$name" || return 0
+    [ "$seconds" -lt "$left" ] || seconds=$left
+    [ "$seconds" -gt 0 ] || { add "$name" "out of time" 0 "nothing of $total s was left" && failed=1 && return 0; }
+    timeout -k 5 "$seconds" "$@" >"$work/$name.out" 2>"$work/$name.err" || status=$?
     case $status in
     0) outcome=passed ran=$((ran + 1)) ;;
     77) outcome=skipped ;;
-    124) outcome="out of time" failed=1 ;;
+    124 | 137) outcome="out of time" failed=1 ;;
     *) outcome=failed failed=1 ;;
     esac
-    echo "$name: $outcome ($((SECONDS - begin)) s)"
-    [ $status = 0 ] || tail -n 5 "$log/$name"
-    parts+="${parts:+,}
-    {\"name\": \"$name\", \"outcome\": \"$outcome\", \"status\": $status, \"seconds\": $((SECONDS - begin)), \"text\": $(json "$(tail -n 40 "$log/$name")")}"
+    said=$(grep -v '^{\|^[^,]*,[^,]*,[^,]*,[^,]*,[^,]*$' "$work/$name.out" | tail -n 20 && tail -n 20 "$work/$name.err")
+    add "$name" "$outcome" $((SECONDS - begin)) "$said" "$(results "$work/$name.out")"
+    [ $status = 0 ] || tail -n 8 <<<"$said"
 }
 
-# skip NAME WHY
 skip() {
-    echo "$1: skipped, $2"
-    parts+="${parts:+,}
-    {\"name\": \"$1\", \"outcome\": \"skipped\", \"text\": $(json "$2")}"
+    wanted "$1" || return 0
+    add "$1" skipped 0 "$2"
 }
 
-gpu=$("$program" doctor 2>/dev/null | sed -n 's/^gpu  *//p' | head -n 1)
-echo "gpu: ${gpu:-unknown}"
-if [ -x "$cases" ]; then
-    part cases 150 "$cases"
-else
-    skip cases "$cases is not there: built without CUDA"
-fi
-for tool in memcheck racecheck initcheck; do
+# sanitize TOOL: the kernels alone; what they give is the other parts' affair.
+sanitize() {
     if [ $ran = 0 ]; then
-        skip $tool "the cases did not run"
+        skip "$1" "nothing ran on a GPU"
     elif command -v compute-sanitizer >/dev/null; then
-        part $tool 110 compute-sanitizer --tool $tool --error-exitcode 9 "$cases"
+        part "$1" 75 compute-sanitizer --tool "$1" --target-processes all --error-exitcode 9 "$tool" cases --alone
     else
-        skip $tool "compute-sanitizer is not installed"
+        skip "$1" "compute-sanitizer is not installed"
     fi
-done
-printf '{\n  "gpu": %s,\n  "driver": %s,\n  "version": %s,\n  "seconds": %d,\n  "parts": [%s\n  ]\n}\n' \
+}
+
+if [ -z "$build" ] && [ -e "$here/files.tgz" ]; then use_pack; else use_build; fi
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
+doctor=$("$program" doctor 2>/dev/null)
+gpu=$(sed -n 's/^gpu  *//p' <<<"$doctor" | head -n 1)
+gpus=$(grep -o 'compute capability' <<<"$gpu" | wc -l)
+echo "gpu: ${gpu:-unknown}"
+# Whether there is what the trainings and their peers need.
+there() { [[ $gpus -gt 0 || $device != cuda ]]; }
+part goldens 60 "$tool" goldens --backend "$device" "$data"
+if [[ $("$tool" 2>&1) = *' cases '* ]]; then
+    part cases 110 "$tool" cases
+else
+    skip cases "$tool was built without CUDA"
+fi
+settings=(PROGRAM="$program" TOOL="$tool" MODELS="$models" DEVICE="$device" TOKENS="$tokens")
+if there; then
+    part training 120 env "${settings[@]}" GPUS="$gpus" MPIRUN="$mpirun --oversubscribe --bind-to none" OMP_NUM_THREADS=4 \
+        OMPI_MCA_btl_vader_single_copy_mechanism=none "$scripts/train.sh"
+else
+    skip training "no GPU: $gpu"
+fi
+part bench 75 "$tool" bench --backend "$device" --tokens "$tokens"
+peak=$(sed -n 's/^chip,.*,peak,\([0-9.]*\),.*/\1/p' "$work/bench.out" 2>/dev/null)
+if there && [ -n "$torch" ]; then
+    part peers 110 "$python" "$kernels" --device "$device" --tokens "$tokens" "$tool"
+else
+    skip peers "$(there && echo "python3 has no torch" || echo "no GPU: $gpu")"
+fi
+if there; then
+    part step 170 env "${settings[@]}" PEAK="$peak" PYTHON="${torch:+$python}" "$step"
+else
+    skip step "no GPU: $gpu"
+fi
+for check in memcheck racecheck initcheck; do sanitize $check; done
+printf '{\n  "gpu": %s,\n  "driver": %s,\n  "version": %s,\n  "torch": %s,\n  "cores": %d,\n  "seconds": %d,\n  "parts": [%s\n  ]\n}\n' \
     "$(json "${gpu:-unknown}")" \
     "$(json "$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | head -n 1)")" \
-    "$(json "$("$program" --version 2>/dev/null | head -n 1)")" $SECONDS "$parts" >"$result"
+    "$(json "$(sed -n '1s/:.*//p; s/^axl-dist build */build /p' <<<"$doctor" | paste -sd' ' -)")" "$(json "${torch:-none}")" "$(nproc)" $SECONDS "$parts" >"$result"
 echo "written: $result"
 [ $failed = 0 ] || exit 1
 [ $ran -gt 0 ] || exit 77

@@ -1,39 +1,133 @@
 #!/bin/bash
-# pack.sh and run.sh in the parts that need no GPU: test_scripts.sh AXL_DIST
+# The scripts of this folder in all that needs no GPU: test_scripts.sh AXL_DIST [AXL_DIST_LATE]
+# With the program on the late device (tests/cuda_emu) trainings run as they would on a GPU.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "$(dirname "$1")/.." && pwd)
+late=${2:-}
 top=$(mktemp -d)
 trap 'rm -rf "$top"' EXIT
+export OMP_NUM_THREADS=1
 fail() {
     echo "$*" >&2
     exit 1
 }
+# says STATUS COMMAND...: what it says is in $top/says
+says() {
+    local want=$1 status=0
+    shift
+    "$@" >"$top/says" 2>&1 || status=$?
+    [ $status = "$want" ] || fail "status $status, $want expected of: $*
+$(tail -n 20 "$top/says")"
+}
+has() { grep -q -- "$1" "${2:-$top/says}" || fail "no '$1' in: $(cat "${2:-$top/says}")"; }
 
-# a pack that is too large is refused, with its largest files
-status=0
-AXL_PACK_LIMIT_MB=1 "$here/pack.sh" --build "$build" "$top/small" 2>"$top/says" || status=$?
-[ $status = 1 ] || fail "a pack beyond its limit is made"
-grep -q "more than 1" "$top/says" || fail "$(cat "$top/says")"
+# ---- the pack
+# one that is too large is refused, with its largest files
+mkdir -p "$top/build/launch" "$top/build/tests/gpu"
+cp /bin/true "$top/build/launch/axl-dist"
+cp /bin/true "$top/build/tests/gpu/gpu_tool"
+says 1 env AXL_PACK_LIMIT_MB=0 "$here/pack.sh" --build "$top/build" "$top/small"
+has "more than 0"
+says 1 "$here/pack.sh" --build "$top/nothing" "$top/small"
+has "build axl-dist and gpu_tool first"
 
-# the packed program finds its libraries in the pack
-AXL_PACK_LIMIT_MB=1000 "$here/pack.sh" --build "$build" "$top/pack" >/dev/null
-tar -C "$top/pack" -xzf "$top/pack/lib.tgz"
-[ -x "$top/pack/bin/axl-dist" ] && ls "$top"/pack/lib/libmpi.so* "$top"/pack/lib/libhdf5* >/dev/null
-LD_LIBRARY_PATH=$top/pack/lib ldd "$top/pack/bin/axl-dist" >"$top/says" # not into a pipe that grep closes early
-grep -q "$top/pack/lib/libmpi" "$top/says" || fail "libmpi is not the pack's: $(cat "$top/says")"
-for library in "$top"/pack/lib/lib{c,cuda}.so*; do
-    [ ! -e "$library" ] || fail "$library is packed"
-done
+says 0 env AXL_PACK_LIMIT_MB=1000 AXL_PACK_GZIP=-1 "$here/pack.sh" --build "$build" "$top/pack"
+pack=$top/pack
 
 # without a GPU all parts are skipped, and the JSON says why
-status=0
-"$top/pack/run.sh" "$top/result.json" >"$top/says" 2>&1 || status=$?
 if [ ! -e /dev/nvidiactl ]; then
-    [ $status = 77 ] || fail "status $status: $(cat "$top/says")"
-    grep -q '"name": "cases", "outcome": "skipped"' "$top/result.json" || fail "$(cat "$top/result.json")"
+    says 77 "$pack/run.sh" "$top/skipped.json"
+    has '"name": "goldens", "outcome": "skipped"' "$top/skipped.json"
 fi
+# the packed program finds its libraries in the pack
+LD_LIBRARY_PATH=$pack/files/lib ldd "$pack/files/bin/axl-dist" >"$top/says"
+has "$pack/files/lib/libmpi"
+has "$pack/files/lib/libhdf5"
+for library in "$pack"/files/lib/lib{c,cuda}.so*; do
+    [ ! -e "$library" ] || fail "$library is packed"
+done
+# with nothing in the environment it runs the goldens, and trains on two ranks by the pack's own mpirun
+says 0 env -i PATH=/usr/bin:/bin DEVICE=cpu STEPS=2 CASES=staged OMP_NUM_THREADS=1 \
+    "$pack/run.sh" --only goldens --only training "$top/ran.json"
+has '"name": "goldens", "outcome": "passed"' "$top/ran.json"
+has '"name": "staged", "outcome": "passed"' "$top/ran.json"
+# what has no time left says so, what takes too long is ended, and both are failures
+says 1 env DEVICE=cpu AXL_GPU_SECONDS=0 "$pack/run.sh" --only goldens "$top/late.json"
+has '"name": "goldens", "outcome": "out of time"' "$top/late.json"
+rm -rf "$pack/files"
+
+# ---- the tools
+tool=$build/tests/gpu/gpu_tool program=$1
+says 0 "$tool" bench --backend cpu --tokens 8 --window 0 add attn_fwd/mixed
+has '^add,cpu.*,rate,.*,GB/s'
+has '^attn_fwd/mixed,cpu.*,rate,.*,TFLOP/s'
+printf 'add\nnothing\n' >"$top/names"
+says 0 bash -c "'$tool' bench --backend cpu --tokens 8 --window 0 --serve <'$top/names'"
+has '^add [0-9.e-]* 0 786432$'
+has '^nothing 0 0 0$'
+mkdir "$top/odd" && echo '{"model_type": "odd"}' >"$top/odd/config.json"
+says 2 "$tool" inputs model "$top/odd"
+
+# the train step's script, with models that are small enough; nvidia-smi says what the card has in use
+mkdir "$top/models" "$top/bin"
+for name in llama-8b smollm2-135m; do
+    sed 's/"vocab_size": 2048/"vocab_size": 50000/; s/"hidden_size": 256/"hidden_size": 64/; s/"intermediate_size": 688/"intermediate_size": 96/; s/"head_dim": 64/"head_dim": 16/' \
+        "$here/models/llama.json" >"$top/models/$name.json"
+done
+printf '#!/bin/sh\ncase "$*" in *total*) echo 4096 ;; *) echo 100 ;; esac\n' >"$top/bin/nvidia-smi"
+chmod +x "$top/bin/nvidia-smi"
+says 0 env PATH="$top/bin:$PATH" PROGRAM="$program" TOOL="$tool" MODELS="$top/models" DEVICE=cpu STEPS=4 TOKENS=32 \
+    ROUNDS=1 PEAK=1 LAYERS=4 "$here/../../benchmarks/train_step/gpu.sh"
+has '^axl-dist,smollm2-135m,mfu,[0-9.]*,ratio'
+has '^axl-dist,llama-8b_2_layers,peak_memory,104857600,bytes'
+has '^axl-dist,llama-8b_extrapolated,throughput,[0-9.]*,tokens/s'
+
+# ---- training against the CPU's losses
+train() { env TOOL="$tool" REFERENCE="$program" STEPS=2 DEVICE=cpu PROGRAM="$program" "$@" "$here/train.sh"; }
+# liar NAME SED...: a program that trains, then changes what it wrote
+# shellcheck disable=SC2016
+liar() {
+    printf '#!/bin/bash\n%q "$@" || exit\nout=$(sed -n "s/^output_dir: //p" "$1" 2>/dev/null)\n[ ! -e "$out/metrics.jsonl" ] || { %s; }\n' \
+        "$program" "$2" >"$top/$1"
+    chmod +x "$top/$1"
+}
+if [ -n "$late" ]; then # memory that the host cannot touch, streams that are late
+    says 0 train PROGRAM="$late" DEVICE=cuda CASES="llama resume"
+    has '"name": "llama", "outcome": "passed".*"loss_off": 0,'
+    has '"name": "resume", "outcome": "passed", .*"steps": 1,'
+fi
+# shellcheck disable=SC2016 # for the program
+liar wrong_loss 'sed -i "/\"step\": 2,/s/\"loss\": \([0-9]\.[0-9][0-9]\)[0-9]*/\"loss\": \19/" "$out/metrics.jsonl"'
+says 1 train PROGRAM="$top/wrong_loss" CASES=llama
+has 'llama: step 2: loss off by'
+has '"name": "llama", "outcome": "failed".*"off_at_step": 2'
+# shellcheck disable=SC2016
+liar no_number 'sed -i "s/\"loss\": [0-9.]*/\"loss\": nan/" "$out/metrics.jsonl"'
+says 1 train PROGRAM="$top/no_number" CASES=llama
+# shellcheck disable=SC2016
+liar too_short 'sed -i 1d "$out/metrics.jsonl"'
+says 1 train PROGRAM="$top/too_short" CASES=llama
+has '1 of 2 steps'
+# shellcheck disable=SC2016
+liar other_weights 'printf "\101" | dd of="$out/model.safetensors" bs=1 seek=600003 conv=notrunc status=none'
+says 1 train PROGRAM="$top/other_weights" CASES=llama
+has 'weights by [0-9.e+]*, 1e-4 allowed'
+# a program that cannot train on the device has failed
+if [ ! -e /dev/nvidiactl ]; then
+    says 1 train DEVICE=cuda CASES=llama
+    has '"name": "llama", "outcome": "failed", "text": ".*error: no GPU'
+fi
+says 77 train CASES=nccl
+has 'needs several GPUs, there is 1'
+
 if command -v python3 >/dev/null; then
-    python3 -c 'import json, sys; r = json.load(open(sys.argv[1])); assert len(r["parts"]) == 4 and r["gpu"], r' \
-        "$top/result.json"
+    python3 - "$top/ran.json" "$top/late.json" <<'EOF'
+import json, sys
+ran, late = (json.load(open(path)) for path in sys.argv[1:])
+assert [p["name"] for p in ran["parts"]] == ["goldens", "training"] and ran["gpu"], ran
+row = next(r for r in ran["parts"][1]["results"] if r["name"] == "staged")
+assert row["loss_off"] <= 1e-5 and row["loss_last"] < row["loss_first"], row
+assert late["parts"][0]["outcome"] == "out of time", late
+EOF
 fi

@@ -1,0 +1,23 @@
+#!/bin/bash
+# On a fresh machine with a GPU, from the root of a copy of the checkout that has a pack (tests/gpu/pack.sh makes it):
+#   tests/gpu/device.sh [FOLDER]
+# Runs all of run.sh and leaves the JSON, and a table of what it says, in FOLDER ($OUT, or the working folder). The
+# pack is looked for in build/gpu_pack and gpu_pack; without one a build is taken or made. It ends within nine minutes.
+set -uo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
+out=${1:-${OUT:-$PWD}}
+mkdir -p "$out"
+runner=$root/tests/gpu/run.sh
+for pack in "$root/build/gpu_pack" "$root/gpu_pack"; do
+    [ ! -e "$pack/files.tgz" ] || runner=$pack/run.sh
+done
+echo "$runner"
+status=0
+"$runner" "$out/gpu.json" 2>&1 | tee "$out/gpu.log" || status=$?
+[ -e "$out/gpu.json" ] || exit 1
+# a table of it: what a person wants to see first
+sed -n 's/^ *{"name": "\([^"]*\)", "variant": "\([^"]*\)", "metric": "\([^"]*\)", "value": \([^,]*\), "unit": "\([^"]*\)"}.*/\1 \2 \3 \4 \5/p' \
+    "$out/gpu.json" | grep -vE ' time | of_gemm ' >"$out/gpu.txt"
+sed -n 's/^ *{"name": "\([^"]*\)", "outcome": "\([^"]*\)".*/\1 \2/p' "$out/gpu.json" >>"$out/gpu.txt"
+column -t "$out/gpu.txt" 2>/dev/null || cat "$out/gpu.txt"
+exit $status
