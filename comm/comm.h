@@ -15,6 +15,7 @@
 #define AXL_COMM_COMM_H
 
 #include "kernels/device.h"
+#include "kernels/sum_parts.h"
 #include "src/base/dtype.h"
 #include "src/base/status.h"
 #include "src/base/str.h"
@@ -32,8 +33,6 @@ typedef enum axl_comm_op {
     AXL_COMM_ALL_TO_ALL,
     AXL_COMM_N_OPS
 } axl_comm_op;
-
-typedef enum axl_reduce_op { AXL_REDUCE_SUM, AXL_REDUCE_MAX, AXL_REDUCE_MIN } axl_reduce_op;
 
 // ---- the world and its parts
 

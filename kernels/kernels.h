@@ -16,6 +16,7 @@
 #include "kernels/attention.h"
 #include "kernels/device.h"
 #include "kernels/moe.h"
+#include "kernels/sum_parts.h"
 #include "src/base/str.h"
 
 // C = alpha * op(A) op(B) (+ C) (+ bias). op(A) is [m, k], op(B) is [k, n], C is [m, n].
@@ -264,7 +265,8 @@ typedef struct axl_adamw_args {
     K(route_sort, axl_route_sort_args)                                                             \
     K(combine, axl_combine_args)                                                                   \
     K(combine_bwd, axl_combine_bwd_args)                                                           \
-    K(gemm_grouped, axl_gemm_grouped_args)
+    K(gemm_grouped, axl_gemm_grouped_args)                                                         \
+    K(sum_parts, axl_sum_parts_args)
 
 struct axl_kernels {
     const char *name; // "ref", "cpu-avx512-bf16", ...

@@ -18,6 +18,12 @@ axl_status AXL_CPU(route_sort)(axl_stream *s, const axl_route_sort_args *a)
     return axl_kernels_ref.route_sort(s, a); // four passes over a few thousand integers
 }
 
+axl_status AXL_CPU(sum_parts)(axl_stream *s, const axl_sum_parts_args *a)
+{
+    return axl_kernels_ref.sum_parts(s,
+                                     a); // comm/ adds by itself where the host reaches the memory
+}
+
 axl_status AXL_CPU(gemm_grouped)(axl_stream *s, const axl_gemm_grouped_args *a)
 {
     return axl_ref_gemm_each(s, a, AXL_CPU(gemm));

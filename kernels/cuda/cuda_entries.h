@@ -39,6 +39,7 @@ axl_status axl_cuda_route_fwd(axl_stream *s, const axl_route_args *a);
 axl_status axl_cuda_route_sort(axl_stream *s, const axl_route_sort_args *a);
 axl_status axl_cuda_rows_add(axl_stream *s, const axl_rows_args *a);
 axl_status axl_cuda_rows_gather(axl_stream *s, const axl_rows_args *a);
+axl_status axl_cuda_sum_parts(axl_stream *s, const axl_sum_parts_args *a);
 axl_status axl_cuda_sumsq(axl_stream *s, const axl_sumsq_args *a);
 
 #endif

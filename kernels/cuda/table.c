@@ -39,5 +39,6 @@ const axl_kernels axl_kernels_cuda = {
     .route_sort = axl_cuda_route_sort,
     .rows_add = axl_cuda_rows_add,
     .rows_gather = axl_cuda_rows_gather,
+    .sum_parts = axl_cuda_sum_parts,
     .sumsq = axl_cuda_sumsq,
 };

@@ -17,7 +17,7 @@ axl_status axl_cuda_gemm_lt(axl_stream *s, const axl_gemm_args *a)
 static const char *const names[] = {
     "adamw", "add",  "attn", "attn_eager", "attn_fp8", "attn_half", "attn_merge", "attn_sage",
     "bias",  "cast", "ce",   "ce_merge",   "combine",  "embed",     "gemm",       "gemm_grouped",
-    "glu",   "norm", "rope", "route",      "rows",     "sumsq",     NULL};
+    "glu",   "norm", "rope", "route",      "rows",     "sum_parts", "sumsq",      NULL};
 
 static bool is_there(const kt_kernel *k)
 {
@@ -72,9 +72,39 @@ static void rounded_keys_come_in_passes(void **state)
     axl_device_destroy(ref);
 }
 
+// Sums over ranks are the same to the bit wherever they are made, for any number of ranks.
+static void sums_of_parts_are_the_tree(void **state)
+{
+    enum { N = 19, MOST = 70 };
+    axl_device *ref = kt_open_device("ref", 1), *cuda = NULL;
+    float parts[MOST * N], want[N], got[N];
+
+    (void)state;
+    CHECK_OK(axl_cuda_device_create(0, &cuda));
+    for (int i = 0; i < MOST * N; i++)
+        parts[i] = (float)(i * 7919 % 1009) * 1.1f + 1.0f / (float)(i + 1);
+    for (int n_parts = 1; n_parts <= MOST; n_parts += n_parts < 18 ? 1 : 13) {
+        axl_sum_parts_args a = {.parts = parts,
+                                .stride = N,
+                                .n_parts = n_parts,
+                                .op = (axl_reduce_op)(n_parts % 4 == 3 ? n_parts % 3 : 0),
+                                .dtype = AXL_F32,
+                                .n = N,
+                                .out = want,
+                                .out_dtype = AXL_F32};
+        CHECK_OK(ref->kernels->sum_parts(ref->compute, &a));
+        a.out = got;
+        CHECK_OK(cuda->kernels->sum_parts(cuda->compute, &a));
+        CHECK_OK(cuda->ops->synchronize(cuda->compute));
+        assert_memory_equal(got, want, sizeof want);
+    }
+    axl_cuda_device_destroy(cuda);
+    axl_device_destroy(ref);
+}
+
 int main(int argc, char **argv)
 {
-    struct CMUnitTest tests[64];
+    struct CMUnitTest tests[65];
     int n = 0;
 
     for (int i = 0; i < kt_n_kernels && n < 63; i++) {
@@ -86,7 +116,9 @@ int main(int argc, char **argv)
                                              .test_func = agrees_with_ref,
                                              .initial_state = (void *)(uintptr_t)kt_kernels[i]};
     }
-    if (argc < 2)
+    if (argc < 2) {
         tests[n++] = (struct CMUnitTest)cmocka_unit_test(rounded_keys_come_in_passes);
+        tests[n++] = (struct CMUnitTest)cmocka_unit_test(sums_of_parts_are_the_tree);
+    }
     return _cmocka_run_group_tests("cuda_emu", tests, (size_t)n, NULL, NULL);
 }

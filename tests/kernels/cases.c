@@ -16,12 +16,13 @@
 #include "tests/kernels/norm_cases.h"
 #include "tests/kernels/rope_cases.h"
 #include "tests/kernels/rows_cases.h"
+#include "tests/kernels/sum_parts_cases.h"
 
 const kt_kernel *const kt_kernels[] = {
     &gemm_kernel,       &attn_kernel,    &merge_kernel,     &rows_kernel,      &norm_kernel,
     &rope_kernel,       &glu_kernel,     &embed_kernel,     &ce_kernel,        &ce_merge_kernel,
     &add_kernel,        &cast_kernel,    &attn_half_kernel, &attn_sage_kernel, &attn_fp8_kernel,
     &attn_eager_kernel, &bias_kernel,    &sumsq_kernel,     &adamw_kernel,     &route_kernel,
-    &combine_kernel,    &grouped_kernel,
+    &combine_kernel,    &grouped_kernel, &sum_parts_kernel,
 };
 const int kt_n_kernels = (int)(sizeof kt_kernels / sizeof kt_kernels[0]);
