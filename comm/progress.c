@@ -43,7 +43,7 @@ bool axl_comm_progress_pays(const axl_comm *world, const axl_device *device)
     const int64_t busy = (int64_t)axl_comm_local_size(world) * device->n_threads;
     cpu_set_t mine;
 
-    if (axl_comm_size(world) == 1 || !axl_comm_threads(world) || device->ops->progress == NULL)
+    if (axl_comm_size(world) == 1 || !axl_comm_threads(world) || device->ops->push == NULL)
         return false;
     if (busy >= sysconf(_SC_NPROCESSORS_ONLN))
         return false;

@@ -65,6 +65,9 @@ typedef struct axl_device_ops {
     axl_status (*end_capture)(axl_stream *s, const char *name, axl_graph **out);
     axl_status (*launch)(axl_stream *s, axl_graph *g);  // queues what was noted, as often as asked
     void (*graph_destroy)(axl_device *d, axl_graph *g); // NULL-safe; no launch may be under way
+    // Of accelerators, for libraries that queue work by themselves: the runtime's own stream (a cudaStream_t). NULL:
+    // there is none.
+    void *(*native)(const axl_stream *s);
     void (*mem_info)(axl_device *d, size_t *used, size_t *total); // bytes
     void (*destroy)(axl_device *d);                               // drains the streams; NULL-safe
 } axl_device_ops;
@@ -88,7 +91,11 @@ struct axl_device {
     size_t staging_bytes;
     axl_stream *waits_on; // the host waits for this stream now; NULL: it does not. For others to
                           // look at: read and written by __atomic builtins
-    void *priv;           // owned by the backend
+    char card[32]; // the accelerator's address on its machine, the same in all processes that
+                   // use it; "": this is none
+    void *kept;    // owned: what comm/ keeps with the device;
+    void (*kept_fini)(void *kept); // called when the device goes, before its streams. NULL: nothing
+    void *priv;                    // owned by the backend
 };
 
 #define AXL_WORKSPACE_BYTES ((size_t)32 << 20)

@@ -248,17 +248,26 @@ static void cuda_host_free(axl_device *d, void *p, size_t bytes)
         (void)cudaFreeHost(p);
 }
 
+// Around calls in which the host may wait for s.
+static void waits_on(axl_device *d, axl_stream *s)
+{
+    __atomic_store_n(&d->waits_on, s, __ATOMIC_RELAXED);
+}
+
+// To or from ordinary host memory the call waits for what is queued before it.
 static axl_status cuda_copy(axl_stream *s, void *dst, const void *src, size_t bytes)
 {
     axl_status status = AXL_OK;
 
     if (bytes == 0)
         goto out;
+    waits_on(s->device, s);
     note(s, &(cuda_note){.what = "a copy", .bytes = bytes});
     STREAM_TRY(s, cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDefault, axl_cuda_stream(s)), "a copy",
                bytes);
 
 out:
+    waits_on(s->device, NULL);
     return status;
 }
 
@@ -357,23 +366,25 @@ static axl_status cuda_await(const axl_event *e)
     if (e->stream == NULL)
         goto out;
     const cuda_stream *on = stream_of(e->stream);
+    waits_on(e->stream->device, e->stream);
     STREAM_TRY(e->stream, cudaEventSynchronize(on->events[(e->ticket - 1) % N_EVENTS]),
                "waiting for an event", 0);
 
 out:
+    if (e->stream != NULL)
+        waits_on(e->stream->device, NULL);
     return status;
 }
 
 static axl_status cuda_synchronize(axl_stream *s)
 {
     axl_status status = AXL_OK;
-    axl_device *d = s->device;
 
-    __atomic_store_n(&d->waits_on, s, __ATOMIC_RELAXED);
+    waits_on(s->device, s);
     STREAM_TRY(s, cudaStreamSynchronize(axl_cuda_stream(s)), "waiting for the work", 0);
 
 out:
-    __atomic_store_n(&d->waits_on, NULL, __ATOMIC_RELAXED);
+    waits_on(s->device, NULL);
     return status;
 }
 
@@ -439,6 +450,11 @@ out:
     return status;
 }
 
+static void *cuda_native(const axl_stream *s)
+{
+    return stream_of(s)->handle;
+}
+
 static const axl_device_ops cuda_ops = {
     .alloc = cuda_alloc,
     .free = cuda_free,
@@ -456,6 +472,7 @@ static const axl_device_ops cuda_ops = {
     .end_capture = cuda_end_capture,
     .launch = cuda_launch,
     .graph_destroy = cuda_graph_destroy,
+    .native = cuda_native,
     .mem_info = cuda_mem_info,
     .destroy = axl_cuda_device_destroy,
 };
@@ -496,6 +513,8 @@ void axl_cuda_device_destroy(axl_device *d)
 {
     if (d == NULL)
         return;
+    if (d->kept_fini != NULL)
+        d->kept_fini(d->kept);
     if (d->priv != NULL && d->workspace != NULL)
         cuda_free(d, d->workspace, d->workspace_bytes);
     cuda_stream_destroy(d->gather);
@@ -548,6 +567,7 @@ axl_status axl_cuda_device_create(int local_rank, axl_device **out)
     d->n_threads = 1;
     d->priv = state;
     AXL_TRY(query(state, local_rank % n));
+    CUDA_TRY(cudaDeviceGetPCIBusId(d->card, sizeof d->card, state->device), "asking the GPU");
     AXL_TRY(cuda_stream_create(d, "compute", &d->compute));
     AXL_TRY(cuda_stream_create(d, "gather", &d->gather));
     AXL_TRY(cuda_stream_create(d, "reduce", &d->reduce));

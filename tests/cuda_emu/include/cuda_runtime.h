@@ -9,6 +9,9 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -134,6 +137,18 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t s);
 typedef void (*cudaHostFn_t)(void *data);
 cudaError_t cudaLaunchHostFunc(cudaStream_t s, cudaHostFn_t fn, void *data);
+
+// Each process has a card of its own, unless AXL_EMU_CARD names one.
+static inline cudaError_t cudaDeviceGetPCIBusId(char *id, int length, int device)
+{
+    const char *card = getenv("AXL_EMU_CARD");
+
+    if (card != NULL)
+        (void)snprintf(id, (size_t)length, "%s:%d", card, device);
+    else
+        (void)snprintf(id, (size_t)length, "%x:%d", (unsigned)getpid(), device);
+    return cudaSuccess;
+}
 
 #ifdef __cplusplus
 } // extern "C"
