@@ -186,24 +186,30 @@ size_t axl_utf8_invalid_at(const char *p, size_t n)
 
 #define NAME_MAX_BYTES 64
 
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+// Letters to change, add, take away, or swap with the next one, that make b of a.
 static size_t edit_distance(const char *a, const char *b)
 {
-    size_t row[NAME_MAX_BYTES + 1];
-    size_t nb = strlen(b);
+    size_t rows[3][NAME_MAX_BYTES + 1]; // of this letter of a, the one before, and that before
+    size_t *row = rows[0], *last = rows[1], *second = rows[2];
+    const size_t nb = strlen(b);
 
     for (size_t j = 0; j <= nb; j++)
         row[j] = j;
     for (size_t i = 0; a[i] != '\0'; i++) {
-        size_t diagonal = row[0];
+        size_t *spare = second;
+        second = last;
+        last = row;
+        row = spare;
         row[0] = i + 1;
         for (size_t j = 0; j < nb; j++) {
-            size_t best = diagonal + (a[i] != b[j]);
-            diagonal = row[j + 1];
-            if (row[j] + 1 < best)
-                best = row[j] + 1;
-            if (row[j + 1] + 1 < best)
-                best = row[j + 1] + 1;
-            row[j + 1] = best;
+            row[j + 1] = least(last[j] + (a[i] != b[j]), least(row[j], last[j + 1]) + 1);
+            if (i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j])
+                row[j + 1] = least(row[j + 1], second[j - 1] + 1);
         }
     }
     return row[nb];

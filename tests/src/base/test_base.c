@@ -97,6 +97,12 @@ static void nearest_name_finds_typos_only(void **state)
     assert_string_equal(axl_nearest_name("learning_rte", names, 3), "learning_rate");
     assert_string_equal(axl_nearest_name("sequence_length", names, 3), "sequence_len");
     assert_null(axl_nearest_name("zzzzzz", names, 3));
+    static const char *const words[] = {"train", "relora", "validate", "rl"};
+    assert_string_equal(axl_nearest_name("tarin", words, 4), "train"); // two letters swapped
+    assert_string_equal(axl_nearest_name("vaildaet", words, 4), "validate");
+    assert_null(axl_nearest_name("memory", words, 4)); // half of it would have to change
+    assert_string_equal(axl_nearest_name("l", words, 4), "rl");
+    assert_null(axl_nearest_name("lr", words + 1, 2));
 }
 
 static axl_status fails_twice(void)
