@@ -59,8 +59,10 @@ axl_status axl_exec_forward(axl_exec *x, const axl_unit_plan *plan, void *scratc
     x->slot[p->out] = carry_out;
     for (int n = 0; n < p->n_insns; n++) {
         const axl_insn *i = &p->insns[n];
+        const double begin = axl_trace_begin(x->run->trace);
         AXL_TRY_CTX(axl_ops[i->op]->forward(x, i), "%s (layer %d, forward)", i->name,
                     x->run->layer);
+        axl_trace_end(x->run->trace, i->name, "forward", x->run->layer, begin);
         AXL_TRY(axl_device_progress(x->run->device));
     }
 out:
@@ -92,14 +94,18 @@ axl_status axl_exec_backward(axl_exec *x, const axl_unit_plan *plan, void *scrat
     bind_backward(x, plan, scratch, saved, carry_in, grad);
     for (int n = 0; n < plan->n_rerun; n++) {
         const axl_insn *i = &p->insns[plan->rerun[n]];
+        const double begin = axl_trace_begin(x->run->trace);
         AXL_TRY_CTX(axl_ops[i->op]->forward(x, i), "%s (layer %d, recomputed)", i->name,
                     x->run->layer);
+        axl_trace_end(x->run->trace, i->name, "recomputed", x->run->layer, begin);
         AXL_TRY(axl_device_progress(x->run->device));
     }
     for (int n = p->n_insns - 1; n >= 0; n--) {
         const axl_insn *i = &p->insns[n];
+        const double begin = axl_trace_begin(x->run->trace);
         AXL_TRY_CTX(axl_ops[i->op]->backward(x, i, plan->acc[n]), "%s (layer %d, backward)",
                     i->name, x->run->layer);
+        axl_trace_end(x->run->trace, i->name, "backward", x->run->layer, begin);
         AXL_TRY(axl_device_progress(x->run->device));
     }
     if (p->in >= 0 && !plan->in_place)

@@ -9,6 +9,7 @@
 #include "comm/ring_attention.h"
 #include "kernels/kernels.h"
 #include "sharding/param.h"
+#include "src/base/trace.h"
 #include "src/model/arch.h"
 #include "src/model/plan.h"
 #include "src/model/program.h"
@@ -50,6 +51,7 @@ typedef struct axl_run {
     const int32_t
         *cu_seqlens_k; // [n_seqs + 1] with kv: keys per sequence; [1] = tokens held and new
     int32_t layer;     // of the unit that runs; picks the cache
+    axl_trace *trace;  // borrowed; NULL: spans of instructions are not kept
 } axl_run;
 
 typedef struct axl_exec {

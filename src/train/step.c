@@ -30,7 +30,10 @@ static axl_status micro_step(axl_trainer *t, const axl_batch *batch, double weig
                       .n = w->n_scored,
                       .logp = t->logp,
                       .global_weight = weight};
+    const double begin = axl_trace_begin(t->trace);
     AXL_TRY(axl_pass_forward(w, &t->sharder));
+    axl_trace_end(t->trace, "forward", "pass", -1, begin);
+    const double after = axl_trace_begin(t->trace);
     AXL_TRY(axl_router_loss(w, trained_weight(w, batch), weight, &router_loss));
     if (t->method->gradient_first) {
         t->method->gradient(&in, t->grad);
@@ -42,8 +45,11 @@ static axl_status micro_step(axl_trainer *t, const axl_batch *batch, double weig
         t->method->gradient(&in, t->grad);
         AXL_TRY(axl_head_gradients(w, t->grad));
     }
+    axl_trace_end(t->trace, "logits and loss", "pass", -1, after);
+    const double back = axl_trace_begin(t->trace);
     AXL_TRY(axl_pass_backward(w, &t->sharder));
     AXL_TRY(axl_sharder_end_micro(&t->sharder));
+    axl_trace_end(t->trace, "backward", "pass", -1, back);
     if (t->method->gradient_first)
         AXL_TRY(axl_head_logp(w, t->logp));
     *loss += t->method->loss(&in) + router_loss;
@@ -124,7 +130,9 @@ axl_status axl_train_step(axl_trainer *t, axl_step_report *report)
     axl_sharder_begin_step(&t->sharder);
     memset(t->losses, 0, (size_t)(info.n_micro * n_batches) * sizeof *t->losses);
     for (int64_t m = 0; m < info.n_micro; m++) {
+        const double begin = axl_trace_begin(t->trace);
         AXL_TRY(axl_loader_next(t->loader, &batch));
+        axl_trace_end(t->trace, "wait for data", "train", m, begin);
         AXL_TRY(micro_step(t, batch, info.weight, m + 1 == info.n_micro,
                            &t->losses[m * n_batches + axl_mesh_batch_rank(t->mesh)]));
         sums[0] += batch->n_tokens;
@@ -142,8 +150,10 @@ axl_status axl_train_step(axl_trainer *t, axl_step_report *report)
     t->agreed = true;                 // loss and norm are equal on all ranks, and so is the verdict
     AXL_TRY(axl_watchdog(t, report)); // before the update: bad gradients must not reach the weights
     t->agreed = false;
+    const double begin = axl_trace_begin(t->trace);
     if (info.weight > 0.0)
         AXL_TRY(update(t, report->grad_norm));
+    axl_trace_end(t->trace, "optimizer", "train", t->step, begin);
     report->lr = t->hyper.lr;
     AXL_TRY(find_largest(t, report));
     if (report->rss_bytes > t->peak_rss)

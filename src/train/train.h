@@ -6,6 +6,7 @@
 #define AXL_TRAIN_TRAIN_H
 
 #include "sharding/unit.h"
+#include "src/base/trace.h"
 #include "src/config/config.h"
 #include "src/data/loader.h"
 #include "src/io/json.h"
@@ -92,6 +93,7 @@ typedef struct axl_trainer {
     int watchdog_count;   // log lines in a row above the threshold
     FILE *metrics;        // rank 0: metrics.jsonl
     axl_tfevents *events; // owned; rank 0 with use_tensorboard
+    axl_trace *trace;     // owned; rank 0 within profiler_steps, which is also in work.run
     double run_start;     // axl_now() at the first step
     int64_t first_step;   // step at which this process began
     int64_t peak_rss;     // the largest RssAnon + RssShmem after any step, of all ranks
@@ -130,6 +132,13 @@ axl_status axl_train_eval(axl_trainer *t, axl_eval_report *report);
 // generate_samples: goes on with the beginnings of samples of the evaluation set, tells the log and samples.jsonl.
 // Collective on world.
 axl_status axl_train_samples(axl_trainer *t);
+
+// ---- profile.c; both Local, but for a failure
+
+// Before each step: begins the trace where profiler_steps_start says so. After it: writes profiler_trace.json when the
+// window, or the run, is over.
+axl_status axl_profile_begin(axl_trainer *t);
+axl_status axl_profile_end(axl_trainer *t, bool last);
 
 // ---- steer.c; all Local, with the same result on every rank, where nothing else is said
 

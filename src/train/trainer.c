@@ -325,6 +325,7 @@ void axl_trainer_destroy(axl_trainer *t)
     if (t->metrics != NULL)
         (void)fclose(t->metrics);
     axl_tfevents_close(t->events);
+    axl_trace_destroy(t->trace);
     free(t->grad);
     free(t->logp);
     free(t->losses);
@@ -477,6 +478,19 @@ out:
     return status;
 }
 
+static axl_status step(axl_trainer *t, axl_step_report *r)
+{
+    axl_status status = AXL_OK;
+
+    AXL_TRY(axl_profile_begin(t));
+    const double begin = axl_trace_begin(t->trace);
+    AXL_TRY(axl_train_step(t, r));
+    axl_trace_end(t->trace, "step", "train", t->step, begin);
+    AXL_TRY(axl_profile_end(t, false));
+out:
+    return status;
+}
+
 axl_status axl_trainer_run(axl_trainer *t)
 {
     axl_status status = AXL_OK;
@@ -498,9 +512,10 @@ axl_status axl_trainer_run(axl_trainer *t)
         AXL_TRY(evaluate(t));
     while (t->step < t->total_steps && !axl_steer_stops(t)) {
         axl_watch_phase(t->env.world, AXL_PHASE_COMPUTING, t->step + 1);
-        AXL_TRY(axl_train_step(t, &r));
+        AXL_TRY(step(t, &r));
         AXL_TRY(after_step(t, &r));
     }
+    AXL_TRY(axl_profile_end(t, true)); // it may have stopped early
     AXL_TRY(finish(t));
 out:
     return status;

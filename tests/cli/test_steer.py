@@ -251,6 +251,25 @@ class Steer(test_cli.Case):
         self.go("board", text + "max_steps: 6\nauto_resume_from_checkpoints: true\n")
         self.assertEqual(check(), 3 + 4 + 1 + 2)
 
+    def test_a_trace_of_some_steps(self):
+        for np, text, steps in ((1, "profiler_steps_start: 1\nprofiler_steps: 2\n", [2, 3]),
+                                (2, "profiler_steps: 99\n", [1, 2, 3, 4])):
+            self.go(f"trace{np}", "max_steps: 4\n" + text, np=np)
+            with open(os.path.join(self.out(f"trace{np}"), "profiler_trace.json")) as f:
+                trace = json.load(f)
+            spans = [e for e in trace["traceEvents"] if e["ph"] == "X"]
+            self.assertEqual(trace["dropped"], 0)
+            self.assertEqual([e["args"]["number"] for e in spans if e["name"] == "step"], steps)
+            for name, cat in ("mlp.gate_proj", "forward"), ("self_attn.q_proj", "backward"), ("optimizer", "train"):
+                self.assertGreaterEqual(len([e for e in spans if e["name"] == name and e["cat"] == cat]), len(steps), name)
+            whole = sum(e["dur"] for e in spans if e["name"] == "step")
+            inside = sum(e["dur"] for e in spans if e["cat"] in ("forward", "backward", "recomputed"))
+            self.assertGreater(inside, 0.1 * whole)
+            self.assertLess(inside, whole)
+        self.go("plain", "max_steps: 4\n")
+        self.assertEqual(tiny.read_metrics(self.out("plain")), tiny.read_metrics(self.out("trace1")))
+        self.assertFalse(os.path.exists(os.path.join(self.out("plain"), "profiler_trace.json")))
+
     def test_samples_are_gone_on_with(self):
         text = self.held_out(self.narrow) + ("max_steps: 4\neval_steps: 2\ngeneration_max_new_tokens: 9\nnum_generation_samples: 2\n"
                                   "generation_do_sample: false\ngeneration_prompt_ratio: 0.25\n")
