@@ -55,6 +55,10 @@ void note_copy(void *dst, const void *src, int bytes, int taken)
     __tsan_write_range(dst, (unsigned long)bytes);
     __tsan_read_range(const_cast<void *>(src), (unsigned long)taken);
 }
+void note_read(void *at, int bytes)
+{
+    __tsan_read_range(at, (unsigned long)bytes);
+}
 void release(void *at)
 {
     __tsan_release(at);
@@ -65,6 +69,7 @@ void acquire(void *at)
 }
 #else
 void note_copy(void *, const void *, int, int) {}
+void note_read(void *, int) {}
 void release(void *) {}
 void acquire(void *) {}
 #endif
@@ -87,6 +92,12 @@ struct copy {
     int bytes, taken;
 };
 
+struct group_product { // of a warpgroup
+    float *d;
+    unsigned long a, b;
+    bool mn_a, mn_b;
+};
+
 struct fiber {
     void *sp = nullptr;
     char *stack = nullptr;
@@ -94,6 +105,9 @@ struct fiber {
     uint3 thread;
     int lane, warp;
     std::deque<std::vector<copy>> groups; // asynchronous copies by commit, the last one open
+    std::deque<std::vector<group_product>> products; // the same
+    std::vector<void *> landed;                      // copies that are not published
+    const float *given = nullptr;                    // D, from its begin to the end of its products
 #if defined(__SANITIZE_ADDRESS__)
     void *fake_stack = nullptr;
     size_t stack_bytes = STACK_BYTES;
@@ -150,6 +164,7 @@ struct engine {
     char *shared =
         nullptr; // SHARED_BYTES: the dynamic part, then the arrays, as they are first asked for
     size_t shared_used = 0;
+    std::vector<char> unpublished; // a piece of 16 bytes of shared memory each
     std::vector<std::pair<const void *, char *>> arrays; // key, place
     char start = 0, barrier = 0, finish = 0;             // addresses for the race check
     unsigned order = 0;
@@ -240,6 +255,10 @@ void prepare(fiber *f)
     f->state = READY;
     if (f->groups.size() != 1 || !f->groups.front().empty())
         f->groups.assign(1, {});
+    if (f->products.size() != 1 || !f->products.front().empty())
+        f->products.assign(1, {});
+    f->landed.clear();
+    f->given = nullptr;
 #if defined(AXL_EMU_TSAN)
     // kept from block to block: making one is slow, and blocks are ordered as a whole
     if (f->tsan == nullptr)
@@ -301,7 +320,7 @@ char *take_shared(size_t bytes)
 void reset_shared()
 {
     if (e.shared == nullptr)
-        e.shared = (char *)aligned_alloc(128, SHARED_BYTES);
+        e.shared = (char *)aligned_alloc(1024, SHARED_BYTES);
 #if defined(__SANITIZE_ADDRESS__)
     __asan_unpoison_memory_region(e.shared, SHARED_BYTES);
 #endif
@@ -310,6 +329,7 @@ void reset_shared()
     __asan_poison_memory_region(e.shared, SHARED_BYTES);
 #endif
     e.shared_used = 0;
+    e.unpublished.assign(SHARED_BYTES / 16, 0);
     e.arrays.clear();
     e.arrays.reserve(64); // no thread of a block may allocate it
 }
@@ -463,80 +483,7 @@ const packet *warp_exchange(unsigned mask, const void *bytes, int n)
     return m->packets[generation & 1u];
 }
 
-namespace
-{
-
-template <class Sum, int per>
-void make_once(Sum d[4], const unsigned a[4], const unsigned b[2], Sum (*read)(unsigned))
-{
-    const mma_packet<Sum> mine = {{a[0], a[1], a[2], a[3]}, {b[0], b[1]}, {d[0], d[1], d[2], d[3]}};
-    unsigned generation = 0;
-    meeting *m = meet(0xffffffffu, &mine, sizeof mine, &generation);
-    packet *all = m->packets[generation & 1u];
-
-    if (!m->made) {
-        make_product<Sum, per>(all, read);
-        m->made = true;
-    }
-    memcpy(d, all[lane].bytes, 4 * sizeof d[0]);
-}
-
-} // namespace
-
-void mma_bf16_m16n8k16(float d[4], const unsigned a[4], const unsigned b[2])
-{
-    make_once<float, 2>(d, a, b, mma_bf16);
-}
-
-void mma_f16_m16n8k16(float d[4], const unsigned a[4], const unsigned b[2])
-{
-    make_once<float, 2>(d, a, b, mma_f16);
-}
-
-void mma_s8_m16n8k32(int d[4], const unsigned a[4], const unsigned b[2])
-{
-    make_once<int, 4>(d, a, b, mma_s8);
-}
-
-void mma_e4m3_m16n8k32(float d[4], const unsigned a[4], const unsigned b[2])
-{
-    make_once<float, 4>(d, a, b, mma_e4m3);
-}
-
-void count_bank_conflicts(const void *const *rows, int n)
-{
-    for (int first = 0; first < n; first += 8) {
-        int used[8] = {0}; // of the banks, 16 bytes wide together
-        for (int i = first; i < first + 8; i++)
-            if (used[(uintptr_t)rows[i] / 16 % 8]++ > 0)
-                e.counts.bank_conflicts++;
-    }
-}
-
-void async_copy(void *dst, const void *src, int bytes, int taken)
-{
-    memset(dst, 0xff, (size_t)bytes); // what a reader finds who does not wait
-    e.running->groups.back().push_back({dst, src, bytes, taken});
-}
-
-void async_commit()
-{
-    e.running->groups.emplace_back();
-}
-
-void async_wait(int groups_left)
-{
-    auto &groups = e.running->groups;
-
-    while ((int)groups.size() - 1 > groups_left) {
-        for (const copy &c : groups.front()) {
-            note_copy(c.dst, c.src, c.bytes, c.taken);
-            memset(c.dst, 0, (size_t)c.bytes);
-            memcpy(c.dst, c.src, (size_t)c.taken);
-        }
-        groups.pop_front();
-    }
-}
+#include "tests/cuda_emu/products.h"
 
 } // namespace emu
 

@@ -90,7 +90,20 @@ static inline void ldmatrix_x4(unsigned r[4], const void *row, bool transposed)
     }
 }
 
-// Asynchronous copies to shared memory: they land when they are waited for, and no sooner.
+// ---- products of a warpgroup (sm_90a): D [64 x 128] += A [64 x 16] B [16 x 128], factors in shared memory
+//
+// Factors are read from where their descriptors say, and D is added to, when the product is waited for and no sooner. A
+// piece of 16 bytes that was copied must have been published by the thread whose copy it was.
+
+unsigned shared_address(const void *p);
+void wgmma_begin(float *d); // D may be given to products from here
+void wgmma_m64n128k16(float *d, unsigned long a, unsigned long b, bool mn_a, bool mn_b);
+void wgmma_commit();
+void wgmma_wait(int groups_left);
+void async_publish();
+
+// ---- asynchronous copies to shared memory: they land when they are waited for, and no sooner
+
 void async_copy(void *dst, const void *src, int bytes, int from_source);
 void async_commit();
 void async_wait(int groups_left);
