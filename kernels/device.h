@@ -105,8 +105,7 @@ typedef struct axl_device_options {
                          // "cpu-avx512-bf16", "ref", "cuda", or NULL / "auto": the best there is
     int n_threads;       // 0: what OpenMP would take
     int local_rank;      // picks the accelerator
-    bool
-        tf32; // products of F32 may take their factors as TF32 (10 bits of fraction), where an accelerator does
+    bool tf32;           // an accelerator may take the factors of F32 products as TF32
 } axl_device_options;
 
 // kernels/table.c. AXL_E_UNSUPPORTED when the backend is not in this build or not on this machine.

@@ -5,6 +5,10 @@
 // are made longest sum first, so that no long one begins when the others end.
 #include "kernels/cuda/gemm_tensor.cuh"
 
+#ifdef AXL_CUDA_EMU
+#define AXL_CUDA_SM90A 1 // else kernels/CMakeLists.txt says that there is code for sm_90a
+#endif
+
 extern "C" {
 #include "kernels/cuda/gemm_tensor.h"
 }
@@ -32,23 +36,29 @@ bool is_thin(int64_t tiles_128, int64_t tiles_64, int64_t tiles_n)
     return 5 * tiles_64 < 8 * tiles_128 || tiles_128 * tiles_n < MANY;
 }
 
-template <int TM, bool along_a, bool along_b, bool sums, class C>
+template <int TM, bool along_a, bool along_b, bool sums, bool groups, class C>
 axl_status launch(axl_stream *s, const char *name, const tensor_product &p, const tensor_work &w)
 {
-    typedef tensor_shape<TM, along_a, along_b> shape;
+    typedef tensor_shape<TM, along_a, along_b, groups> shape;
     const int most = axl_cuda_n_multiprocessors(s->device) * shape::BLOCKS;
 
-    return axl_cuda_launch(s, name, gemm_tensor<TM, along_a, along_b, sums, C>,
+    return axl_cuda_launch(s, name, gemm_tensor<TM, along_a, along_b, sums, groups, C>,
                            dim3((unsigned)(w.n_items < most ? w.n_items : most)),
-                           dim3(TENSOR_THREADS), (size_t)STAGES * shape::STAGE, p, w);
+                           dim3((unsigned)shape::THREADS), (size_t)shape::STAGES * shape::STAGE, p,
+                           w);
 }
 
 template <bool along_a, bool along_b, bool sums, class C>
 axl_status launch_rows(axl_stream *s, const char *name, const tensor_product &p,
                        const tensor_work &w, bool thin)
 {
-    return thin ? launch<64, along_a, along_b, sums, C>(s, name, p, w)
-                : launch<128, along_a, along_b, sums, C>(s, name, p, w);
+#ifdef AXL_CUDA_SM90A
+    if (axl_cuda_arch(s->device) == 90)
+        return thin ? launch<64, along_a, along_b, sums, true, C>(s, name, p, w)
+                    : launch<128, along_a, along_b, sums, true, C>(s, name, p, w);
+#endif
+    return thin ? launch<64, along_a, along_b, sums, false, C>(s, name, p, w)
+                : launch<128, along_a, along_b, sums, false, C>(s, name, p, w);
 }
 
 // ---- one product

@@ -1,23 +1,24 @@
-// A tile of a bf16 matrix product on the tensor cores: TM x 128 elements of C by 4 warps, f32 sums.
+// A tile of a bf16 matrix product on the tensor cores: TM x 128 elements of C, f32 sums. Two ways: 4 warps with mma, their
+// factors in registers; or, on 9.0, TM / 64 warpgroups with wgmma, their factors in shared memory.
 //
 // A block makes tile after tile. What it multiplies is one stream of steps of 32 along k, through all of its tiles: copies to
-// shared memory run STAGES - 1 steps ahead of the products, across the end of a tile too, so that the memory is at work while
+// shared memory run some steps ahead of the products, across the end of a tile too, so that the memory is at work while
 // a tile is written. An element's sum goes over k in steps of 16 from its beginning, whatever the tile: its bits depend
 // on its row and column alone.
 //
 // An operand's tile lies in shared memory as it does in memory, in pieces of 16 bytes; a row's pieces are exchanged by a
 // few bits of the row's number, so that the 8 rows of a matrix that ldmatrix reads, and the pieces that 8 lanes write, lie
-// in different banks.
+// in different banks. Where k does not lie together, 64 elements of a row do, and the next 64 follow TK rows later. These
+// are two of the layouts that wgmma takes.
 #ifndef AXL_KERNELS_CUDA_GEMM_TENSOR_CUH
 #define AXL_KERNELS_CUDA_GEMM_TENSOR_CUH
 
-#include "kernels/cuda/cuda.cuh"
+#include "kernels/cuda/wgmma.cuh"
 
 namespace
 {
 
-constexpr int TENSOR_THREADS = 128, TN = 128, TK = 32;
-constexpr unsigned STAGES = 4;
+constexpr int TN = 128, TK = 32;
 constexpr int BAND = 16; // rows of tiles that share columns of B in L2
 
 #ifdef AXL_CUDA_EMU
@@ -55,12 +56,13 @@ struct tensor_product {
 
 // ---- an operand: R rows of op(A), or columns of op(B), by TK. along: k is what lies together in memory
 
-template <int R, bool along> struct tensor_operand {
+template <int R, bool along, int threads> struct tensor_operand {
     static constexpr int BYTES = R * TK * 2;
-    static constexpr int ROW = along ? TK * 2 : R * 2;         // bytes of a row in shared memory
-    static constexpr int LANES = ROW / 16;                     // threads that copy a row
-    static constexpr int ROWS = TENSOR_THREADS / LANES;        // rows that are copied at once
-    static constexpr int PIECES = BYTES / 16 / TENSOR_THREADS; // of a thread
+    static constexpr int ROW = along ? TK * 2 : 128;     // bytes from row to row in shared memory
+    static constexpr int BLOCK = TK * 128;               // else: to the next 64 elements of a row
+    static constexpr int LANES = along ? TK / 8 : R / 8; // threads that copy a row
+    static constexpr int ROWS = threads / LANES;         // rows that are copied at once
+    static constexpr int PIECES = BYTES / 16 / threads;  // of a thread
 
     const bf16 *from; // this thread's first piece of the next step
     int place;        // where it goes
@@ -68,7 +70,8 @@ template <int R, bool along> struct tensor_operand {
 
     static __device__ __forceinline__ int place_of(int row, int piece)
     {
-        return row * ROW + (piece ^ (along ? row / 2 % 4 : row % 8)) * 16;
+        return along ? row * ROW + (piece ^ row / 2 % 4) * 16
+                     : piece / 8 * BLOCK + row * ROW + (piece % 8 ^ row % 8) * 16;
     }
 
     static __device__ __forceinline__ int copied_row() { return (int)(threadIdx.x / LANES); }
@@ -168,9 +171,9 @@ __device__ __forceinline__ tensor_place tensor_locate(const tensor_product &p, c
 
 // ---- the stream of copies
 
-template <int TM, bool along_a, bool along_b, bool sums> struct tensor_loader {
-    tensor_operand<TM, along_a> a;
-    tensor_operand<TN, along_b> b;
+template <int TM, bool along_a, bool along_b, bool sums, int threads> struct tensor_loader {
+    tensor_operand<TM, along_a, threads> a;
+    tensor_operand<TN, along_b, threads> b;
     tensor_place at;
     int item, entry, end; // entry, end: sums form: ranges of k that are left of the tile
     int k_left;
@@ -354,39 +357,68 @@ __device__ __forceinline__ void tensor_write(const tensor_product &p, bool add, 
 
 // ---- the block
 
-template <int TM, bool along_a, bool along_b> struct tensor_shape {
-    typedef tensor_operand<TM, along_a> left;
-    typedef tensor_operand<TN, along_b> right;
+template <int TM, bool along_a, bool along_b, bool groups> struct tensor_shape {
+    static constexpr int THREADS = groups ? 2 * TM : 128;
+    static constexpr int STAGES = groups ? 6 : 4;
+    static constexpr int AHEAD = groups ? STAGES - 2 : STAGES - 1; // steps that copies are ahead
+    static constexpr int BLOCKS = TM == 128 ? 2 : 3;               // of a multiprocessor
+    typedef tensor_operand<TM, along_a, THREADS> left;
+    typedef tensor_operand<TN, along_b, THREADS> right;
     static constexpr int STAGE = left::BYTES + right::BYTES;
-    static constexpr int BLOCKS = TM == 128 ? 2 : 3; // of a multiprocessor
-    static constexpr int MT = TM / 32,
-                         NT = TN / 16; // a warp has half the rows and half the columns
+    // A warp has half the rows and half the columns; or 16 rows of its warpgroup's 64, and all columns.
+    static constexpr int MT = groups ? 1 : TM / 32, NT = groups ? 16 : 8;
+
+    static __device__ __forceinline__ int first_row()
+    {
+        const int warp = (int)threadIdx.x / 32;
+        return groups ? warp * 16 : warp / 2 * (TM / 2);
+    }
+    static __device__ __forceinline__ int first_column()
+    {
+        return groups ? 0 : (int)threadIdx.x / 32 % 2 * (TN / 2);
+    }
 };
 
-// sum += the product of a stage.
-template <int TM, bool along_a, bool along_b, int MT, int NT>
+// sum += the product of a stage, by mma.
+template <class shape>
 __device__ __forceinline__ void tensor_multiply(const char *stage, int place_a, int place_b,
-                                                float (&sum)[MT][NT][4])
+                                                float (&sum)[shape::MT][shape::NT][4])
 {
-    typedef tensor_shape<TM, along_a, along_b> shape;
-
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-        unsigned left[MT][4];
+        unsigned left[shape::MT][4];
 #pragma unroll
-        for (int m = 0; m < MT; m++)
+        for (int m = 0; m < shape::MT; m++)
             shape::left::read(left[m], stage, place_a, m, half);
 #pragma unroll
-        for (int n = 0; n < NT; n += 2) {
+        for (int n = 0; n < shape::NT; n += 2) {
             unsigned right[4];
             shape::right::read(right, stage + shape::left::BYTES, place_b, n / 2, half);
 #pragma unroll
-            for (int m = 0; m < MT; m++) {
+            for (int m = 0; m < shape::MT; m++) {
                 axl_mma_bf16(sum[m][n], left[m], right);
                 axl_mma_bf16(sum[m][n + 1], left[m], right + 2);
             }
         }
     }
+}
+
+// The same by wgmma, which goes on after the call.
+template <class shape, bool along_a, bool along_b>
+__device__ __forceinline__ void tensor_begin_product(const char *stage, float (&sum)[1][16][4])
+{
+    const char *left = stage + (int)threadIdx.x / 128 * (64 * TK * 2), // the warpgroup's rows
+        *right = stage + shape::left::BYTES;
+
+    axl_wgmma_begin(sum[0]);
+#pragma unroll
+    for (int half = 0; half < 2; half++)
+        axl_wgmma_bf16<along_a, along_b>(
+            sum[0],
+            axl_wgmma_factor<along_a>(left + half * (along_a ? 32 : 16 * 128), shape::left::BLOCK),
+            axl_wgmma_factor<along_b>(right + half * (along_b ? 32 : 16 * 128),
+                                      shape::right::BLOCK));
+    axl_wgmma_commit();
 }
 
 // How many steps the products of a tile take.
@@ -404,42 +436,72 @@ __device__ __forceinline__ int tensor_steps(const tensor_product &p, const tenso
     return steps;
 }
 
-template <int TM, bool along_a, bool along_b, bool sums, class C>
-__global__ void __launch_bounds__(TENSOR_THREADS, tensor_shape<TM, along_a, along_b>::BLOCKS)
+// The tile at `at`: its steps. stage: the next one to multiply; to: the one that is filled next.
+template <int TM, bool along_a, bool along_b, bool sums, bool groups, class shape>
+__device__ __forceinline__ void
+tensor_tile(const tensor_product &p, const tensor_work &w, int head, char *shared, int *stage,
+            tensor_loader<TM, along_a, along_b, sums, shape::THREADS> *loader,
+            float (&sum)[shape::MT][shape::NT][4])
+{
+    const int place_a = shape::left::lane_place(shape::first_row(), true),
+              place_b = shape::right::lane_place(shape::first_column(), false);
+
+#pragma unroll 1
+    for (int steps = tensor_steps<sums>(p, w, head); steps > 0; steps--) {
+        const char *now = shared + *stage * shape::STAGE;
+        const int to = *stage + shape::AHEAD;
+        char *next = shared + (to < shape::STAGES ? to : to - shape::STAGES) * shape::STAGE;
+        axl_copy_wait<shape::AHEAD - 1>();
+        if constexpr (groups)
+            axl_wgmma_publish();
+        __syncthreads(); // the stage has arrived, and that of `next` has been multiplied by all
+        if constexpr (groups) {
+            tensor_begin_product<shape, along_a, along_b>(now, sum);
+            loader->step(p, w, next);
+            axl_wgmma_wait_last(); // the step before has been multiplied
+        } else {
+            loader->step(p, w, next);
+            tensor_multiply<shape>(now, place_a, place_b, sum);
+        }
+        *stage = *stage + 1 < shape::STAGES ? *stage + 1 : 0;
+    }
+    if constexpr (groups)
+        axl_wgmma_end(sum[0]);
+}
+
+template <int TM, bool along_a, bool along_b, bool sums, bool groups, class C>
+__global__ void __launch_bounds__(tensor_shape<TM, along_a, along_b, groups>::THREADS,
+                                  tensor_shape<TM, along_a, along_b, groups>::BLOCKS)
     gemm_tensor(tensor_product p, tensor_work w)
 {
-    typedef tensor_shape<TM, along_a, along_b> shape;
-    AXL_DYNAMIC_SHARED(char, shared);
-    const int warp = (int)threadIdx.x / 32, warp_row = warp / 2 * (TM / 2),
-              warp_column = warp % 2 * (TN / 2);
-    const int place_a = shape::left::lane_place(warp_row, true),
-              place_b = shape::right::lane_place(warp_column, false);
-    tensor_loader<TM, along_a, along_b, sums> loader = {};
-    unsigned stage = 0;
-    int entry = 0;
+    typedef tensor_shape<TM, along_a, along_b, groups> shape;
+#if !AXL_WGMMA
+    if constexpr (groups) {
+        __trap();
+    } else
+#endif
+    {
+        AXL_DYNAMIC_SHARED(char, shared);
+        tensor_loader<TM, along_a, along_b, sums, shape::THREADS> loader = {};
+        int stage = 0, entry = 0;
 
-    loader.item = (int)blockIdx.x - (int)gridDim.x; // before the first
+        loader.item = (int)blockIdx.x - (int)gridDim.x; // before the first
 #pragma unroll 1
-    for (unsigned i = 0; i < STAGES - 1; i++)
-        loader.step(p, w, shared + i * shape::STAGE);
-    for (int item = (int)blockIdx.x; item < w.n_items; item += (int)gridDim.x) {
-        const tensor_place at = tensor_locate<TM, sums>(p, w, item, &entry);
-        float sum[shape::MT][shape::NT][4] = {};
+        for (int i = 0; i < shape::AHEAD; i++)
+            loader.step(p, w, shared + i * shape::STAGE);
+        for (int item = (int)blockIdx.x; item < w.n_items; item += (int)gridDim.x) {
+            const tensor_place at = tensor_locate<TM, sums>(p, w, item, &entry);
+            const int column = at.j0 + shape::first_column();
+            float sum[shape::MT][shape::NT][4] = {};
 
-#pragma unroll 1
-        for (int steps = tensor_steps<sums>(p, w, at.head); steps > 0; steps--) {
-            axl_copy_wait<(int)STAGES - 2>();
-            __syncthreads(); // the stage has arrived, and the one before it is free
-            loader.step(p, w, shared + (stage + STAGES - 1) % STAGES * shape::STAGE);
-            tensor_multiply<TM, along_a, along_b>(shared + stage * shape::STAGE, place_a, place_b,
-                                                  sum);
-            stage = (stage + 1) % STAGES;
+            tensor_tile<TM, along_a, along_b, sums, groups, shape>(p, w, at.head, shared, &stage,
+                                                                   &loader, sum);
+            const int64_t row = sums ? 0 : w.row[entry];
+            C *c = (C *)p.c + (sums ? w.matrix[at.head] * p.matrix_size : 0);
+            tensor_write(p, p.accumulate || (sums && w.goes_on && at.head == 0),
+                         c + (row + at.i0) * p.ldc + column, column, shape::first_row(),
+                         (sums ? p.m : w.n_rows[entry]) - at.i0, sum);
         }
-        const int64_t row = sums ? 0 : w.row[entry];
-        C *c = (C *)p.c + (sums ? w.matrix[at.head] * p.matrix_size : 0);
-        tensor_write(p, p.accumulate || (sums && w.goes_on && at.head == 0),
-                     c + (row + at.i0) * p.ldc + at.j0 + warp_column, at.j0 + warp_column, warp_row,
-                     (sums ? p.m : w.n_rows[entry]) - at.i0, sum);
     }
 }
 

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+void emu_set_capability(int major);
 void emu_set_multiprocessors(int n);
 long long emu_bank_conflicts(void);
 
@@ -107,9 +108,10 @@ static void operands_between_vectors_are_multiplied_too(void **state)
     d->ops->destroy(d);
 }
 
-static void a_row_does_not_depend_on_other_rows(void **state)
+// By a chip of this capability.
+static void check_rows(int major)
 {
-    (void)state;
+    emu_set_capability(major);
     axl_device *d = open_cuda();
     axl_gemm_args g = forward(M, a, c);
     const int64_t begin[] = {0, 130, 130, 199, M};
@@ -136,8 +138,16 @@ static void a_row_does_not_depend_on_other_rows(void **state)
     d->ops->destroy(d);
 }
 
+static void a_row_does_not_depend_on_other_rows(void **state)
+{
+    (void)state;
+    for (int major = 8; major < 10; major++)
+        check_rows(major);
+    emu_set_capability(9);
+}
+
 // A gradient of three matrices, one without rows, by a device of n multiprocessors.
-static void gradients(int n, float *out)
+static void gradients(int n, int major, float *out)
 {
     const int64_t begin[] = {0, 33, 34, 150, 150, M};
     const int32_t matrix[] = {0, 2, 0, 1, 2};
@@ -154,6 +164,7 @@ static void gradients(int n, float *out)
                                      .dtype = AXL_BF16};
 
     emu_set_multiprocessors(n);
+    emu_set_capability(major);
     axl_device *d = open_cuda();
     CHECK_OK(d->kernels->gemm_grouped(d->compute, &g));
     CHECK_OK(d->ops->synchronize(d->compute));
@@ -161,20 +172,23 @@ static void gradients(int n, float *out)
     d->ops->destroy(d);
 }
 
-static void bits_do_not_depend_on_the_chip(void **state)
+static void bits_do_not_depend_on_multiprocessors(void **state)
 {
     (void)state;
     static float first[3 * 136 * 72], second[3 * 136 * 72];
 
-    gradients(1, first);
-    gradients(30, second);
+    for (int major = 8; major < 10; major++) {
+        gradients(1, major, first);
+        gradients(30, major, second);
+        assert_memory_equal(first, second, sizeof first);
+    }
     emu_set_multiprocessors(4);
-    assert_memory_equal(first, second, sizeof first);
 }
 
 static void reads_of_shared_memory_meet_no_bank_twice(void **state)
 {
     (void)state;
+    emu_set_capability(8);
     axl_device *d = open_cuda();
     axl_gemm_args g = forward(M, a, c);
     const long long before = emu_bank_conflicts();
@@ -188,6 +202,7 @@ static void reads_of_shared_memory_meet_no_bank_twice(void **state)
     multiply(d, &g);
     assert_true(emu_bank_conflicts() == before);
     d->ops->destroy(d);
+    emu_set_capability(9);
 }
 
 int main(void)
@@ -196,7 +211,7 @@ int main(void)
         cmocka_unit_test(aligned_rows_of_bf16_are_taken),
         cmocka_unit_test(operands_between_vectors_are_multiplied_too),
         cmocka_unit_test(a_row_does_not_depend_on_other_rows),
-        cmocka_unit_test(bits_do_not_depend_on_the_chip),
+        cmocka_unit_test(bits_do_not_depend_on_multiprocessors),
         cmocka_unit_test(reads_of_shared_memory_meet_no_bank_twice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,6 +23,8 @@ def compile_one(path, arch, folder):
     out = os.path.join(folder, os.path.basename(path) + ".o")
     command = ["nvcc", "-std=c++17", "-O3", f"-gencode=arch=compute_{arch},code=sm_{arch}",
                "-Xptxas", "-v", "-I", ROOT, "-c", path, "-o", out]
+    if arch == "90a":
+        command.append("-DAXL_CUDA_SM90A=1")  # as kernels/CMakeLists.txt does
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode != 0:
         sys.exit(f"{path}: nvcc fails\n{run.stderr}")
