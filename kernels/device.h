@@ -68,6 +68,8 @@ typedef struct axl_device_ops {
     // Of accelerators, for libraries that queue work by themselves: the runtime's own stream (a cudaStream_t). NULL:
     // there is none.
     void *(*native)(const axl_stream *s);
+    // Its address on the host's PCI bus, "0000:3b:00.0"; "" when it does not say. NULL: it is no device of a bus.
+    void (*bus)(axl_device *d, char *text, size_t size);
     void (*mem_info)(axl_device *d, size_t *used, size_t *total); // bytes
     void (*destroy)(axl_device *d);                               // drains the streams; NULL-safe
 } axl_device_ops;

@@ -3,6 +3,7 @@
 
 #include "comm/watch.h"
 #include "kernels/kernels.h"
+#include "launch/affinity.h"
 #include "launch/same.h"
 #include "src/base/log.h"
 #include "src/io/file.h"
@@ -155,6 +156,28 @@ static void warn_alone(const axl_bringup *b)
                  tasks);
 }
 
+// Queuing and loading run on the node that the rank's GPU hangs on, unless the launcher has chosen.
+static void bind_near_device(const axl_bringup *b)
+{
+    axl_device *d = b->device;
+    char bus[32] = "";
+    axl_affinity a;
+    axl_str text = {0};
+
+    if (d->ops->bus == NULL)
+        return;
+    d->ops->bus(d, bus, sizeof bus);
+    const axl_affinity_done done = axl_affinity_bind(bus, &a);
+    if (axl_affinity_text(&a, &text) == AXL_OK)
+        axl_debug("GPU %s: %s", text.data,
+                  done == AXL_AFFINITY_BOUND   ? "this rank runs there"
+                  : done == AXL_AFFINITY_GIVEN ? "this rank stays where the launcher put it"
+                                               : "this rank is not bound");
+    if (done == AXL_AFFINITY_REFUSED)
+        axl_warn("the system does not let this rank run on processors %s, near its GPU", a.cpus);
+    axl_str_fini(&text);
+}
+
 axl_status axl_bringup_start(axl_bringup *b, int n, char **args)
 {
     axl_status status = AXL_OK;
@@ -174,6 +197,7 @@ axl_status axl_bringup_start(axl_bringup *b, int n, char **args)
     d.local_rank = axl_comm_local_rank(b->world);
     d.tf32 = strcmp(b->config->tf32, "false") != 0; // auto: every GPU that we take has it
     AXL_TRY(axl_comm_agree(b->world, axl_device_create(&d, &b->device)));
+    bind_near_device(b);
     note_kernels(b);
 out:
     return status;

@@ -3,6 +3,7 @@
 
 #include "kernels/cpu/features.h"
 #include "kernels/kernels.h"
+#include "launch/affinity.h"
 
 #include <dirent.h>
 #include <sched.h>
@@ -196,6 +197,23 @@ static void find_huge_pages(axl_doctor_rank *r)
                        word + 1);
 }
 
+// GPUs on the bus, with or without a driver.
+static void find_near(axl_doctor_rank *r)
+{
+    axl_affinity list[16];
+    const int n = axl_affinity_gpus(list, 16);
+    axl_str text = {0};
+
+    for (int i = 0; i < n && i < 16; i++) {
+        if (i > 0 && axl_str_puts(&text, "\n") != AXL_OK)
+            break;
+        if (axl_affinity_text(&list[i], &text) != AXL_OK)
+            break;
+    }
+    (void)snprintf(r->gpus_near, sizeof r->gpus_near, "%s", text.len > 0 ? text.data : "");
+    axl_str_fini(&text);
+}
+
 static void find_gpus(axl_doctor_rank *r)
 {
     axl_str text = {0};
@@ -204,6 +222,7 @@ static void find_gpus(axl_doctor_rank *r)
     if (axl_kernels_accelerators(&text) == AXL_OK)
         (void)snprintf(r->gpus, sizeof r->gpus, "%s", text.data);
     axl_str_fini(&text);
+    find_near(r);
 }
 
 void axl_doctor_host(const axl_bringup *b, axl_doctor_rank *r)

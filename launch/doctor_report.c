@@ -162,6 +162,10 @@ static axl_status put_machine(const axl_doctor *d, axl_str *out)
     AXL_TRY(
         axl_str_printf(out, "gpu         %s%s\n", r->gpus,
                        r->gpu && strncmp(r->gpus, "none", 4) == 0 ? "; a driver is present" : ""));
+    for (const char *at = r->gpus_near, *end; *at != '\0'; at = *end != '\0' ? end + 1 : end) {
+        end = at + strcspn(at, "\n");
+        AXL_TRY(axl_str_printf(out, "            %.*s\n", (int)(end - at), at));
+    }
     AXL_TRY(put_libraries(d, out));
     if (d->folder[0] != '\0')
         AXL_TRY(axl_str_printf(out, "output_dir  %s: %.0f MB/s written by rank 0, %.1f GiB free\n",
@@ -262,6 +266,7 @@ static axl_status fill_rank(const axl_doctor *d, const axl_doctor_rank *r, axl_j
     AXL_TRY(put_bool(o, "amx_tiles", r->amx_tiles));
     AXL_TRY(put_bool(o, "gpu_driver", r->gpu));
     AXL_TRY(put_text(o, "gpus", r->gpus));
+    AXL_TRY(put_text(o, "gpus_near", r->gpus_near));
     AXL_TRY(put_real(o, "mhz", r->mhz));
     AXL_TRY(put_text(o, "governor", r->governor));
     AXL_TRY(put_text(o, "fabric", r->fabric));
