@@ -106,7 +106,7 @@ template <class T>
 __device__ __forceinline__ float eager_ds(const axl_attn_args &a, float p, float dp, float delta,
                                           float lse)
 {
-    const float by_cap = 1.0f / a.softcap;
+    const float by_cap = __fdividef(1.0f, a.softcap);
     float ds = rounded<T>(p * (dp - delta));
 
     if (a.softcap > 0.0f && p > 0.0f) {
@@ -176,7 +176,7 @@ __global__ void __launch_bounds__(WARPS * 32) attn_eager_dq_plain(axl_attn_eager
 
 // Adds what the queries of one head give to a key's and a value's gradient. key: the key's place in its sequence.
 template <class T>
-__device__ void eager_dkv_head(const axl_attn_eager_bwd_args &e, const scratch &x,
+__device__ __forceinline__ void eager_dkv_head(const axl_attn_eager_bwd_args &e, const scratch &x,
                                const attn_rows &queries, attn_range range, int key, int head,
                                int lane)
 {
@@ -210,7 +210,7 @@ __device__ void eager_dkv_head(const axl_attn_eager_bwd_args &e, const scratch &
 }
 
 template <class T, class G>
-__device__ void eager_dkv_row(const axl_attn_eager_bwd_args &e, const scratch &x, int row,
+__device__ __forceinline__ void eager_dkv_row(const axl_attn_eager_bwd_args &e, const scratch &x, int row,
                               int head_kv, int lane)
 {
     const axl_attn_bwd_args &b = e.bwd;
@@ -237,7 +237,7 @@ __device__ void eager_dkv_row(const axl_attn_eager_bwd_args &e, const scratch &x
 }
 
 template <class T, class G>
-__global__ void __launch_bounds__(WARPS * 32) attn_eager_dkv_plain(axl_attn_eager_bwd_args e)
+__global__ void __launch_bounds__(WARPS * 32, 6) attn_eager_dkv_plain(axl_attn_eager_bwd_args e)
 {
     AXL_DYNAMIC_SHARED(float, shared);
     const axl_attn_args &a = e.bwd.fwd;

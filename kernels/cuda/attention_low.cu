@@ -120,6 +120,15 @@ template <class T> __global__ void __launch_bounds__(WARPS * 32) attn_tensor_mos
     }
 }
 
+// From largest magnitudes to scales.
+__global__ void __launch_bounds__(MEAN_THREADS) attn_tensor_scales(float *x, int64_t n)
+{
+    const int64_t i = (int64_t)blockIdx.x * MEAN_THREADS + threadIdx.x;
+
+    if (i < n)
+        x[i] /= 448.0f;
+}
+
 dim3 grid_to(const axl_stream *s, int64_t items, int64_t per_block)
 {
     const int64_t most = (int64_t)axl_cuda_n_multiprocessors(s->device) * BLOCKS;
@@ -173,6 +182,9 @@ template <class T> axl_status fp8_scales(axl_stream *s, const axl_attn_args *a, 
                             grid_to(s, (int64_t)n * (i == 0 ? a->max_seqlen_q : a->max_seqlen_k),
                                     WARPS * MOST_ROWS),
                             dim3(WARPS * 32), 0, all[i]));
+    AXL_TRY(axl_cuda_launch(s, "attn_tensor_scales", attn_tensor_scales,
+                            dim3(axl_cuda_blocks(3 * (int64_t)n, MEAN_THREADS)), dim3(MEAN_THREADS),
+                            0, low->scale_q, 3 * (int64_t)n));
 
 out:
     return status;

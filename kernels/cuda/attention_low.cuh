@@ -8,11 +8,10 @@ enum attn_form { ATTN_HALF, ATTN_SAGE, ATTN_FP8 };
 
 // Scales and means of a call, in the workspace. Blocks of a sequence stand at attn_place.
 struct attn_low {
-    float *mean; // sage: [n_seqs, Hk, Dh] of the keys
-    float *
-        scale_q; // sage: [places of queries, H]; fp8: [n_seqs] the largest magnitude, not yet divided
-    float *scale_k; // sage: [places of keys, Hk]; fp8: [n_seqs] likewise
-    float *scale_v; // fp8: [n_seqs] likewise
+    float *mean;    // sage: [n_seqs, Hk, Dh] of the keys
+    float *scale_q; // sage: [places of queries, H]; fp8: [n_seqs]
+    float *scale_k; // sage: [places of keys, Hk]; fp8: [n_seqs]
+    float *scale_v; // fp8: [n_seqs]
 };
 
 // The place of a block of `size` rows of a sequence: no two sequences share one, and few are empty.
@@ -69,7 +68,7 @@ __device__ __forceinline__ float attn_scale_q(const axl_attn_args &a, const attn
     if (form == ATTN_HALF)
         return 1.0f;
     if (form == ATTN_FP8)
-        return low.scale_q[seq] / 448.0f;
+        return low.scale_q[seq];
     const int place = attn_place(a.cu_seqlens_q, seq, row / AXL_SAGE_Q, AXL_SAGE_Q);
     return low.scale_q[(int64_t)place * a.n_heads + head];
 }
@@ -81,7 +80,7 @@ __device__ __forceinline__ float attn_scale_k(const axl_attn_args &a, const attn
     if (form == ATTN_HALF)
         return 1.0f;
     if (form == ATTN_FP8)
-        return low.scale_k[seq] / 448.0f;
+        return low.scale_k[seq];
     const int place = attn_place(a.cu_seqlens_k, seq, row / AXL_SAGE_K, AXL_SAGE_K);
     return low.scale_k[(int64_t)place * a.n_kv_heads + head_kv];
 }

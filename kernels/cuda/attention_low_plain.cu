@@ -69,7 +69,7 @@ __device__ void low_row(const axl_attn_args &a, const attn_low &low, const scrat
     const T *k = (const T *)a.k + keys.begin * a.ldk + (int64_t)head_kv * dim;
     const T *v = (const T *)a.v + keys.begin * a.ldv + (int64_t)head_kv * dim_v;
     const row_scales scales = {attn_scale_q<form>(a, low, seq, row, head),
-                               form == ATTN_FP8 ? low.scale_v[seq] / 448.0f : 1.0f,
+                               form == ATTN_FP8 ? low.scale_v[seq] : 1.0f,
                                form == ATTN_SAGE ? attn_mean(a, low, seq, head_kv) : nullptr};
     float top = -INFINITY, sum = 0.0f;
 

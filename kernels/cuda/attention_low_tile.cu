@@ -100,7 +100,7 @@ __global__ void __launch_bounds__(ATTN_THREADS)
                           attn_scale_k<form>(a, low, seq, j - a.cu_seqlens_k[seq], head_kv));
         if (form == ATTN_FP8) {
             take8((const bf16 *)a.v + j * a.ldv + column, x);
-            pack8<form, true>(p.v + to * D, piece, x, low.scale_v[seq] / 448.0f);
+            pack8<form, true>(p.v + to * D, piece, x, low.scale_v[seq]);
         }
     }
 }
@@ -162,7 +162,8 @@ __device__ __forceinline__ void mul_low(float (&x)[MT][NT][4], const bf16 *a, co
 #pragma unroll
             for (int i = 0; i < 4; i++)
                 sum[m][n][i] = MAGIC;
-#pragma unroll
+    // all steps of 256 at once would need more registers than there are
+#pragma unroll(D > 128 ? 2 : 8)
     for (int k = 0; k < low_shape<D, wide>::STEPS; k++) {
         unsigned left[MT][4];
 #pragma unroll
@@ -224,7 +225,7 @@ __device__ __forceinline__ void finish(const axl_attn_args &a, const attn_low &l
                 r.top[m][half] += a.scale * ATTN_LOG2E * shift[m * 16 + half * 8 + g];
     if (form != ATTN_FP8)
         return;
-    const float scale_v = low.scale_v[seq] / 448.0f;
+    const float scale_v = low.scale_v[seq];
 #pragma unroll
     for (int m = 0; m < MT; m++)
 #pragma unroll
