@@ -68,8 +68,6 @@ typedef struct axl_device_ops {
     // Of accelerators, for libraries that queue work by themselves: the runtime's own stream (a cudaStream_t). NULL:
     // there is none.
     void *(*native)(const axl_stream *s);
-    // Its address on the host's PCI bus, "0000:3b:00.0"; "" when it does not say. NULL: it is no device of a bus.
-    void (*bus)(axl_device *d, char *text, size_t size);
     void (*mem_info)(axl_device *d, size_t *used, size_t *total); // bytes
     void (*destroy)(axl_device *d);                               // drains the streams; NULL-safe
 } axl_device_ops;
@@ -93,8 +91,8 @@ struct axl_device {
     size_t staging_bytes;
     axl_stream *waits_on; // the host waits for this stream now; NULL: it does not. For others to
                           // look at: read and written by __atomic builtins
-    char card[32]; // the accelerator's address on its machine, the same in all processes that
-                   // use it; "": this is none
+    char card[32]; // the accelerator's address on the host's PCI bus, "0000:3b:00.0", the same in
+                   // all processes that use it; "": this is none
     void *kept;    // owned: what comm/ keeps with the device;
     void (*kept_fini)(void *kept); // called when the device goes, before its streams. NULL: nothing
     void *priv;                    // owned by the backend

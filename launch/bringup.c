@@ -160,14 +160,12 @@ static void warn_alone(const axl_bringup *b)
 static void bind_near_device(const axl_bringup *b)
 {
     axl_device *d = b->device;
-    char bus[32] = "";
     axl_affinity a;
     axl_str text = {0};
 
-    if (d->ops->bus == NULL)
+    if (d->card[0] == '\0')
         return;
-    d->ops->bus(d, bus, sizeof bus);
-    const axl_affinity_done done = axl_affinity_bind(bus, &a);
+    const axl_affinity_done done = axl_affinity_bind(d->card, &a);
     if (axl_affinity_text(&a, &text) == AXL_OK)
         axl_debug("GPU %s: %s", text.data,
                   done == AXL_AFFINITY_BOUND   ? "this rank runs there"

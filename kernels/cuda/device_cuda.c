@@ -293,14 +293,6 @@ static void cuda_mem_info(axl_device *d, size_t *used, size_t *total)
         *total = 0;
 }
 
-static void cuda_bus(axl_device *d, char *text, size_t size)
-{
-    if (cudaDeviceGetPCIBusId(text, (int)size, state_of(d)->device) != cudaSuccess) {
-        (void)cudaGetLastError();
-        text[0] = '\0';
-    }
-}
-
 // ---- streams and events
 
 static void cuda_stream_destroy(axl_stream *s)
@@ -481,7 +473,6 @@ static const axl_device_ops cuda_ops = {
     .launch = cuda_launch,
     .graph_destroy = cuda_graph_destroy,
     .native = cuda_native,
-    .bus = cuda_bus,
     .mem_info = cuda_mem_info,
     .destroy = axl_cuda_device_destroy,
 };

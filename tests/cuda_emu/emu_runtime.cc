@@ -5,12 +5,14 @@
 #include "tests/cuda_emu/emu_test.h"
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <map>
 #include <memory>
 #include <set>
 #include <sys/mman.h>
+#include <unistd.h>
 #include <vector>
 
 using emu::die;
@@ -375,9 +377,14 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *prop, int)
     prop->multiProcessorCount = n_multiprocessors;
     return cudaSuccess;
 }
-cudaError_t cudaDeviceGetPCIBusId(char *text, int size, int)
+cudaError_t cudaDeviceGetPCIBusId(char *text, int size, int device)
 {
-    snprintf(text, (size_t)size, "0000:3B:00.0");
+    const char *card = getenv("AXL_EMU_CARD");
+
+    if (card != nullptr)
+        snprintf(text, (size_t)size, "%s:%d", card, device);
+    else
+        snprintf(text, (size_t)size, "%x:%d", (unsigned)getpid(), device);
     return cudaSuccess;
 }
 cudaError_t cudaDriverGetVersion(int *version)

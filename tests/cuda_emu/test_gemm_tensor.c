@@ -1,13 +1,10 @@
 // The tensor core products beyond their case lists: which products they take, and what their bits depend on.
 #include "kernels/cuda/cuda_entries.h"
 #include "kernels/cuda/gemm_tensor.h"
+#include "tests/cuda_emu/emu_test.h"
 #include "tests/kernels/compare.h"
 
 #include <stdlib.h>
-
-void emu_set_capability(int major);
-void emu_set_multiprocessors(int n);
-long long emu_bank_conflicts(void);
 
 const axl_kernels axl_kernels_cuda = {
     .name = "cuda", .gemm = axl_cuda_gemm, .gemm_grouped = axl_cuda_gemm_grouped};
@@ -111,7 +108,7 @@ static void operands_between_vectors_are_multiplied_too(void **state)
 // By a chip of this capability.
 static void check_rows(int major)
 {
-    emu_set_capability(major);
+    emu_set_arch(major * 10);
     axl_device *d = open_cuda();
     axl_gemm_args g = forward(M, a, c);
     const int64_t begin[] = {0, 130, 130, 199, M};
@@ -143,7 +140,7 @@ static void a_row_does_not_depend_on_other_rows(void **state)
     (void)state;
     for (int major = 8; major < 10; major++)
         check_rows(major);
-    emu_set_capability(9);
+    emu_set_arch(90);
 }
 
 // A gradient of three matrices, one without rows, by a device of n multiprocessors.
@@ -164,7 +161,7 @@ static void gradients(int n, int major, float *out)
                                      .dtype = AXL_BF16};
 
     emu_set_multiprocessors(n);
-    emu_set_capability(major);
+    emu_set_arch(major * 10);
     axl_device *d = open_cuda();
     CHECK_OK(d->kernels->gemm_grouped(d->compute, &g));
     CHECK_OK(d->ops->synchronize(d->compute));
@@ -188,7 +185,7 @@ static void bits_do_not_depend_on_multiprocessors(void **state)
 static void reads_of_shared_memory_meet_no_bank_twice(void **state)
 {
     (void)state;
-    emu_set_capability(8);
+    emu_set_arch(80);
     axl_device *d = open_cuda();
     axl_gemm_args g = forward(M, a, c);
     const long long before = emu_bank_conflicts();
@@ -202,7 +199,7 @@ static void reads_of_shared_memory_meet_no_bank_twice(void **state)
     multiply(d, &g);
     assert_true(emu_bank_conflicts() == before);
     d->ops->destroy(d);
-    emu_set_capability(9);
+    emu_set_arch(90);
 }
 
 int main(void)

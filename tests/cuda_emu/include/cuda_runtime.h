@@ -9,9 +9,6 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -89,6 +86,7 @@ cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDevice(int *device);
 cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *prop, int device);
+// Each process has a card of its own, unless AXL_EMU_CARD names one.
 cudaError_t cudaDeviceGetPCIBusId(char *text, int size, int device);
 cudaError_t cudaDriverGetVersion(int *version);
 cudaError_t cudaRuntimeGetVersion(int *version);
@@ -138,18 +136,6 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t s);
 typedef void (*cudaHostFn_t)(void *data);
 cudaError_t cudaLaunchHostFunc(cudaStream_t s, cudaHostFn_t fn, void *data);
-
-// Each process has a card of its own, unless AXL_EMU_CARD names one.
-static inline cudaError_t cudaDeviceGetPCIBusId(char *id, int length, int device)
-{
-    const char *card = getenv("AXL_EMU_CARD");
-
-    if (card != NULL)
-        (void)snprintf(id, (size_t)length, "%s:%d", card, device);
-    else
-        (void)snprintf(id, (size_t)length, "%x:%d", (unsigned)getpid(), device);
-    return cudaSuccess;
-}
 
 #ifdef __cplusplus
 } // extern "C"
