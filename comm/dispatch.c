@@ -4,6 +4,7 @@
 #include "src/base/mem.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 axl_status axl_dispatch_imagine(int n_ranks, int n_experts, axl_dispatch **out)
 {
@@ -18,7 +19,6 @@ axl_status axl_dispatch_imagine(int n_ranks, int n_experts, axl_dispatch **out)
     d->n_experts = n_experts;
     d->n_local = n_experts / n_ranks;
     d->n_groups = n_experts; // of each rank its local experts
-    AXL_TRY(axl_calloc(n * (size_t)n_experts, sizeof *d->counts, "expert counts", &d->counts));
     AXL_TRY(axl_calloc(n, sizeof *d->send_at, "expert counts", &d->send_at));
     AXL_TRY(axl_calloc(n, sizeof *d->send_count, "expert counts", &d->send_count));
     AXL_TRY(axl_calloc(n, sizeof *d->recv_at, "expert counts", &d->recv_at));
@@ -35,14 +35,30 @@ out:
     return status;
 }
 
-axl_status axl_dispatch_create(axl_comm *comm, int n_experts, axl_dispatch **out)
+static size_t count_size(const axl_dispatch *d)
+{
+    return (size_t)d->n_ranks * (size_t)d->n_experts * sizeof *d->counts;
+}
+
+axl_status axl_dispatch_create(axl_comm *comm, axl_device *device, int n_experts, int n_layers,
+                               axl_dispatch **out)
 {
     axl_status status = AXL_OK;
+    axl_dispatch *d = NULL;
+    void *counts = NULL;
 
-    AXL_TRY(axl_dispatch_imagine(axl_comm_size(comm), n_experts, out));
-    (*out)->comm = comm;
+    AXL_TRY(axl_dispatch_imagine(axl_comm_size(comm), n_experts, &d));
+    d->comm = comm;
+    d->device = device;
+    d->n_layers = n_layers;
+    AXL_TRY(device->ops->host_alloc(device, count_size(d), "expert counts", &counts));
+    d->counts = counts;
+    AXL_TRY(axl_calloc((size_t)n_layers, count_size(d), "expert counts", &d->kept));
+    *out = d;
+    d = NULL; // handed to the caller
 
 out:
+    axl_dispatch_destroy(d);
     return status;
 }
 
@@ -50,7 +66,9 @@ void axl_dispatch_destroy(axl_dispatch *d)
 {
     if (d == NULL)
         return;
-    free(d->counts);
+    if (d->device != NULL)
+        d->device->ops->host_free(d->device, d->counts, count_size(d));
+    free(d->kept);
     free(d->send_at);
     free(d->send_count);
     free(d->recv_at);
@@ -100,17 +118,11 @@ static void note_load(axl_dispatch *d)
     d->max_over_mean = load > d->max_over_mean ? load : d->max_over_mean;
 }
 
-axl_status axl_dispatch_begin(axl_dispatch *d, const int32_t *counts, int32_t *all,
-                              int64_t capacity, axl_stream *s)
+// Rounds of the exchange whose counts are known, and the rows that it moves.
+static void set_rounds(axl_dispatch *d, int64_t capacity)
 {
-    axl_status status = AXL_OK;
-    const axl_device_ops *ops = s->device->ops;
     const int rank = axl_comm_rank(d->comm);
 
-    AXL_TRY(axl_comm_all_gather(d->comm, counts, all, d->n_experts, AXL_I32, s));
-    AXL_TRY(ops->copy(s, d->counts, all,
-                      (size_t)d->n_ranks * (size_t)d->n_experts * sizeof *d->counts));
-    AXL_TRY(ops->synchronize(s));
     d->capacity = capacity;
     d->n_rounds = 1;
     for (int target = 0; target < d->n_ranks; target++) {
@@ -124,11 +136,36 @@ axl_status axl_dispatch_begin(axl_dispatch *d, const int32_t *counts, int32_t *a
             d->received_rows += copies_for(d, target, rank);
         }
     }
+}
+
+static int32_t *kept_of(const axl_dispatch *d, int layer)
+{
+    AXL_ASSERT(layer >= 0 && layer < d->n_layers);
+    return d->kept + (int64_t)layer * d->n_ranks * d->n_experts;
+}
+
+axl_status axl_dispatch_begin(axl_dispatch *d, int layer, const int32_t *counts, int32_t *all,
+                              int64_t capacity, axl_stream *s)
+{
+    axl_status status = AXL_OK;
+    const axl_device_ops *ops = s->device->ops;
+
+    AXL_TRY(axl_comm_all_gather(d->comm, counts, all, d->n_experts, AXL_I32, s));
+    AXL_TRY(ops->copy(s, d->counts, all, count_size(d)));
+    AXL_TRY(ops->synchronize(s));
+    memcpy(kept_of(d, layer), d->counts, count_size(d));
+    set_rounds(d, capacity);
     d->n_exchanges++;
     note_load(d);
 
 out:
     return status;
+}
+
+void axl_dispatch_again(axl_dispatch *d, int layer, int64_t capacity)
+{
+    memcpy(d->counts, kept_of(d, layer), count_size(d));
+    set_rounds(d, capacity);
 }
 
 // The part of n copies, whose first is row `before` of all that arrive at a rank, that lies in window i: its first

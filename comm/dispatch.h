@@ -13,7 +13,10 @@
 typedef struct axl_dispatch {
     axl_comm *comm;                  // borrowed
     int n_ranks, n_experts, n_local; // n_local experts on each rank
-    int32_t *counts;            // [n_ranks, n_experts], owned: copies at each rank for each expert
+    axl_device *device;              // borrowed: whose copies fill counts; NULL: imagined
+    int32_t *counts; // [n_ranks, n_experts], owned: copies at each rank for each expert
+    int32_t *kept;   // [n_layers, n_ranks, n_experts], owned: of each layer's last exchange
+    int n_layers;
     int64_t capacity, n_rounds; // of the present exchange
     // the present round; rows of this rank's sorted copies, and of the arriving ones
     int64_t *send_at, *send_count; // [n_ranks], owned
@@ -28,21 +31,24 @@ typedef struct axl_dispatch {
     double max_over_mean;
 } axl_dispatch;
 
-// AXL_E_CONFIG when n_experts is no multiple of the ranks. comm is borrowed. Local.
-axl_status axl_dispatch_create(axl_comm *comm, int n_experts, axl_dispatch **out);
+// AXL_E_CONFIG when n_experts is no multiple of the ranks. comm and device are borrowed. Local.
+axl_status axl_dispatch_create(axl_comm *comm, axl_device *device, int n_experts, int n_layers,
+                               axl_dispatch **out);
 // The same without ranks, to count bytes: for plans of machines that are not here.
 axl_status axl_dispatch_imagine(int n_ranks, int n_experts, axl_dispatch **out);
 void axl_dispatch_destroy(axl_dispatch *d); // NULL-safe
 
 void axl_dispatch_reset(axl_dispatch *d); // NULL-safe
 
-// Gathers all ranks' counts and finds the number of rounds, at least 1.
+// Gathers all ranks' counts for a layer and finds the number of rounds, at least 1.
 //   counts [n_experts] int32, device: this rank's copies for each expert
 //   all    [n_ranks, n_experts] int32, device: overwritten
 //   capacity  rows that may arrive at a rank in a round, the same on all ranks
 // Collective on comm. The host waits for it.
-axl_status axl_dispatch_begin(axl_dispatch *d, const int32_t *counts, int32_t *all,
+axl_status axl_dispatch_begin(axl_dispatch *d, int layer, const int32_t *counts, int32_t *all,
                               int64_t capacity, axl_stream *s);
+// The same exchange once more, for backward: its counts are known, and nobody waits. Local.
+void axl_dispatch_again(axl_dispatch *d, int layer, int64_t capacity);
 
 // Sets the fields of round i, 0 <= i < n_rounds. Local.
 void axl_dispatch_round(axl_dispatch *d, int64_t i);

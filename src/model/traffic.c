@@ -105,7 +105,8 @@ static void add_experts(const axl_work *w, const shape *b, const axl_insn *i, bo
         return;
     t->sent[ep][AXL_COMM_ALL_TO_ALL] +=
         axl_moe_sent_bytes(i, backward, rows, rows, w->options.dtype, w->run.stat);
-    t->sent[ep][AXL_COMM_ALL_GATHER] += axl_dispatch_count_bytes(w->dispatch);
+    if (!backward) // which knows the counts
+        t->sent[ep][AXL_COMM_ALL_GATHER] += axl_dispatch_count_bytes(w->dispatch);
 }
 
 static void add_forward(const axl_work *w, const shape *b, const axl_insn *i, axl_traffic *t)

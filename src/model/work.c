@@ -269,7 +269,8 @@ static axl_status init_experts(axl_work *w)
     w->run.max_tokens = w->options.n_tokens;
     if (n == 0)
         goto out;
-    AXL_TRY(axl_dispatch_create(w->model->mesh->axis[AXL_EP], moe->n_experts, &w->dispatch));
+    AXL_TRY(axl_dispatch_create(w->model->mesh->axis[AXL_EP], w->device, moe->n_experts,
+                                w->model->arch.n_layers, &w->dispatch));
     w->run.dispatch = w->dispatch;
     if (moe->aux_coef == 0.0)
         goto out;

@@ -67,7 +67,7 @@ static void check_exchange(axl_dispatch *d, int kind, int64_t capacity)
         for (int r = 0; r < n_ranks; r++)
             due += e / d->n_local == rank ? count_of(kind, r, e) : 0;
     }
-    CHECK_OK(axl_dispatch_begin(d, counts, all, capacity, device->compute));
+    CHECK_OK(axl_dispatch_begin(d, 0, counts, all, capacity, device->compute));
     for (int64_t i = 0; i < d->n_rounds; i++) {
         axl_dispatch_round(d, i);
         CHECK_OK(axl_dispatch_send(d, home, rows, sizeof(row), device->compute));
@@ -87,7 +87,7 @@ static void every_row_goes_to_its_expert_and_back(void **state)
     axl_dispatch *d = NULL;
 
     (void)state;
-    CHECK_OK(axl_dispatch_create(ep, N_EXPERTS, &d));
+    CHECK_OK(axl_dispatch_create(ep, device, N_EXPERTS, 2, &d));
     for (int kind = 0; kind < 8; kind++)
         for (size_t c = 0; c < sizeof capacities / sizeof *capacities; c++)
             check_exchange(d, kind, capacities[c]);
@@ -101,7 +101,7 @@ static void bytes_sent_equal_the_formula(void **state)
     const int n_ranks = axl_comm_size(ep), rank = axl_comm_rank(ep);
 
     (void)state;
-    CHECK_OK(axl_dispatch_create(ep, N_EXPERTS, &d));
+    CHECK_OK(axl_dispatch_create(ep, device, N_EXPERTS, 2, &d));
     for (int kind = 0; kind < 6; kind++) {
         int64_t away = 0, here = 0, all = 0;
         axl_comm_counters_reset(ep);
@@ -126,6 +126,35 @@ static void bytes_sent_equal_the_formula(void **state)
     axl_dispatch_destroy(d);
 }
 
+static void backward_knows_the_counts_of_its_layer(void **state)
+{
+    axl_dispatch *d = NULL;
+    const int n_ranks = axl_comm_size(ep), rank = axl_comm_rank(ep);
+    const size_t n = (size_t)n_ranks * N_EXPERTS;
+    int32_t counts[2][N_EXPERTS];
+    int32_t *all = calloc(n, sizeof *all), *first = calloc(n, sizeof *first);
+
+    (void)state;
+    CHECK_OK(axl_dispatch_create(ep, device, N_EXPERTS, 2, &d));
+    for (int32_t e = 0; e < N_EXPERTS; e++)
+        for (int layer = 0; layer < 2; layer++)
+            counts[layer][e] = count_of(3 * layer + 1, rank, e);
+    CHECK_OK(axl_dispatch_begin(d, 0, counts[0], all, 2, device->compute));
+    const int64_t n_rounds = d->n_rounds, sent = d->sent_rows, received = d->received_rows;
+    memcpy(first, d->counts, n * sizeof *first);
+    CHECK_OK(axl_dispatch_begin(d, 1, counts[1], all, 2, device->compute));
+    axl_dispatch_reset(d);
+    axl_dispatch_again(d, 0, 2);
+    assert_memory_equal(d->counts, first, n * sizeof *first);
+    assert_int_equal(d->n_rounds, n_rounds);
+    assert_int_equal(d->sent_rows, sent);
+    assert_int_equal(d->received_rows, received);
+    assert_int_equal(d->n_exchanges, 0);
+    axl_dispatch_destroy(d);
+    free(all);
+    free(first);
+}
+
 static void one_rank_moves_nothing(void **state)
 {
     axl_dispatch *d = NULL;
@@ -136,8 +165,8 @@ static void one_rank_moves_nothing(void **state)
     if (axl_comm_size(ep) > 1)
         return;
     assert_int_equal(axl_dispatch_capacity(3, 1), 3);
-    CHECK_OK(axl_dispatch_create(ep, N_EXPERTS, &d));
-    CHECK_OK(axl_dispatch_begin(d, counts, all, 3, device->compute));
+    CHECK_OK(axl_dispatch_create(ep, device, N_EXPERTS, 2, &d));
+    CHECK_OK(axl_dispatch_begin(d, 0, counts, all, 3, device->compute));
     assert_int_equal(d->n_rounds, 1);
     axl_dispatch_round(d, 0);
     assert_int_equal(d->n_rows, 3);
@@ -157,7 +186,8 @@ static void experts_that_ranks_cannot_share_are_refused(void **state)
     (void)state;
     if (axl_comm_size(ep) == 1)
         return;
-    CHECK_FAILS(axl_dispatch_create(ep, 7, &d), AXL_E_CONFIG, "does not divide 7 experts");
+    CHECK_FAILS(axl_dispatch_create(ep, device, 7, 2, &d), AXL_E_CONFIG,
+                "does not divide 7 experts");
 }
 
 int main(int argc, char **argv)
@@ -165,6 +195,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_row_goes_to_its_expert_and_back),
         cmocka_unit_test(bytes_sent_equal_the_formula),
+        cmocka_unit_test(backward_knows_the_counts_of_its_layer),
         cmocka_unit_test(one_rank_moves_nothing),
         cmocka_unit_test(experts_that_ranks_cannot_share_are_refused),
     };

@@ -16,13 +16,14 @@ static axl_device *cpu; // runs the kernels; made once, never destroyed
 
 // Whether a word of an argument struct is an address of this process that no device knows. Programs and heaps lie at
 // 0x55.. and 0x56.., stacks and maps at 0x7f..; no size or pair of sizes in tests comes near. A small lower half is a
-// number whose padding holds what lay there.
+// number whose padding holds what lay there, and a low byte of 0 or 1 may be a flag with such padding.
 static bool is_host_pointer(uint64_t word)
 {
     const uint64_t top = word >> 40;
     const void *p;
 
-    if (word << 32 >> 52 == 0 || (top != 0x55 && top != 0x56 && top != 0x7f && top != 0x7e))
+    if (word << 32 >> 52 == 0 || (word & 0xff) <= 1 ||
+        (top != 0x55 && top != 0x56 && top != 0x7f && top != 0x7e))
         return false;
     memcpy(&p, &word, sizeof p);
     return !emu_is_device(p) && !emu_is_pinned(p);

@@ -59,6 +59,25 @@ static void the_host_waits_once_a_micro_step_and_once_for_the_norm(void **state)
     }
 }
 
+// Forward of each layer of experts waits for its counts, backward knows them; the auxiliary loss waits for the load.
+static void experts_wait_once_a_layer(void **state)
+{
+    static const char *const experts[] = {"mixtral", "mixtral_aux"};
+
+    (void)state;
+    if (axl_comm_size(world) > 1)
+        skip(); // collectives of this device go through the host
+    for (int i = 0; i < 2; i++) {
+        trial t;
+        trial_begin(&t, experts[i], world,
+                    &(trial_options){.backend = "cuda", .micro_steps = 2, .n_layers = 3});
+        assert_int_equal(t.work.run.load != NULL, i);
+        for (int k = 0; k < 2; k++)
+            assert_int_equal(step(&t).waits, 2 * (1 + 3 + i) + 1);
+        trial_end(&t);
+    }
+}
+
 static void nothing_is_taken_or_made_after_the_first_step(void **state)
 {
     (void)state;
@@ -333,6 +352,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_host_waits_once_a_micro_step_and_once_for_the_norm),
+        cmocka_unit_test(experts_wait_once_a_layer),
         cmocka_unit_test(nothing_is_taken_or_made_after_the_first_step),
         cmocka_unit_test(graphs_change_no_bit_and_save_calls),
         cmocka_unit_test(activations_on_the_host_change_no_bit),

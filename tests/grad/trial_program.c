@@ -293,7 +293,7 @@ static void make_experts(trial_program *t)
     if (t->arch.moe.n_experts == 0)
         return;
     CHECK_OK(axl_comm_init(NULL, NULL, &t->world));
-    CHECK_OK(axl_dispatch_create(t->world, t->arch.moe.n_experts, &t->run.dispatch));
+    CHECK_OK(axl_dispatch_create(t->world, t->device, t->arch.moe.n_experts, 1, &t->run.dispatch));
     t->load =
         (axl_router_load){.prob_sum = t->prob_sum, .dprobs = t->dprobs, .counts = t->expert_counts};
     for (int32_t e = 0; e < t->arch.moe.n_experts; e++)

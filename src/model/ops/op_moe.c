@@ -68,11 +68,13 @@ static axl_status make_logits(const moe *m)
     return m->kernels->gemm(m->s, &a);
 }
 
-// Sorts the copies by their saved experts, and learns what all ranks of ep have.
-static axl_status begin_exchange(const moe *m)
+// Sorts the copies by their saved experts, and learns what all ranks of ep have; again: it is known from forward.
+static axl_status begin_exchange(const moe *m, bool again)
 {
     axl_status status = AXL_OK;
     const axl_slot_info *rows = &m->x->program->slots[m->i->scratch + AXL_MOE_ROWS];
+    const axl_run *run = m->x->run;
+    const int64_t capacity = axl_slot_rows(rows, run->max_tokens);
     const axl_route_sort_args a = {.ids = m->x->slot[m->i->out[1]],
                                    .n_copies = m->n_tokens * m->top_k,
                                    .n_experts = m->n_experts,
@@ -83,8 +85,11 @@ static axl_status begin_exchange(const moe *m)
                                    .places = scratch(m, AXL_MOE_PLACES)};
 
     AXL_TRY(m->kernels->route_sort(m->s, &a));
-    AXL_TRY(axl_dispatch_begin(m->d, a.counts, scratch(m, AXL_MOE_ALL_COUNTS),
-                               axl_slot_rows(rows, m->x->run->max_tokens), m->s));
+    if (again)
+        axl_dispatch_again(m->d, run->layer, capacity);
+    else
+        AXL_TRY(axl_dispatch_begin(m->d, run->layer, a.counts, scratch(m, AXL_MOE_ALL_COUNTS),
+                                   capacity, m->s));
 
 out:
     return status;
@@ -199,7 +204,7 @@ static axl_status route(const moe *m)
 
     AXL_TRY(make_logits(m));
     AXL_TRY(m->kernels->route_fwd(m->s, &a));
-    AXL_TRY(begin_exchange(m));
+    AXL_TRY(begin_exchange(m, m->x->again));
     if (load != NULL) {
         const int32_t *own = m->d->counts + (int64_t)axl_comm_rank(m->d->comm) * m->n_experts;
         for (int32_t e = 0; e < m->n_experts; e++)
@@ -382,7 +387,7 @@ static axl_status backward(axl_exec *x, const axl_insn *i, const bool acc[AXL_MA
     for (int k = 1; k < 4; k++)
         g.dw[k] = axl_exec_weight_grad(x, i, k, &g.add[k]);
     AXL_TRY(make_logits(&m));
-    AXL_TRY(begin_exchange(&m));
+    AXL_TRY(begin_exchange(&m, true));
     AXL_TRY(gather(&m, x->slot[i->out[2]], n_copies, scratch(&m, AXL_MOE_COPIES), n_copies, 1,
                    m.stat, scratch(&m, AXL_MOE_HOME_WEIGHT)));
     for (int64_t r = 0; r < m.d->n_rounds; r++)
