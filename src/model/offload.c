@@ -137,7 +137,7 @@ axl_status axl_offload_after_forward(axl_work *w, int u)
 {
     axl_status status = AXL_OK;
 
-    if (w->offload == NULL || !leaves(w, u))
+    if (w->offload == NULL || w->forward_only || !leaves(w, u))
         goto out;
     AXL_TRY(wait_for_compute(w->offload));
     AXL_TRY(move(w, u, false));

@@ -81,6 +81,7 @@ typedef struct axl_work {
     void *load_stats;  // [n_experts] statistics between the host and the device, owned
     axl_run run;
     axl_offload *offload; // owned; NULL: everything stays on the device
+    bool forward_only;    // no backward follows: nothing needs to be offloaded
     axl_graphs *graphs;   // owned; NULL: every kernel is queued by itself
     axl_ring *ring;       // owned; NULL without context parallelism
     // the head: rows with a label, compacted

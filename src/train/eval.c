@@ -39,6 +39,7 @@ axl_status axl_train_eval(axl_trainer *t, axl_eval_report *report)
     axl_status status = AXL_OK;
     double sums[2] = {0.0, 0.0}; // loss, trained tokens
 
+    t->work.forward_only = true;
     axl_watch_phase(t->env.world, AXL_PHASE_EVALUATING, t->step);
     AXL_TRY(axl_loader_rewind(t->eval_loader));
     axl_sharder_begin_step(
@@ -55,5 +56,6 @@ axl_status axl_train_eval(axl_trainer *t, axl_eval_report *report)
     report->perplexity = exp(report->loss);
     report->n_trained = (int64_t)sums[1];
 out:
+    t->work.forward_only = false;
     return status;
 }
