@@ -2,7 +2,7 @@
 # The train step on one GPU: SmolLM2-135M, and layers of Llama 3.1 8B's shape, with random weights and 8,192 tokens a step
 # in one document, bf16 compute with f32 masters and moments (AdamW). CSV lines name,variant,metric,value,unit.
 #   PROGRAM axl-dist   TOOL gpu_tool   MODELS tests/gpu/models   PYTHON one with torch and transformers; empty: no peer
-#   PEAK  TFLOP/s of the chip in bf16, for MFU; empty: none      DEVICE cuda   STEPS 12   TOKENS 8192   ROUNDS 2
+#   PEAK  TFLOP/s of the chip in bf16, for MFU; empty: none      DEVICE cuda   STEPS 12   TOKENS 8192   ROUNDS 1
 # The 8B model's weights, gradients and moments take 16 bytes a parameter and more than one card has: as many layers are
 # trained as `axl-dist plan` lets into the card's memory, up to 32, and half of them; the difference of the two steps is
 # the price of a layer, and a step of 32 layers is that of the larger run and the missing layers. Both run with selective
@@ -12,7 +12,7 @@
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 program=${PROGRAM:?} tool=${TOOL:?} models=${MODELS:?} python=${PYTHON:-} peak=${PEAK:-}
-device=${DEVICE:-cuda} steps=${STEPS:-12} tokens=${TOKENS:-8192} rounds=${ROUNDS:-2}
+device=${DEVICE:-cuda} steps=${STEPS:-12} tokens=${TOKENS:-8192} rounds=${ROUNDS:-1}
 warmup=3 # steps that are not counted
 work=$(mktemp -d)
 child=
@@ -166,7 +166,9 @@ most_layers() {
 
 large() {
     local layers half short long per whole
-    layers=${LAYERS:-$(most_layers)} && half=$((layers / 2))
+    layers=${LAYERS:-$(most_layers)}
+    [ -n "$layers" ] || return 1
+    half=$((layers / 2))
     make_model llama-8b "$layers"
     make_model llama-8b $half "$work/llama-8b-$layers"
     ours "llama-8b_${half}_layers" "$work/llama-8b-$half" true || return 1

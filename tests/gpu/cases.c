@@ -15,7 +15,11 @@ static void *take(size_t bytes)
 {
     void *p = NULL;
 
-    return cudaMallocManaged(&p, bytes + 64, cudaMemAttachGlobal) == cudaSuccess ? p : NULL;
+    if (cudaMallocManaged(&p, bytes + 64, cudaMemAttachGlobal) != cudaSuccess ||
+        cudaMemset(p, 0xff, bytes + 64) != cudaSuccess || // initcheck does not see the host write
+        cudaDeviceSynchronize() != cudaSuccess)
+        return NULL;
+    return p;
 }
 
 static void give(void *p)

@@ -1,11 +1,11 @@
 #!/bin/bash
 # On a fresh machine with a GPU, from the root of a copy of the checkout that has a pack (tests/gpu/pack.sh makes it):
-#   tests/gpu/device.sh [FOLDER]
-# Runs all of run.sh and leaves the JSON, and a table of what it says, in FOLDER ($OUT, or the working folder). The
+#   tests/gpu/device.sh [options of run.sh]
+# Runs all of run.sh and leaves the JSON, and a table of what it says, in $OUT (or the working folder). The
 # pack is looked for in build/gpu_pack and gpu_pack; without one a build is taken or made. It ends within nine minutes.
 set -uo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
-out=${1:-${OUT:-$PWD}}
+out=${OUT:-$PWD}
 mkdir -p "$out"
 runner=$root/tests/gpu/run.sh
 for pack in "$root/build/gpu_pack" "$root/gpu_pack"; do
@@ -13,7 +13,7 @@ for pack in "$root/build/gpu_pack" "$root/gpu_pack"; do
 done
 echo "$runner"
 status=0
-"$runner" "$out/gpu.json" 2>&1 | tee "$out/gpu.log" || status=$?
+"$runner" "$@" "$out/gpu.json" 2>&1 | tee "$out/gpu.log" || status=$?
 [ -e "$out/gpu.json" ] || exit 1
 # a table of it: what a person wants to see first
 sed -n 's/^ *{"name": "\([^"]*\)", "variant": "\([^"]*\)", "metric": "\([^"]*\)", "value": \([^,]*\), "unit": "\([^"]*\)"}.*/\1 \2 \3 \4 \5/p' \

@@ -2,7 +2,7 @@
 # What a GPU has to show, in one JSON: run.sh [--build DIR] [--only PART]... [RESULT.json]; docs/gpu.md explains it
 #   --build DIR  programs of a build; else those of the pack that run.sh lies in, else build/release, which is built
 #                first where nvcc and the libraries of launch/deps.sh are
-#   --only PART  goldens cases training bench peers step memcheck racecheck initcheck, as often as wanted; else all
+#   --only PART  goldens cases training bench step memcheck racecheck peers initcheck, as often as wanted; else all
 # Each part has a time limit, and all together have AXL_GPU_SECONDS (530); what is left of it when a part begins is its
 # limit, too. All parts report. Without a GPU every part says why it was skipped, and the status is 77; 1: a part failed.
 # Nothing needs Python but the peers, which run where python3 has torch. DEVICE=cpu rehearses what has no need of a GPU
@@ -33,7 +33,10 @@ json() {
 }
 
 python=$(command -v python3)
-[ -n "$python" ] && torch=$("$python" -c 'import torch; print(torch.__version__)' 2>/dev/null) || python='' torch=''
+# version PACKAGE: of what python3 has; importing it would take seconds.
+version() { [ -n "$python" ] && "$python" -c "import importlib.metadata as m; print(m.version('$1'))" 2>/dev/null; }
+torch=$(version torch)
+transformers=$(version transformers)
 
 # Where cuBLASLt, cuDNN and NCCL may lie: the toolkit, and the wheels that come with torch.
 gpu_libraries() {
@@ -116,6 +119,16 @@ results() {
                 n++ ? "," : "", $1, $2, $3, $4, $5 }' "$1"
 }
 
+# Anew after each part: what a run that is cut off has found is there.
+write_json() {
+    printf '{\n  "gpu": %s,\n  "driver": %s,\n  "version": %s,\n  "torch": %s,\n  "transformers": %s,\n  "cores": %d,\n  "seconds": %d,\n  "parts": [%s\n  ]\n}\n' \
+        "$(json "${gpu:-unknown}")" \
+        "$(json "$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | head -n 1)")" \
+        "$(json "$(sed -n '1s/:.*//p; s/^axl-dist build */build /p' <<<"$doctor" | paste -sd' ' -)")" \
+        "$(json "${torch:-none}")" "$(json "${transformers:-none}")" "$(nproc)" $SECONDS "$parts" >"$result.part" &&
+        mv "$result.part" "$result"
+}
+
 wanted() { [ "$only" = ' ' ] || [[ $only = *" $1 "* ]]; }
 
 # add NAME OUTCOME SECONDS TEXT [RESULTS]
@@ -124,6 +137,7 @@ add() {
     parts+="${parts:+,}
     {\"name\": \"$1\", \"outcome\": \"$2\", \"seconds\": $3, \"text\": $(json "$4")${5:+, \"results\": [$5
     ]}}"
+    write_json
 }
 
 # part NAME SECONDS COMMAND...
@@ -140,7 +154,8 @@ part() {
     124 | 137) outcome="out of time" failed=1 ;;
     *) outcome=failed failed=1 ;;
     esac
-    said=$(grep -v '^{\|^[^,]*,[^,]*,[^,]*,[^,]*,[^,]*$' "$work/$name.out" | tail -n 20 && tail -n 20 "$work/$name.err")
+    said=$(grep -v '^{\|^[^,]*,[^,]*,[^,]*,[^,]*,[^,]*$' "$work/$name.out" | tail -n 20
+        tail -n 20 "$work/$name.err")
     add "$name" "$outcome" $((SECONDS - begin)) "$said" "$(results "$work/$name.out")"
     [ $status = 0 ] || tail -n 8 <<<"$said"
 }
@@ -184,21 +199,19 @@ else
 fi
 part bench 75 "$tool" bench --backend "$device" --tokens "$tokens"
 peak=$(sed -n 's/^chip,.*,peak,\([0-9.]*\),.*/\1/p' "$work/bench.out" 2>/dev/null)
+if there; then
+    part step 200 env "${settings[@]}" PEAK="$peak" PYTHON="${torch:+${transformers:+$python}}" "$step"
+else
+    skip step "no GPU: $gpu"
+fi
+sanitize memcheck
+sanitize racecheck
 if there && [ -n "$torch" ]; then
     part peers 110 "$python" "$kernels" --device "$device" --tokens "$tokens" "$tool"
 else
     skip peers "$(there && echo "python3 has no torch" || echo "no GPU: $gpu")"
 fi
-if there; then
-    part step 170 env "${settings[@]}" PEAK="$peak" PYTHON="${torch:+$python}" "$step"
-else
-    skip step "no GPU: $gpu"
-fi
-for check in memcheck racecheck initcheck; do sanitize $check; done
-printf '{\n  "gpu": %s,\n  "driver": %s,\n  "version": %s,\n  "torch": %s,\n  "cores": %d,\n  "seconds": %d,\n  "parts": [%s\n  ]\n}\n' \
-    "$(json "${gpu:-unknown}")" \
-    "$(json "$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | head -n 1)")" \
-    "$(json "$(sed -n '1s/:.*//p; s/^axl-dist build */build /p' <<<"$doctor" | paste -sd' ' -)")" "$(json "${torch:-none}")" "$(nproc)" $SECONDS "$parts" >"$result"
+sanitize initcheck
 echo "written: $result"
 [ $failed = 0 ] || exit 1
 [ $ran -gt 0 ] || exit 77
