@@ -25,7 +25,14 @@ typedef struct axl_flight {
     // Of a queued collective: the device's word whether the host waits for a stream at all. The record
     // may outlive the wait, since the wait for a stream ends outside of comm/. NULL: the caller waits.
     _Atomic(axl_stream **) waits_on;
-    const void *queued;   // the queued task that is recorded; guarded by the device's mutex
+    const void *queued; // the queued task that is recorded; guarded by the device's mutex
+    // The newest collective that a device runs by itself (nccl.h), the main thread's: what the host waits for when it waits
+    // for the device. op NULL: none.
+    struct {
+        const char *op, *axis;
+        int64_t bytes;
+        axl_stream **waits_on;
+    } device;
     pthread_mutex_t lock; // of what follows
     int n_axes;
     char axes[AXL_FLIGHT_AXES][AXL_FLIGHT_NAME]; // names outlive their communicators
@@ -59,6 +66,25 @@ static inline void axl_flight_go_on(axl_flight *f)
 {
     const uint64_t n = atomic_load_explicit(&f->n_waits, memory_order_relaxed);
     atomic_store_explicit(&f->n_waits, (n | 1) + 1, memory_order_release);
+    if (f->device.op != NULL) // from here on only the device is waited for
+        axl_flight_wait(f, f->device.op, f->device.axis, f->device.bytes, f->device.waits_on);
+}
+
+static inline void axl_flight_device(axl_flight *f, const char *op, const char *axis, int64_t bytes,
+                                     axl_stream **waits_on)
+{
+    f->device.op = op;
+    f->device.axis = axis;
+    f->device.bytes = bytes;
+    f->device.waits_on = waits_on;
+    axl_flight_go_on(f);
+}
+
+// The device goes.
+static inline void axl_flight_forget(axl_flight *f)
+{
+    f->device.op = NULL;
+    axl_flight_go_on(f);
 }
 
 #endif

@@ -84,6 +84,9 @@ typedef struct axl_comm_root {
     axl_flight flight;
     struct axl_watch *watch; // owned; NULL: nobody watches
     bool staged;             // it was said that collectives are
+    struct axl_nccl *nccl;   // owned; NULL: no device asked for it (nccl.h)
+    char no_nccl[160];       // why GPUs do without it; "": they do not
+    size_t landing_bytes;    // device memory of sums over ranks
 } axl_comm_root;
 
 struct axl_comm {
@@ -99,7 +102,8 @@ struct axl_comm {
     axl_part *parts;           // [part_capacity], owned: an all_to_all's on its way into a task
     size_t part_capacity;
     axl_comm_counter counters[AXL_COMM_N_OPS];
-    void *impl; // owned by the transport
+    void *impl;                 // owned by the transport
+    struct axl_nccl_comm *nccl; // owned; NULL: a device without host_memory is staged
 };
 
 extern const axl_transport axl_transport_self;
