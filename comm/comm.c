@@ -1,6 +1,7 @@
 // Communicators as seen from above: checks, counters, groups and the pool of tasks. The hard part is
 // the waiting: a rank that blocks in one collective must go on moving the queued ones, or two ranks
 // may wait for each other in different calls.
+#include "comm/nccl.h"
 #include "comm/transport.h"
 
 #include "src/base/log.h"
@@ -42,7 +43,7 @@ const char *axl_comm_name(const axl_comm *c)
 
 const char *axl_comm_transport(const axl_comm *c)
 {
-    return c->transport->name;
+    return c->nccl != NULL ? "nccl" : c->transport->name;
 }
 
 int axl_comm_local_rank(const axl_comm *c)
@@ -261,10 +262,22 @@ out:
     return status;
 }
 
+// The device's own work: nobody needs to move it on.
+static axl_status run_on_device(axl_comm_task *t)
+{
+    const axl_status status = axl_nccl_run(t);
+
+    axl_flight_device(&t->comm->root->flight, axl_comm_op_name(t->colls[0].op), t->comm->axis,
+                      task_bytes(t), &t->stream->device->waits_on);
+    return status == AXL_OK ? status : task_failed(t, status);
+}
+
 static axl_status task_run(axl_comm_task *t)
 {
-    const bool staged = t->stream != NULL && !t->stream->device->host_memory;
-    const axl_status status = staged ? axl_comm_stage(t, task_wait) : task_wait(t);
+    const bool on_host = t->stream == NULL || t->stream->device->host_memory;
+    const axl_status status = on_host                 ? task_wait(t)
+                              : t->comm->nccl != NULL ? run_on_device(t)
+                                                      : axl_comm_stage(t, task_wait);
 
     task_release(&t->base);
     return status;
@@ -607,6 +620,11 @@ out:
     return status;
 }
 
+axl_status axl_comm_use_device(axl_comm *world, axl_device *device)
+{
+    return axl_nccl_use(world, device);
+}
+
 // ---- parts of the world
 
 void axl_comm_destroy(axl_comm *c)
@@ -622,6 +640,7 @@ void axl_comm_destroy(axl_comm *c)
     if (c->root != NULL)
         c->root->device =
             NULL; // it may go with those who used it; the next collective names it again
+    axl_nccl_leave(c);
     c->transport->destroy(c);
     (void)pthread_mutex_destroy(&c->pool_lock);
     free(c->name);
@@ -645,6 +664,8 @@ axl_status axl_comm_split(axl_comm *parent, int color, int key, const char *name
     AXL_TRY_CTX(host_end(parent, AXL_COMM_ALL_GATHER, begin,
                          parent->transport->split(parent, color, key, c, &member)),
                 "axis %s", name);
+    if (parent->nccl != NULL)
+        AXL_TRY_CTX(axl_nccl_split(parent, color, c, member), "axis %s", name);
     if (member) {
         *out = c;
         c = NULL;

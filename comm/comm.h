@@ -3,7 +3,8 @@
 // The one idea: a collective is a small state machine that is queued on a stream of the device and
 // moved on whenever the stream is (kernels/device.h); with stream NULL the call itself moves it until
 // it is done. Algorithms move the least bytes a rank can (the ring bound), add in a fixed order, and
-// count what they move. The transport behind a communicator (one rank, MPI) is chosen in table.c.
+// count what they move. The transport behind a communicator (one rank, MPI) is chosen in table.c; between GPUs it is NCCL
+// (axl_comm_use_device), whose collectives the device runs by itself.
 //
 // Collective on c means: every rank of c calls it, in the same order among the collectives of c, with
 // the same counts and dtypes (send_recv and all_to_all: counts that fit each other). Counts are elements
@@ -48,16 +49,26 @@ void axl_comm_finalize(axl_comm *world);
 axl_status axl_comm_split(axl_comm *parent, int color, int key, const char *name, axl_comm **out);
 void axl_comm_destroy(axl_comm *c);
 
+// Gives collectives on the streams of device their fastest carrier: NCCL, when every rank has a GPU of its own and the
+// library, of one version (or GPUs are shared and the library allows it); else a GPU's collectives go through host
+// memory and MPI, which is slow and said once. A CPU's always go over MPI. Blocking and host-side calls stay MPI's.
+// Called once a device is made and before the world is split for its use; the device is destroyed after the parts. All
+// ranks decide alike. Collective on world. AXL_E_COMM, AXL_E_MEMORY.
+axl_status axl_comm_use_device(axl_comm *world, axl_device *device);
+
 int axl_comm_rank(const axl_comm *c);
 int axl_comm_size(const axl_comm *c);
-const char *axl_comm_name(const axl_comm *c);      // borrowed
-const char *axl_comm_transport(const axl_comm *c); // "self", "mpi"
-int axl_comm_local_rank(const axl_comm *c);        // among the ranks of c on this host
-int axl_comm_local_size(const axl_comm *c);        // ranks of c on this host
-int axl_comm_n_hosts(const axl_comm *c);           // over which the ranks of c spread
-bool axl_comm_threads(const axl_comm *c);          // several threads may communicate at once
+const char *axl_comm_name(const axl_comm *c); // borrowed
+const char *
+axl_comm_transport(const axl_comm *c); // "self", "mpi", "nccl": of collectives on a device's stream
+int axl_comm_local_rank(const axl_comm *c); // among the ranks of c on this host
+int axl_comm_local_size(const axl_comm *c); // ranks of c on this host
+int axl_comm_n_hosts(const axl_comm *c);    // over which the ranks of c spread
+bool axl_comm_threads(const axl_comm *c);   // several threads may communicate at once
 // Appends name and version of the library that carries c, "none" for one rank.
 axl_status axl_comm_library(const axl_comm *c, axl_str *out);
+// Appends what carries collectives between GPUs, or why they go through host memory; nothing for a CPU.
+axl_status axl_comm_gpu_library(const axl_comm *world, axl_str *out);
 
 // Prints "rank R: message" to stderr and ends all ranks with this exit code. For a failure inside a
 // step, where the others cannot be asked. With code 4 the watch (watch.h) is first given time to name the
@@ -107,6 +118,12 @@ axl_status axl_comm_send_recv(axl_comm *c, const void *send, int64_t send_bytes,
 axl_status axl_comm_all_to_all(axl_comm *c, const void *send, const int64_t *send_count,
                                const int64_t *send_at, void *recv, const int64_t *recv_count,
                                const int64_t *recv_at, int64_t row_bytes, axl_stream *s);
+
+// Tells the carrier of c that device memory is used in collectives of c again and again, so that it may move it without a
+// detour. Advice: a carrier that makes nothing of it takes none. Taken back before the memory goes. Local; NULL-safe;
+// alike on all ranks.
+axl_status axl_comm_register(axl_comm *c, void *memory, size_t bytes);
+void axl_comm_unregister(axl_comm *c, const void *memory);
 
 // Between begin and end the collectives of c, all on one stream, are only collected; end queues them as
 // one launch whose messages travel together, so that many small ones cost the latency of one. Groups do

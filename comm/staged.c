@@ -64,31 +64,15 @@ static extent extent_of(const axl_comm *c, const axl_coll *coll)
 // dst (+)= src of dtype, f32.
 static axl_status add_alone(const axl_coll *coll, axl_stream *s)
 {
-    const axl_kernels *k = s->device->kernels;
-    const axl_add_args add = {.a = coll->dst,
-                              .b = coll->src,
-                              .alpha = 1.0f,
-                              .beta = 1.0f,
-                              .n = coll->count,
-                              .dtype = AXL_F32,
-                              .out = coll->dst};
-    const axl_cast_args widen = {.src = coll->src,
-                                 .src_dtype = AXL_BF16,
-                                 .dst = coll->dst,
-                                 .dst_dtype = AXL_F32,
-                                 .n = coll->count};
+    const axl_sum_parts_args a = {.n_parts = 1,
+                                  .own = coll->src,
+                                  .dtype = coll->dtype,
+                                  .n = coll->count,
+                                  .out = coll->dst,
+                                  .out_dtype = AXL_F32,
+                                  .accumulate = coll->accumulate};
 
-    if (coll->accumulate)
-        return k->add(s, &add);
-    if (coll->dtype == AXL_BF16)
-        return k->cast(s, &widen);
-    return s->device->ops->copy(s, coll->dst, coll->src, (size_t)coll->count * sizeof(float));
-}
-
-static bool works_alone(const axl_coll *coll)
-{
-    // no kernel adds a bf16 to an f32
-    return coll->op != AXL_COMM_REDUCE_SCATTER || coll->dtype == AXL_F32 || !coll->accumulate;
+    return s->device->kernels->sum_parts(s, &a);
 }
 
 static axl_status run_alone(const axl_coll *coll, axl_stream *s)
@@ -171,7 +155,8 @@ static size_t place(const axl_comm_task *t, extent *extents)
 static void say_once(axl_comm *c)
 {
     if (c->rank == 0 && !c->root->staged)
-        axl_warn("collectives of this device go through host memory and MPI: slow, for tests");
+        axl_warn("collectives of this device go through host memory and MPI: slow, for tests%s%s",
+                 c->root->no_nccl[0] != '\0' ? "; NCCL is not used: " : "", c->root->no_nccl);
     c->root->staged = true;
 }
 
@@ -210,11 +195,8 @@ out:
 axl_status axl_comm_stage(axl_comm_task *t, axl_comm_wait wait)
 {
     axl_status status = AXL_OK;
-    bool alone = t->comm->size == 1;
 
-    for (size_t i = 0; i < t->n_colls; i++)
-        alone = alone && works_alone(&t->colls[i]);
-    if (!alone) {
+    if (t->comm->size > 1) {
         AXL_TRY(run_staged(t, wait));
         goto out;
     }

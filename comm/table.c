@@ -1,6 +1,7 @@
 // Which transport the world uses. The variables that a launcher sets are the one thing read here from
 // the environment: they say whether other ranks exist before MPI is started, which takes a third of
 // a second even for one rank.
+#include "comm/nccl.h"
 #include "comm/transport.h"
 
 #include "src/base/mem.h"
@@ -65,6 +66,7 @@ axl_status axl_comm_init(int *argc, char ***argv, axl_comm **out_world)
         AXL_TRY(axl_mpi_init(argc, argv, world));
     world->root->spin_rounds = spin_rounds(world);
     world->root->message_bytes = (int64_t)1 << 30;
+    world->root->landing_bytes = (size_t)64 << 20;
     *out_world = world;
     world = NULL;
 
@@ -84,6 +86,7 @@ void axl_comm_finalize(axl_comm *world)
     transport->finalize();
     if (root != NULL) {
         axl_watch_destroy(root->watch);
+        axl_nccl_end(root);
         axl_flight_fini(&root->flight);
     }
     free(root);

@@ -196,6 +196,7 @@ axl_status axl_bringup_start(axl_bringup *b, int n, char **args)
     d.tf32 = strcmp(b->config->tf32, "false") != 0; // auto: every GPU that we take has it
     AXL_TRY(axl_comm_agree(b->world, axl_device_create(&d, &b->device)));
     bind_near_device(b);
+    AXL_TRY(axl_comm_use_device(b->world, b->device));
     note_kernels(b);
 out:
     return status;

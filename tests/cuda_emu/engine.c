@@ -7,6 +7,7 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "tests/cuda_emu/emu_test.h"
+#include "tests/cuda_emu/nccl_emulated.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,6 +50,7 @@ static void queue(axl_stream *s, void (*work)(void *), void (*release)(void *), 
 
     if (copy == NULL)
         abort();
+    emu_nccl_busy();
     memcpy(copy, args, bytes);
     emu_push_repeated(axl_cuda_stream(s), work, copy, release);
 }
@@ -117,10 +119,19 @@ static const axl_kernels late = {.name = "emulated", AXL_KERNEL_LIST(FIELD)};
 
 const axl_kernels axl_kernels_cuda = {.name = "emulated"}; // replaced below
 
+// Only for who waits for other ranks: they may wait for what this one has queued.
+static axl_status progress(axl_device *d)
+{
+    (void)d;
+    emu_nccl_idle();
+    return AXL_OK;
+}
+
 static axl_status create_late(int n_threads, axl_device **out)
 {
     axl_status status = AXL_OK;
     static axl_kernels all;
+    static axl_device_ops ops;
 
     if (cpu == NULL)
         AXL_TRY(axl_cpu_device_create(axl_cpu_kernels(axl_cpu_best_level()), n_threads, &cpu));
@@ -128,6 +139,9 @@ static axl_status create_late(int n_threads, axl_device **out)
     all.gemm_grouped = grouped;
     AXL_TRY(axl_cuda_device_create(0, out));
     (*out)->kernels = &all;
+    ops = *(*out)->ops;
+    ops.progress = progress;
+    (*out)->ops = &ops;
 
 out:
     return status;

@@ -155,6 +155,7 @@ void trial_begin(trial *t, const char *name, axl_comm *comm, const trial_options
     (void)snprintf(path, sizeof path, "%s/golden.json", t->dir);
     CHECK_OK(axl_json_read(path, &t->meta));
     CHECK_OK(axl_device_create(&d, &t->device));
+    CHECK_OK(axl_comm_use_device(comm, t->device));
     CHECK_OK(axl_hfdir_open(t->dir, &t->hf));
     CHECK_OK(axl_arch_read(t->dir, &arch));
     if (o->aux_coef > 0.0)

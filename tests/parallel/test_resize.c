@@ -33,6 +33,7 @@ static void open_resized(resized *z, const char *name, const int mesh[AXL_N_AXES
     *z = (resized){0};
     (void)snprintf(path, sizeof path, "%s/families/%s", AXL_TEST_DATA, name);
     CHECK_OK(axl_device_create(&d, &z->device));
+    CHECK_OK(axl_comm_use_device(world, z->device));
     CHECK_OK(axl_hfdir_open(path, &z->hf));
     CHECK_OK(axl_arch_read(path, &arch));
     arch.vocab += change;
