@@ -2,6 +2,8 @@
 // launcher, that saves for minutes, that enters the collective just now or that ends by itself is not lost.
 #include "comm/watch_private.h"
 
+#include "comm/nccl.h"
+
 #include "src/base/log.h"
 
 #include <errno.h>
@@ -436,11 +438,35 @@ static void judge_failing(axl_watch *w)
     }
 }
 
+// What the library of the GPUs finds out by itself, while its kernels wait for ever. Mostly another rank is the cause, so
+// it has the time that a lost connection of MPI gets (axl_watch_leaving) to be named. The main thread is left alone: what
+// is on the device now is worth nothing, and if the library's work were aborted it would go on with that.
+static void judge_library(axl_watch *w)
+{
+    const double patience =
+        w->options.heartbeat_timeout + 2.0 + (w->world->rank < 2 ? 0.0 : 1.5 * w->beat);
+    const axl_peer *me = &w->peers[w->world->rank];
+    text t = {.n = 0};
+
+    if (w->library[0] == '\0') {
+        if (!axl_nccl_failed(w->world->root, w->library, sizeof w->library))
+            return;
+        w->library_failed = w->clock;
+    }
+    if (w->clock - w->library_failed < patience)
+        return;
+    put_rank(&t, me);
+    put(&t, ": %s; it was ", w->library);
+    put_doing(&t, me);
+    pronounce(w, &t);
+}
+
 void axl_watch_judge(axl_watch *w)
 {
     const int rank = w->world->rank;
 
     judge_failing(w);
+    judge_library(w);
     for (int r = 0; r < 2 && r < rank; r++)
         if (!is_out(w, r))
             return;

@@ -45,9 +45,11 @@ typedef struct axl_watch {
     double noted;       // of the last warning about a long phase
     bool noted_silence; // said when the launcher ended the run
     axl_watch_contact contact[2];
-    axl_peer *peers;    // [size], owned; that of this rank holds its own state
-    axl_peer *newcomer; // [AXL_WATCH_NEW], owned
-    uint64_t seen[4];   // of the flight record, at the last look
+    axl_peer *peers;       // [size], owned; that of this rank holds its own state
+    axl_peer *newcomer;    // [AXL_WATCH_NEW], owned
+    double library_failed; // clock when the GPUs' library reported what library says
+    char library[512];     // "": nothing
+    uint64_t seen[4];      // of the flight record, at the last look
     double seen_since;
     atomic_int request; // of the main thread: 0 none, 1 stop, 2 failing
     atomic_int code;    // of failing
