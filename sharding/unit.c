@@ -202,6 +202,30 @@ static void set_offsets(axl_sharder *s, size_t *send_at)
     *send_at = sum_sizes(size);
 }
 
+// The buffers that every collective of weights and gradients uses are the carrier's to know.
+static axl_status register_buffers(axl_sharder *s)
+{
+    axl_status status = AXL_OK;
+    axl_comm *comms[2] = {s->mesh->dense, s->mesh->expert};
+
+    for (int i = 0; i < 2; i++) {
+        AXL_TRY(axl_comm_register(comms[i], s->gather_buffer, s->bytes.gathered));
+        AXL_TRY(axl_comm_register(comms[i], s->grad_buffer, s->bytes.grad_buffers));
+    }
+out:
+    return status;
+}
+
+static void unregister_buffers(axl_sharder *s)
+{
+    axl_comm *comms[2] = {s->mesh->dense, s->mesh->expert};
+
+    for (int i = 0; i < 2; i++) {
+        axl_comm_unregister(comms[i], s->gather_buffer);
+        axl_comm_unregister(comms[i], s->grad_buffer);
+    }
+}
+
 axl_status axl_sharder_init(axl_sharder *s, axl_device *device, axl_mesh *mesh, axl_unit *units,
                             int n_units, const axl_sharder_options *o)
 {
@@ -227,6 +251,7 @@ axl_status axl_sharder_init(axl_sharder *s, axl_device *device, axl_mesh *mesh, 
     AXL_TRY(take_squares(s));
     AXL_TRY(take(device, s->bytes.gathered, "the gathered weights", &s->gather_buffer));
     AXL_TRY(take(device, s->bytes.grad_buffers, "the gradients in flight", &s->grad_buffer));
+    AXL_TRY(register_buffers(s));
     set_offsets(s, &send_at);
     if (o->reduce_bf16 && s->grad_buffer != NULL)
         s->send_buffer = s->grad_buffer + send_at;
@@ -245,6 +270,7 @@ void axl_sharder_fini(axl_sharder *s)
         return;
     (void)d->ops->synchronize(d->gather);
     (void)d->ops->synchronize(d->reduce);
+    unregister_buffers(s);
     axl_host_state_free(s);
     d->ops->free(d, s->master, s->bytes.master);
     d->ops->free(d, s->grads, s->bytes.grads);
