@@ -211,6 +211,7 @@ static axl_status start(const options *o, axl_doctor *d)
         AXL_TRY(axl_bringup_world(&d->up));
         device.n_threads = axl_bringup_threads(d->up.world);
         AXL_TRY(axl_comm_agree(d->up.world, axl_device_create(&device, &d->up.device)));
+        AXL_TRY(axl_comm_use_device(d->up.world, d->up.device));
     }
     // every rank comes to the same, as arguments and configuration are the same
     AXL_TRY(choose_mesh(o, d->up.config, axl_comm_size(d->up.world), size));

@@ -145,6 +145,21 @@ out:
     return status;
 }
 
+// What carries collectives between GPUs; no line without them.
+static axl_status put_gpu_library(const axl_doctor *d, axl_str *out)
+{
+    axl_status status = AXL_OK;
+    axl_str name = {0};
+
+    AXL_TRY(axl_comm_gpu_library(d->up.world, &name));
+    if (name.len > 0)
+        AXL_TRY(axl_str_printf(out, "collectives %s\n", name.data));
+
+out:
+    axl_str_fini(&name);
+    return status;
+}
+
 static axl_status put_machine(const axl_doctor *d, axl_str *out)
 {
     axl_status status = AXL_OK;
@@ -166,6 +181,7 @@ static axl_status put_machine(const axl_doctor *d, axl_str *out)
         end = at + strcspn(at, "\n");
         AXL_TRY(axl_str_printf(out, "            %.*s\n", (int)(end - at), at));
     }
+    AXL_TRY(put_gpu_library(d, out));
     AXL_TRY(put_libraries(d, out));
     if (d->folder[0] != '\0')
         AXL_TRY(axl_str_printf(out, "output_dir  %s: %.0f MB/s written by rank 0, %.1f GiB free\n",
@@ -332,7 +348,7 @@ out:
 static axl_status fill_libraries(const axl_doctor *d, axl_json *root)
 {
     axl_status status = AXL_OK;
-    axl_str lines = {0};
+    axl_str lines = {0}, gpus = {0};
     axl_json *libraries = axl_json_new_object();
     char *name = NULL, *value = NULL;
 
@@ -341,6 +357,9 @@ static axl_status fill_libraries(const axl_doctor *d, axl_json *root)
     char *rest = lines.data;
     while (next_library(&rest, &name, &value))
         AXL_TRY(put_text(libraries, name, value));
+    AXL_TRY(axl_comm_gpu_library(d->up.world, &gpus));
+    if (gpus.len > 0)
+        AXL_TRY(put_text(libraries, "gpu_collectives", gpus.data));
     axl_json *handed = libraries;
     libraries = NULL; // the root takes it over, also on failure
     AXL_TRY(axl_json_set(root, "libraries", handed));
@@ -348,6 +367,7 @@ static axl_status fill_libraries(const axl_doctor *d, axl_json *root)
 out:
     axl_json_free(libraries);
     axl_str_fini(&lines);
+    axl_str_fini(&gpus);
     return status;
 }
 

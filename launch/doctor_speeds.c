@@ -56,6 +56,8 @@ typedef struct probe {
     char *send, *recv; // [MOST_BYTES], touched as far as used
     int64_t *counts;   // [2 * ranks of the world]: ones, then 0, 1, 2 ...
     int world;
+    axl_device *device; // borrowed
+    axl_stream *stream; // of the device that runs the collectives; NULL: the host does
 } probe;
 
 static axl_status call(const probe *p, int64_t bytes)
@@ -67,17 +69,19 @@ static axl_status call(const probe *p, int64_t bytes)
 
     switch (p->op) {
     case AXL_COMM_ALL_GATHER:
-        return axl_comm_all_gather(p->comm, p->recv + rank * part, p->recv, floats, AXL_F32, NULL);
+        return axl_comm_all_gather(p->comm, p->recv + rank * part, p->recv, floats, AXL_F32,
+                                   p->stream);
     case AXL_COMM_REDUCE_SCATTER:
-        return axl_comm_reduce_scatter(p->comm, p->send, shard, floats, AXL_F32, false, NULL);
+        return axl_comm_reduce_scatter(p->comm, p->send, shard, floats, AXL_F32, false, p->stream);
     case AXL_COMM_ALL_REDUCE:
-        return axl_comm_all_reduce(p->comm, p->recv, floats * n, AXL_F32, AXL_REDUCE_SUM, NULL);
+        return axl_comm_all_reduce(p->comm, p->recv, floats * n, AXL_F32, AXL_REDUCE_SUM,
+                                   p->stream);
     case AXL_COMM_ALL_TO_ALL:
         return axl_comm_all_to_all(p->comm, p->send, p->counts, p->counts + p->world, p->recv,
-                                   p->counts, p->counts + p->world, part, NULL);
+                                   p->counts, p->counts + p->world, part, p->stream);
     case AXL_COMM_SEND_RECV:
         return axl_comm_send_recv(p->comm, p->send, bytes, (rank + 1) % n, p->recv, bytes,
-                                  (rank + n - 1) % n, NULL);
+                                  (rank + n - 1) % n, p->stream);
     default:
         return axl_error_set(AXL_E_BUG, __FILE__, __LINE__, "nobody measures a %s",
                              axl_comm_op_name(p->op));
@@ -101,6 +105,8 @@ static axl_status run(const probe *p, int64_t bytes, int calls, double *seconds)
     double start = axl_now();
     for (int i = 0; i < calls; i++)
         AXL_TRY(call(p, bytes));
+    if (p->stream != NULL)
+        AXL_TRY(p->device->ops->synchronize(p->stream));
     *seconds = (axl_now() - start) / calls;
     AXL_TRY(axl_comm_all_reduce_f64(p->comm, seconds, 1, AXL_REDUCE_MAX));
 
@@ -219,11 +225,30 @@ static void list_speeds(axl_doctor *d, int row_of[AXL_DOCTOR_MAX_SPEEDS])
     }
 }
 
+// Host memory; the device's where its collectives are its own work.
+static axl_status take(const probe *p, int64_t bytes, void **out)
+{
+    const char *what = "the communication test";
+
+    if (p->stream != NULL)
+        return p->device->ops->alloc(p->device, (size_t)bytes, what, out);
+    return axl_calloc((size_t)bytes, 1, what, out);
+}
+
+static void give(const probe *p, void *memory, int64_t bytes)
+{
+    if (p->stream != NULL)
+        p->device->ops->free(p->device, memory, (size_t)bytes);
+    else
+        free(memory);
+}
+
 axl_status axl_doctor_speeds(axl_doctor *d, int64_t memory, double seconds)
 {
     axl_status status = AXL_OK;
     axl_comm *world = d->up.world;
-    probe p = {.world = axl_comm_size(world)};
+    probe p = {.world = axl_comm_size(world), .device = d->up.device};
+    void *memory_of[2] = {NULL, NULL}; // send, recv
     int row_of[AXL_DOCTOR_MAX_SPEEDS];
     int64_t most = MOST_BYTES;
 
@@ -231,9 +256,12 @@ axl_status axl_doctor_speeds(axl_doctor *d, int64_t memory, double seconds)
     while (most > FIRST_BYTES && 2 * most > memory)
         most /= 2;
     list_speeds(d, row_of);
-    status = axl_calloc((size_t)most, 1, "the communication test", &p.send);
-    if (status == AXL_OK)
-        status = axl_calloc((size_t)most, 1, "the communication test", &p.recv);
+    if (strcmp(axl_comm_transport(world), "nccl") == 0)
+        p.stream = p.device->compute;
+    for (int i = 0; i < 2 && status == AXL_OK; i++)
+        status = take(&p, most, &memory_of[i]);
+    p.send = memory_of[0];
+    p.recv = memory_of[1];
     if (status == AXL_OK)
         status = axl_calloc((size_t)(2 * p.world), sizeof *p.counts, "counts", &p.counts);
     AXL_TRY(axl_comm_agree(world, status));
@@ -258,8 +286,8 @@ axl_status axl_doctor_speeds(axl_doctor *d, int64_t memory, double seconds)
     }
 
 out:
-    free(p.send);
-    free(p.recv);
+    give(&p, memory_of[0], most);
+    give(&p, memory_of[1], most);
     free(p.counts);
     return status;
 }
