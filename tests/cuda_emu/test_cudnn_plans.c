@@ -86,11 +86,23 @@ static void forward_on_sm_100(void **state)
     plan(&b200, SHAPE(HEADS(9, 3, 64)));
 }
 
+static void backward_on_sm_100(void **state)
+{
+    (void)state;
+    if (calls.version() < 91800) {
+        print_message("skipped: before 9.18 there is no repeatable one\n");
+        skip();
+    }
+    plan(&b200, SHAPE(HEADS(32, 8, 128), .causal = true, .backward = true));
+    plan(&b200, SHAPE(HEADS(4, 4, 80), .causal = true, .window = 100, .backward = true));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(forward_on_sm_90),
         cmocka_unit_test(forward_on_sm_100),
+        cmocka_unit_test(backward_on_sm_100),
     };
     const char *why = NULL;
 
