@@ -2,35 +2,54 @@
 // it and says yes. Nothing else works.
 #include <stddef.h>
 
-#define NOT_INITIALIZED 3
 // Names that the library looks up; they must be there.
-#define NAMES(X)                                                                                   \
-    X(cuInit)                                                                                      \
-    X(cuGetErrorName)                                                                              \
-    X(cuGetErrorString) X(cuDeviceGet) X(cuDeviceGetCount) X(cuDeviceGetAttribute)                 \
-        X(cuDevicePrimaryCtxRetain) X(cuDevicePrimaryCtxRelease) X(cuDevicePrimaryCtxReset)        \
-            X(cuCtxGetCurrent) X(cuCtxGetDevice) X(cuCtxGetLimit) X(cuCtxPopCurrent)               \
-                X(cuCtxPushCurrent) X(cuStreamGetCtx) X(cuStreamSynchronize) X(cuLinkCreate)       \
-                    X(cuLinkCreate_v2) X(cuLinkAddData) X(cuLinkAddData_v2) X(cuLinkAddFile_v2)    \
-                        X(cuLinkComplete) X(cuLinkDestroy) X(cuLaunchKernel) X(cuLaunchKernelEx)   \
-                            X(cuLaunchCooperativeKernel) X(cuTensorMapEncodeTiled) X(              \
-                                cuTensorMapEncodeIm2col) X(cuMemcpyDtoH_v2)                        \
-                                X(cuOccupancyMaxPotentialClusterSize) X(                           \
-                                    cuOccupancyMaxActiveBlocksPerMultiprocessor) X(cuModuleUnload) \
-                                    X(cuModuleLoadFatBinary) X(cuModuleLoadData)                   \
-                                        X(cuModuleLoadDataEx) X(cuModuleGetGlobal_v2)              \
-                                            X(cuModuleGetFunction) X(cuLibraryLoadFromFile)        \
-                                                X(cuFuncGetAttribute) X(cuKernelGetAttribute)      \
-                                                    X(cuKernelGetFunction) X(cuLibraryGetGlobal)   \
-                                                        X(cuThreadExchangeStreamCaptureMode)
-
 #define REFUSE(name)                                                                               \
     int name(void);                                                                                \
     int name(void)                                                                                 \
     {                                                                                              \
-        return NOT_INITIALIZED;                                                                    \
+        return 3; /* not initialised */                                                            \
     }
-NAMES(REFUSE)
+REFUSE(cuInit)
+REFUSE(cuGetErrorName)
+REFUSE(cuGetErrorString)
+REFUSE(cuDeviceGet)
+REFUSE(cuDeviceGetCount)
+REFUSE(cuDeviceGetAttribute)
+REFUSE(cuDevicePrimaryCtxRetain)
+REFUSE(cuDevicePrimaryCtxRelease)
+REFUSE(cuDevicePrimaryCtxReset)
+REFUSE(cuCtxGetCurrent)
+REFUSE(cuCtxGetDevice)
+REFUSE(cuCtxGetLimit)
+REFUSE(cuCtxPopCurrent)
+REFUSE(cuCtxPushCurrent)
+REFUSE(cuStreamGetCtx)
+REFUSE(cuStreamSynchronize)
+REFUSE(cuLinkCreate)
+REFUSE(cuLinkCreate_v2)
+REFUSE(cuLinkAddData)
+REFUSE(cuLinkAddData_v2)
+REFUSE(cuLinkAddFile_v2)
+REFUSE(cuLinkComplete)
+REFUSE(cuLinkDestroy)
+REFUSE(cuLaunchKernel)
+REFUSE(cuLaunchKernelEx)
+REFUSE(cuLaunchCooperativeKernel)
+REFUSE(cuTensorMapEncodeTiled)
+REFUSE(cuMemcpyDtoH_v2)
+REFUSE(cuOccupancyMaxPotentialClusterSize)
+REFUSE(cuModuleUnload)
+REFUSE(cuModuleLoadFatBinary)
+REFUSE(cuModuleLoadData)
+REFUSE(cuModuleLoadDataEx)
+REFUSE(cuModuleGetGlobal_v2)
+REFUSE(cuModuleGetFunction)
+REFUSE(cuLibraryLoadFromFile)
+REFUSE(cuFuncGetAttribute)
+REFUSE(cuKernelGetAttribute)
+REFUSE(cuKernelGetFunction)
+REFUSE(cuLibraryGetGlobal)
+REFUSE(cuThreadExchangeStreamCaptureMode)
 
 int cuDriverGetVersion(int *version);
 int cuDriverGetVersion(int *version)

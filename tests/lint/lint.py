@@ -38,7 +38,7 @@ CONFINED = {
     "mkl.h": ("kernels/cpu",), "mkl_cblas.h": ("kernels/cpu",), "mkl_service.h": ("kernels/cpu",),
     "dnnl.h": ("kernels/cpu",), "hwloc.h": ("launch", "comm"),
     "cuda_runtime.h": ("kernels/cuda", "tests/gpu"), "cublasLt.h": ("kernels/cuda",),
-    "cudnn.h": ("kernels/cuda",), "cmocka.h": ("tests",),
+    "cudnn_graph.h": ("kernels/cuda",), "cmocka.h": ("tests",),
 }  # fmt: skip
 # The one C++ file and what else it may include.
 CPP_FILE = "src/data/arrow.cpp"
