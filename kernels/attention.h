@@ -43,13 +43,15 @@ typedef struct axl_attn_args {
     axl_mask mask;
     const int32_t *prefix; // [n_seqs] positions; PREFIX only
     axl_dtype dtype;
-    bool out_f32; // out is F32 whatever dtype: a part that will be merged
-    void *out;    // rows of [H, Dv] dtype, ldo apart
-    void *lse;    // [H, Tq] statistics, natural logarithm
+    bool out_f32;   // out is F32 whatever dtype: a part that will be merged
+    bool library;   // a vendor's fused attention may compute it, where the backend has one
+    int64_t n_rows; // of q, at least cu_seqlens_q[n_seqs]; 0: not said, then library is in vain
+    void *out;      // rows of [H, Dv] dtype, ldo apart
+    void *lse;      // [H, Tq] statistics, natural logarithm
 } axl_attn_args;
 
 typedef struct axl_attn_bwd_args {
-    axl_attn_args fwd;    // as in the forward call; lse is read
+    axl_attn_args fwd;    // as in the forward call; lse is read, out (delta's, or NULL) may be
     const void *dout;     // rows of [H, Dv] dtype, ldo apart
     const void *delta;    // [H, Tq] statistics: sum over Dv of dout * out (entry attn_delta)
     void *dq, *dk, *dv;   // same layout as q, k, v (ldq, ldk, ldv)

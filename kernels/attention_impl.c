@@ -40,8 +40,10 @@ static const axl_attn_impl rows[] = {
      .uses_flash_lib = true,
      .needs_dtype_cast = true,
      .numerics = AXL_ATTN_EXACT,
+     .library = true,
      EVERYTHING,
-     .computes = "as flash_attention_2",
+     .computes = "as flash_attention_2; on GPUs from Hopper on by cuDNN, where it is installed and "
+                 "has the shape",
      .use = "YAMLs that name it",
      .limits = "none"},
     {.name = "flex_attention",

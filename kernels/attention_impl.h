@@ -28,8 +28,9 @@ typedef struct axl_attn_impl {
     // the three flags that follow from the name, as upstream has them
     bool supports_packing, uses_flash_lib, needs_dtype_cast;
     axl_attn_numerics numerics;
-    bool packs;  // several documents may share a row here
-    bool merges; // gives (out, lse) of parts of the keys: context parallelism
+    bool library; // axl_attn_args' library
+    bool packs;   // several documents may share a row here
+    bool merges;  // gives (out, lse) of parts of the keys: context parallelism
     bool softcap, sinks, window;
     bool rules;                          // masks other than causal (flex_mask)
     bool full_training;                  // meant for training all weights

@@ -72,6 +72,7 @@ typedef enum axl_attn_rule {
 // How attention is computed: a choice of the run, not of the model. Zeros: exact, causal.
 typedef struct axl_attn_choice {
     axl_attn_numerics numerics;
+    bool library; // axl_attn_args' library
     axl_attn_rule rule;
     int64_t max_keys; // EAGER: the longest document
 } axl_attn_choice;

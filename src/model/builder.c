@@ -254,6 +254,7 @@ axl_slot axl_b_attention(axl_builder *b, axl_slot q, axl_slot k, axl_slot v, con
     i->arg.attention.window = window;
     i->arg.attention.scale = a->attention_scale;
     i->arg.attention.numerics = a->attention.numerics;
+    i->arg.attention.library = a->attention.library;
     i->arg.attention.mask = mask_of(a->attention.rule);
     const int64_t heads = i->arg.attention.n_heads;
     i->out[0] = new_slot(b, i->name, heads * i->arg.attention.v_head_dim, false);

@@ -75,6 +75,7 @@ typedef union axl_op_arg {
         int32_t n_heads, n_kv_heads, head_dim, v_head_dim, window;
         float scale, softcap;
         axl_attn_numerics numerics;
+        bool library; // axl_attn_args' library
         axl_mask mask;
         int64_t ld_probs; // EAGER: of a row of out[2]
     } attention;

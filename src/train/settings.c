@@ -79,8 +79,8 @@ axl_status axl_settings_attention(const axl_config *c, int n_cp, axl_arch *arch)
     for (int l = 0; l < arch->n_layers; l++)
         needs.window = needs.window || arch->layers[l].window > 0;
     AXL_TRY(axl_attn_impl_check(impl, &needs));
-    arch->attention =
-        (axl_attn_choice){.numerics = impl->numerics, .max_keys = longest_document(c)};
+    arch->attention = (axl_attn_choice){
+        .numerics = impl->numerics, .library = impl->library, .max_keys = longest_document(c)};
     if (!impl->rules)
         goto out;
     if (strcmp(c->flex_mask, "document") == 0)

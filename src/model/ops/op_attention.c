@@ -33,6 +33,8 @@ static axl_attn_args arguments(const axl_exec *x, const axl_insn *i)
                            .mask = i->arg.attention.mask,
                            .prefix = run->prefix,
                            .dtype = run->dtype,
+                           .library = i->arg.attention.library,
+                           .n_rows = run->n_tokens,
                            .out = x->slot[i->out[0]],
                            .lse = x->slot[i->out[1]]};
 }
