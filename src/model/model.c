@@ -134,6 +134,8 @@ static axl_status list_tensors(axl_model *m)
         n += (size_t)m->params[i]->n_file_mats;
         m->n_elements += axl_param_file_count(m->params[i]);
     }
+    if (m->mesh->world == NULL) // imagined: nothing will be read or written
+        goto out;
     AXL_TRY(axl_calloc(n, sizeof *m->tensors, "the tensors", &m->tensors));
     for (int i = 0; i < m->n_params; i++) {
         for (int mat = 0; mat < m->params[i]->n_file_mats; mat++) {

@@ -29,7 +29,9 @@ typedef struct axl_model {
     int64_t n_elements; // of all weights, a tied matrix once
     axl_param **params; // [n_params], owned array: of all units, in order
     int n_params;
-    axl_model_tensor *tensors; // [n_tensors], owned: what the params are on disk, in the same order
+    axl_model_tensor
+        *tensors; // [n_tensors], owned: what the params are on disk, in the same order; none on an
+                  // imagined mesh
     int n_tensors;
 } axl_model;
 

@@ -10,6 +10,8 @@
 #include <string.h>
 
 enum { MAX_MICROS = 8, MAX_VIEWS = 256, MIN_TOKENS = 64 }; // tokens of a rank, at least
+#define BOUND                                                                                      \
+    0.97 // of an ideal micro-step: tokens do not divide evenly, and edges of products are rounded up
 enum { MOST_RANKS = 1000000, MOST_TP = 64, MOST_CP = 1024, MAX_DIVISORS = 256, N_MODES = 3 };
 
 typedef struct cached_view {
@@ -20,7 +22,8 @@ typedef struct cached_view {
 
 // Of the model at hand, for one cp, micro-batch and mode.
 typedef struct cached_kernels {
-    bool known; // bytes and chunk; the seconds only when k.units is there
+    bool known;   // bytes and chunk; the seconds only when k.units is there
+    double least; // seconds of a micro-step at least, without laying out its tokens; 0: not known
     axl_forecast_kernels k;
 } cached_kernels;
 
@@ -65,25 +68,52 @@ out:
     return status;
 }
 
-// The bytes of a job's kernels, and their seconds when they are asked for.
-static axl_status fill_kernels(searcher *s, const axl_forecast_job *job, int64_t micro, bool timed,
+// A micro-batch that lies on the ranks of cp as well as any could: nobody waits for keys or has more than the others.
+static axl_forecast_view ideal_view(const axl_arch *arch, const axl_forecast_job *job)
+{
+    const double len = (double)job->n_tokens / (double)job->n_docs;
+    const int n_cp = job->mesh[AXL_CP];
+    axl_forecast_view v = {.n_tokens = job->n_tokens / n_cp,
+                           .n_scored = (job->n_tokens - job->n_docs) / n_cp,
+                           .n_windows = 1};
+
+    for (int l = 0; l < arch->n_layers; l++) // the smallest one counts for all
+        if (arch->layers[l].window > 0 &&
+            (v.window[0] == 0 || arch->layers[l].window < v.window[0]))
+            v.window[0] = arch->layers[l].window;
+    const double window = v.window[0] > 0 && v.window[0] < len ? v.window[0] : len;
+    v.pairs[0] = (double)job->n_docs * (window * (window + 1.0) / 2.0 + (len - window) * window) /
+                 (double)n_cp;
+    return v;
+}
+
+// What is known of a job's kernels: their bytes; a bound of their seconds; their seconds.
+typedef enum depth { BYTES, LEAST, SECONDS } depth;
+
+static axl_status fill_kernels(searcher *s, const axl_forecast_job *job, int64_t micro, depth d,
                                cached_kernels *c)
 {
     axl_status status = AXL_OK;
     axl_forecast_view view;
+    axl_forecast_kernels bound = {0};
     axl_work w = {0};
 
-    if (timed ? c->k.units != NULL : c->known)
+    if (d == SECONDS ? c->k.units != NULL : d == LEAST ? c->least > 0.0 : c->known)
         goto out;
     AXL_TRY(axl_work_imagine(&w, s->model, &job->work));
-    if (timed) {
+    if (d == SECONDS) {
         AXL_TRY(find_view(s, job, micro, &view));
         AXL_TRY(axl_forecast_kernels_make(&w, s->cluster, job, &view, &c->k));
+    } else if (d == LEAST) {
+        view = ideal_view(s->arch, job);
+        AXL_TRY(axl_forecast_kernels_make(&w, s->cluster, job, &view, &bound));
+        c->least = BOUND * bound.micro;
     } else {
         c->k = (axl_forecast_kernels){.bytes = w.bytes, .chunk = w.chunk};
         c->known = true;
     }
 out:
+    axl_forecast_kernels_fini(&bound);
     axl_work_fini(&w);
     return status;
 }
@@ -171,7 +201,10 @@ static axl_status try_job(searcher *s, const axl_forecast_job *job, cached_kerne
         goto out;
     s->out->n_fit++;
     r->n_changes = count_changes(s, r);
-    AXL_TRY(fill_kernels(s, job, r->micro_batch_size, true, c));
+    AXL_TRY(fill_kernels(s, job, r->micro_batch_size, LEAST, c));
+    if (!may_be_kept(s->out, r, (double)job->n_micro * c->least))
+        goto out;
+    AXL_TRY(fill_kernels(s, job, r->micro_batch_size, SECONDS, c));
     if (!may_be_kept(s->out, r, (double)job->n_micro * c->k.micro * (1.0 - 1e-9)))
         goto out;
     AXL_TRY(axl_forecast_time(s->model, s->cluster, job, &s->weights, &c->k, &r->forecast));
@@ -179,6 +212,16 @@ static axl_status try_job(searcher *s, const axl_forecast_job *job, cached_kerne
     keep_mend(s->out, r);
 out:
     return status;
+}
+
+// Whether the weights alone are too much.
+static bool has_no_room(const searcher *s, const axl_forecast_job *job)
+{
+    const size_t kept = axl_sharder_total(&s->weights.bytes[0]);
+    const size_t again = axl_sharder_total(&s->weights.bytes[1]);
+
+    return job->sharder.invariant == 0 &&
+           (double)(kept < again ? kept : again) + s->cluster->process > s->cluster->memory;
 }
 
 // kernels: [N_MODES] of this cp and micro-batch.
@@ -198,7 +241,11 @@ static axl_status try_micro(searcher *s, cached_kernels *kernels, axl_search_row
         goto out;
     for (int mode = AXL_CHECKPOINT_NONE; mode <= (int)AXL_CHECKPOINT_FULL; mode++) {
         r->mode = job.work.checkpointing = (axl_checkpointing)mode;
-        AXL_TRY(fill_kernels(s, &job, r->micro_batch_size, false, &kernels[mode]));
+        if (has_no_room(s, &job)) {
+            s->out->n_tried += 2;
+            continue;
+        }
+        AXL_TRY(fill_kernels(s, &job, r->micro_batch_size, BYTES, &kernels[mode]));
         for (int kept = 0; kept < 2; kept++) {
             r->reshard = job.sharder.reshard_after_forward = kept == 0;
             AXL_TRY(try_job(s, &job, &kernels[mode], r));
