@@ -215,22 +215,27 @@ static double best_of(const char *const *words)
 static void any_plan_and_any_search_is_quick(void **state)
 {
     static const struct {
+        double most; // seconds; a few times what a quiet machine takes
         const char *what, *words[8];
     } cases[] = {
-        {"1,024 ranks", {"--ranks", "1024"}},
-        {"1,024 ranks, --search", {"--ranks", "1024", "--search"}},
-        {"1 M tokens over 128",
+        {0.1, "1,024 ranks", {"--ranks", "1024"}},
+        {0.1, "1,024 ranks, --search", {"--ranks", "1024", "--search"}},
+        {0.1,
+         "1 M tokens over 128",
          {"--ranks", "1024", "--sequence_len=1048576", "--context_parallel_size=128"}},
-        {"the same, --search",
+        {0.1,
+         "the same, --search",
          {"--ranks", "1024", "--sequence_len=1048576", "--context_parallel_size=128", "--search"}},
-        {"the same in documents of 300",
+        {0.1,
+         "the same in documents of 300",
          {"--ranks", "1024", "--sequence_len=1048576", "--context_parallel_size=128", "--search",
           "--document-tokens", "300"}},
-        {"100,000 ranks, --search", {"--ranks", "100000", "--search"}},
-        {"131,072 ranks, 1 M tokens over 128, --search",
+        {0.2, "100,000 ranks, --search", {"--ranks", "100000", "--search"}},
+        {0.2,
+         "131,072 ranks, 1 M tokens over 128, --search",
          {"--ranks", "131072", "--sequence_len=1048576", "--context_parallel_size=128",
           "--search"}},
-        {"1,000,000 ranks, --search", {"--ranks", "1000000", "--search"}},
+        {0.2, "1,000,000 ranks, --search", {"--ranks", "1000000", "--search"}},
     };
     char *path =
         write_config("plan/llama-3.1-405b", "micro_batch_size: 1\ngradient_accumulation_steps: 2\n"
@@ -243,7 +248,7 @@ static void any_plan_and_any_search_is_quick(void **state)
         const double seconds = best_of(words);
         print_message("405B, %s: %.0f ms\n", cases[i].what, 1e3 * seconds);
 #if !defined(AXL_DEBUG)
-        assert_true(seconds < 0.1);
+        assert_true(seconds < cases[i].most);
 #endif
     }
     free(path);
