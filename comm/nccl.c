@@ -154,6 +154,20 @@ static void decide(const facts *all, int size, char *why, size_t bytes)
     why[0] = '\0';
 }
 
+// all [size * n] bytes from each rank's mine [n], over MPI; a rank that does not come is named.
+static axl_status tell_all(axl_comm *c, const void *mine, void *all, int64_t n)
+{
+    axl_status status = AXL_OK;
+
+    axl_flight_start(&c->root->flight);
+    axl_flight_wait(&c->root->flight, "gather", c->axis, n, NULL);
+    AXL_TRY(c->transport->all_gather(c, mine, all, n));
+    axl_flight_go_on(&c->root->flight);
+
+out:
+    return status;
+}
+
 static axl_status ask_all(axl_comm *world, const axl_device *device, char *why, size_t bytes)
 {
     axl_status status = AXL_OK;
@@ -164,7 +178,7 @@ static axl_status ask_all(axl_comm *world, const axl_device *device, char *why, 
     if (mine.card[0] != '\0')
         AXL_TRY(load(world->root, &mine));
     AXL_TRY(axl_calloc((size_t)world->size, sizeof *all, "GPUs of all ranks", &all));
-    AXL_TRY(world->transport->all_gather(world, &mine, all, (int64_t)sizeof mine));
+    AXL_TRY(tell_all(world, &mine, all, (int64_t)sizeof mine));
     decide(all, world->size, why, bytes);
 
 out:
@@ -191,7 +205,7 @@ static axl_status find_block(axl_comm *c, int *block)
     bool regular = (c->local_size & (c->local_size - 1)) == 0;
 
     AXL_TRY(axl_calloc((size_t)c->size, sizeof mine, "places of all ranks", &all));
-    AXL_TRY(c->transport->all_gather(c, mine, all, (int64_t)sizeof mine));
+    AXL_TRY(tell_all(c, mine, all, (int64_t)sizeof mine));
     for (int r = 0; r < c->size; r++)
         regular = regular && all[2 * r + 1] == c->local_size && all[2 * r] == r % c->local_size;
     *block = regular ? c->local_size : 0;
