@@ -187,6 +187,7 @@ static const grouped_case grouped_cases[] = {
      152,
      true},
     {{"no_rows", KT_LOOSE}, {0, 0}, {0, 1}, 2, 2, 5, 6, false},
+    {{"tiles_cut", KT_LOOSE}, {33, 4, 9, 6, 2}, {1, 1, 1, 1, 0}, 5, 3, 24, 40, false},
     {{"tiles_no_rows", KT_LOOSE}, {0, 0}, {0, 1}, 2, 2, 8, 16, false},
     {{"mixtral_8", KT_BENCH},
      {256, 256, 200, 312, 256, 256, 256, 256},
