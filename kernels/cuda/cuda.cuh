@@ -25,7 +25,7 @@ typedef __nv_bfloat16 bf16;
 #else
 #define AXL_SHARED_ARRAY(type, name, n) __shared__ type name[n]
 #define AXL_DYNAMIC_SHARED(type, name)                                                             \
-    extern __shared__ __align__(1024) unsigned char axl_dynamic_shared[];                          \
+    extern __shared__ __align__(128) unsigned char axl_dynamic_shared[];                           \
     type *name = reinterpret_cast<type *>(axl_dynamic_shared)
 #endif
 

@@ -481,7 +481,7 @@ __global__ void __launch_bounds__(tensor_shape<TM, along_a, along_b, groups>::TH
     } else
 #endif
     {
-        AXL_DYNAMIC_SHARED(char, shared);
+        AXL_WGMMA_SHARED(char, shared);
         tensor_loader<TM, along_a, along_b, sums, shape::THREADS> loader = {};
         int stage = 0, entry = 0;
 

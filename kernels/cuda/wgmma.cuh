@@ -17,6 +17,16 @@
 #define AXL_WGMMA 0
 #endif
 
+// Shared memory of the launch from a multiple of 1,024 bytes, as the exchange of pieces goes by the address. Only where it is
+// needed: beside other shared memory it may cost as much.
+#ifdef AXL_CUDA_EMU
+#define AXL_WGMMA_SHARED(type, name) AXL_DYNAMIC_SHARED(type, name)
+#else
+#define AXL_WGMMA_SHARED(type, name)                                                               \
+    extern __shared__ __align__(1024) unsigned char axl_wgmma_shared[];                            \
+    type *name = reinterpret_cast<type *>(axl_wgmma_shared)
+#endif
+
 // The factor at `at`. along: k lies together. block_bytes: across k, from one block of 64 to the next.
 template <bool along>
 __device__ __forceinline__ uint64_t axl_wgmma_factor(const char *at, int block_bytes)
