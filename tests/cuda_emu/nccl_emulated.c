@@ -117,13 +117,13 @@ static int tag(const struct ncclComm *c, int which)
     return c->number * N_TAGS + which;
 }
 
-static void nap(void)
+// The round-th look for something. Ranks are more than cores: who waits for long leaves them to the others.
+static void nap(int round)
 {
-    static int rounds;
-
-    (void)sched_yield();
-    if (++rounds % 64 == 0)
-        (void)nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+    if (round < 100)
+        (void)sched_yield();
+    else
+        (void)nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
 }
 
 // A message that nobody waits for: eager, or taken by a thread of MPI later. Its memory is the message's.
@@ -474,10 +474,10 @@ static char *await_message(const group *g, const op *o, int64_t number, int from
     int there = 0, n = 0;
     header h;
 
-    while (!there) {
+    for (int round = 0; !there; round++) {
         (void)MPI_Improbe(c->world[from], with_tag, MPI_COMM_WORLD, &there, &message, &status);
         if (!there)
-            nap();
+            nap(round);
     }
     (void)MPI_Get_count(&status, MPI_BYTE, &n);
     char *m = take((size_t)n, 1);
@@ -543,10 +543,10 @@ static void prepare(const group *g)
 
 static void finish(sending *x)
 {
-    for (int done = 0; !done && x->n > 0;) {
+    for (int done = 0, round = 0; !done && x->n > 0; round++) {
         (void)MPI_Testall(x->n, x->requests, &done, MPI_STATUSES_IGNORE);
         if (!done)
-            nap();
+            nap(round);
     }
     for (int i = 0; i < x->n; i++)
         free(x->messages[i]);
@@ -564,8 +564,8 @@ static void may_fail(struct ncclComm *c)
         nccl_seen.groups < at)
         return;
     __atomic_store_n(&c->state, REMOTE_ERROR, __ATOMIC_RELEASE);
-    for (;;)
-        nap();
+    for (int round = 0;; round = 100)
+        nap(round);
 }
 
 static void run_group(void *data)
