@@ -3,6 +3,7 @@
 #   tests/gpu/pack.sh [--build DIR] [--chips LIST] [FOLDER]
 #     --build DIR   take the programs of this build; else build/gpu is built: CUDA, and oneDNN, which is smaller than MKL
 #     --chips LIST  build for these alone, as AXL_CUDA_ARCHITECTURES has them: 90a-real (H100, H200) makes it smaller
+#     --open        nothing is stripped or compressed, and no size is too large: for a look, and for tests
 #     --in-checkout without what run.sh finds in the checkout around FOLDER: the goldens
 #     FOLDER        build/gpu_pack
 # Holds run.sh and what it calls, and one compressed file: the program, gpu_tool, Open MPI with its modules, the shared
@@ -10,12 +11,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 limit_mb=${AXL_PACK_LIMIT_MB:-60}
-build='' chips='' goldens=yes
+build='' chips='' goldens=yes open=''
 while [[ ${1:-} = --* ]]; do
     case $1 in
     --build) build=$2 ;;
     --chips) chips=-DAXL_CUDA_ARCHITECTURES=$2 ;;
     --in-checkout) goldens=no && shift && continue ;;
+    --open) open=yes && shift && continue ;;
     *) echo "unknown option $1; see the head of tests/gpu/pack.sh" >&2 && exit 2 ;;
     esac
     shift 2
@@ -54,6 +56,7 @@ done
 cp -L "$texts"/*.txt "$texts"/*.conf "$files/share/openmpi/" 2>/dev/null || true
 cp -r tests/gpu/{run,train}.sh tests/gpu/models benchmarks/train_step/gpu.sh benchmarks/train_step/torch_peer.py \
     benchmarks/kernels/torch_peer_gpu.py "$folder/"
+git rev-parse --short=10 HEAD >"$folder/commit" 2>/dev/null || rm "$folder/commit"
 mkdir -p "$files/data"
 [ $goldens = no ] || cp -r tests/data/families "$files/data/"
 
@@ -70,8 +73,12 @@ done < <(libraries "$files"/bin/* "$files"/lib/openmpi/*)
 if core=$(ldd "$files/bin/axl-dist" | awk '/libmkl_core/ {print $3}') && [ -n "$core" ]; then # it opens these when it runs
     cp -L "$(dirname "$core")"/libmkl_{def,avx2,avx512}.so.* "$files/lib/"
 fi
+if [ -n "$open" ]; then
+    echo "$folder: open"
+    exit
+fi
 strip --strip-unneeded "$files"/bin/* "$files"/lib/*.so* "$files"/lib/openmpi/* 2>/dev/null || true
-tar -C "$files" -cf - . | gzip "${AXL_PACK_GZIP:--9}" >"$folder/files.tgz" # a third of it; run.sh unpacks it
+tar -C "$files" -cf - . | gzip -9 >"$folder/files.tgz" # a third of it; run.sh unpacks it
 largest=$(find "$files" -type f -printf '%s %P\n' | sort -nr | sed -n 1,3p)
 rm -r "${files:?}"
 

@@ -67,7 +67,9 @@ wrap() {
 # Libraries that every system with a C++ program has are the pack's only where they are missing: the host's are newer.
 use_pack() {
     local root=$here/files path library
-    mkdir -p "$root" && tar -C "$root" -xzf "$here/files.tgz" || exit 1
+    if [ -e "$here/files.tgz" ]; then
+        mkdir -p "$root" && tar -C "$root" -xzf "$here/files.tgz" || exit 1
+    fi
     mkdir -p "$root/lib/spare"
     for library in libstdc++.so.6 libgcc_s.so.1; do
         [ ! -e "$root/lib/$library" ] || mv "$root/lib/$library" "$root/lib/spare/"
@@ -121,10 +123,10 @@ results() {
 
 # Anew after each part: what a run that is cut off has found is there.
 write_json() {
-    printf '{\n  "gpu": %s,\n  "driver": %s,\n  "version": %s,\n  "torch": %s,\n  "transformers": %s,\n  "cores": %d,\n  "seconds": %d,\n  "parts": [%s\n  ]\n}\n' \
+    printf '{\n  "gpu": %s,\n  "driver": %s,\n  "commit": %s,\n  "torch": %s,\n  "transformers": %s,\n  "cores": %d,\n  "seconds": %d,\n  "parts": [%s\n  ]\n}\n' \
         "$(json "${gpu:-unknown}")" \
         "$(json "$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | head -n 1)")" \
-        "$(json "$(sed -n '1s/:.*//p; s/^axl-dist build */build /p' <<<"$doctor" | paste -sd' ' -)")" \
+        "$(json "${commit:-unknown}")" \
         "$(json "${torch:-none}")" "$(json "${transformers:-none}")" "$(nproc)" $SECONDS "$parts" >"$result.part" &&
         mv "$result.part" "$result"
 }
@@ -176,10 +178,11 @@ sanitize() {
     fi
 }
 
-if [ -z "$build" ] && [ -e "$here/files.tgz" ]; then use_pack; else use_build; fi
+if [ -z "$build" ] && { [ -e "$here/files.tgz" ] || [ -d "$here/files" ]; }; then use_pack; else use_build; fi
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
-doctor=$("$program" doctor 2>/dev/null)
-gpu=$(sed -n 's/^gpu  *//p' <<<"$doctor" | head -n 1)
+gpu=$("$tool" device 2>/dev/null)
+commit=$(git -C "$here" rev-parse --short=10 HEAD 2>/dev/null)
+[ ! -e "$here/commit" ] || commit=$(cat "$here/commit")
 gpus=$(grep -o 'compute capability' <<<"$gpu" | wc -l)
 echo "gpu: ${gpu:-unknown}"
 # Whether there is what the trainings and their peers need.

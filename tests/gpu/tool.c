@@ -1,8 +1,22 @@
 // One program for all that is compiled for a GPU's tests: the kernels are most of its size, and a pack has to be small.
 #include "tests/gpu/tool.h"
 
+#include "kernels/kernels.h"
+
 #include <stdio.h>
 #include <string.h>
+
+// The GPUs that there are, or why none: doctor's line, without its measurements.
+static int device_main(int argc, char **argv)
+{
+    axl_str text = {0};
+    const bool ok = axl_kernels_accelerators(&text) == AXL_OK && puts(text.data) >= 0;
+
+    (void)argc;
+    (void)argv;
+    axl_str_fini(&text);
+    return ok ? 0 : 1;
+}
 
 static const struct {
     const char *name;
@@ -13,6 +27,7 @@ static const struct {
 #ifdef GPU_TOOL_CUDA
     {"cases", gpu_cases_main, "cases [--alone] [LIST...]"},
 #endif
+    {"device", device_main, "device"},
     {"goldens", gpu_goldens_main, "goldens [--backend NAME] DATA [CASE...]"},
     {"inputs", gpu_inputs_main, "inputs model DIR [SEED] | inputs rows FILE IDS SEED LENGTH..."},
 };

@@ -38,7 +38,7 @@ mixtral_bf16|mixtral|1|bf16|2|reference|
 gemma2|gemma2|1|f32|2|reference|
 gemma2_bf16|gemma2|1|bf16|2|reference|
 lora|llama|1|f32|2|reference|adapter: lora;lora_r: 8;lora_alpha: 16;lora_target_linear: true
-repeat|llama|1|bf16|2|llama_bf16 bits|deterministic: true
+repeat|llama|1|bf16|2|llama_bf16 bits|
 checkpointing|llama|1|bf16|2|llama_bf16 bits|gradient_checkpointing: true
 resume|llama|1|bf16|2|llama_bf16 bits|auto_resume_from_checkpoints: true
 staged|llama|2|f32|2|llama|
