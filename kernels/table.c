@@ -53,6 +53,10 @@ axl_status axl_kernels_accelerators(axl_str *out)
         AXL_TRY(axl_str_puts(out, i > 0 ? ", " : ""));
         AXL_TRY(axl_cuda_describe(i, out));
     }
+    if (n > 0) {
+        AXL_TRY(axl_str_puts(out, "; "));
+        AXL_TRY(axl_cuda_describe_cudnn(out));
+    }
     if (n > 0 && !axl_kernels_take_gpu())
         AXL_TRY(axl_str_puts(out, "; not used by device: auto, this build lacks kernels for it"));
 

@@ -12,6 +12,9 @@ int axl_cuda_device_count(const char **why);
 // Appends "NVIDIA H100 80GB HBM3 (compute capability 9.0, 79.2 GiB)" of GPU i. AXL_E_MEMORY.
 axl_status axl_cuda_describe(int i, axl_str *out);
 
+// Appends "cuDNN 9.19.0", or "no cuDNN (libcudnn.so.9 is not found)". AXL_E_MEMORY.
+axl_status axl_cuda_describe_cudnn(axl_str *out);
+
 // The device that local_rank takes (local_rank modulo their number). AXL_E_UNSUPPORTED: none, too old a driver or
 // chip. AXL_E_MEMORY.
 axl_status axl_cuda_device_create(int local_rank, axl_device **out);
@@ -26,7 +29,11 @@ cudaStream_t axl_cuda_stream(const axl_stream *s);
 int axl_cuda_arch(const axl_device *d);
 int axl_cuda_n_multiprocessors(const axl_device *d);
 // What the device keeps of a library that is opened at run time; fini is called when the device goes, streams first.
-typedef enum axl_cuda_library_id { AXL_CUDA_LT, AXL_CUDA_N_LIBRARIES } axl_cuda_library_id;
+typedef enum axl_cuda_library_id {
+    AXL_CUDA_LT,
+    AXL_CUDA_DNN,
+    AXL_CUDA_N_LIBRARIES
+} axl_cuda_library_id;
 void *axl_cuda_library(const axl_device *d, axl_cuda_library_id id); // NULL: not asked for yet
 void axl_cuda_set_library(const axl_device *d, axl_cuda_library_id id, void *p,
                           void (*fini)(void *));

@@ -121,6 +121,12 @@ static int attn_roundings(const attn_case *g, int plain)
     return plain + more[g->kind];
 }
 
+// Of the gradients of keys and values: a library rounds those of each query head before it adds them.
+static int attn_head_roundings(const attn_case *g, int plain)
+{
+    return attn_roundings(g, plain) + (kt_library && g->n_heads > g->n_kv_heads ? 1 : 0);
+}
+
 static void attn_forward(kt_run *r, const attn_case *g, axl_attn_args *a, double flops)
 {
     const int64_t longest = (a->max_seqlen_k + AXL_PROBS_ALIGN - 1) / AXL_PROBS_ALIGN;
@@ -197,7 +203,7 @@ static void attn_run(kt_run *r, const void *c)
                                    .prefix = rows->prefix,
                                    .dtype = r->dtype,
                                    .out_f32 = g->out_f32,
-                                   .library = true,
+                                   .library = kt_library,
                                    .n_rows = n_q},
                            .dtype_grad = g->grad_f32 ? kt_stat(r) : r->dtype,
                            .accumulate_dq = g->accumulate,
@@ -234,11 +240,11 @@ static void attn_run(kt_run *r, const void *c)
     kt_rounds(r, attn_roundings(g, 4)); // out and delta cancel dp
     kt_terms(r, 1.5);
     b.dk = kt_sum(r, g->accumulate, "dk", n_k, wk, a->ldk, b.dtype_grad, sum);
-    kt_rounds(r, attn_roundings(g, 4));
+    kt_rounds(r, attn_head_roundings(g, 4));
     kt_terms(r, 1.5);
     b.dv = kt_sum(r, g->accumulate, "dv", n_k, wv, a->ldv, b.dtype_grad, sum);
-    kt_rounds(r, attn_roundings(g, 2)); // the weights may be in dtype where they meet dout
-    if (g->kind != ATTN_PLAIN)          // p up to 1 and dout of either sign
+    kt_rounds(r, attn_head_roundings(g, 2)); // the weights may be in dtype where they meet dout
+    if (g->kind != ATTN_PLAIN)               // p up to 1 and dout of either sign
         kt_terms(r, 1.0);
     attn_backward(r, g, &b, flops * (double)(3 * g->head_dim + 2 * g->v_head_dim));
     if (g->sinks)

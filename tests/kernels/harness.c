@@ -15,6 +15,7 @@ static void *take_aligned(size_t bytes)
 }
 
 kt_memory kt_arrays = {take_aligned, free};
+bool kt_library = false;
 
 void kt_run_fini(kt_run *r)
 {

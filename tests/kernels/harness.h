@@ -26,6 +26,9 @@ typedef struct kt_memory {
 } kt_memory;
 extern kt_memory kt_arrays;
 
+// Whether cases of attention may go to a vendor's kernels, where the backend has them. Compare those with ref in F32.
+extern bool kt_library;
+
 // The beginning of every case.
 typedef struct kt_head {
     const char *name;
