@@ -313,6 +313,79 @@ static void plans_that_do_not_fit_are_forgotten(void **state)
     close_cuda(d);
 }
 
+// The gradient of two sequences of 8 tokens by 64 query heads of one key head, when there may be as many rows.
+static void go_back(axl_device *d, int64_t n_rows)
+{
+    enum { T = 16, H = 64, D = 8 };
+    static axl_bf16 q[T * H * D] __attribute__((aligned(16))),
+        dq[T * H * D] __attribute__((aligned(16)));
+    static axl_bf16 k[T * D] __attribute__((aligned(16))), dk[T * D] __attribute__((aligned(16))),
+        dv[T * D] __attribute__((aligned(16)));
+    static float lse[H * T];
+    static const int32_t cu[] = {0, T / 2, T};
+    const axl_attn_bwd_args b = {.fwd = {.q = q,
+                                         .k = k,
+                                         .v = k,
+                                         .ldq = H * D,
+                                         .ldk = D,
+                                         .ldv = D,
+                                         .ldo = H * D,
+                                         .cu_seqlens_q = cu,
+                                         .cu_seqlens_k = cu,
+                                         .n_seqs = 2,
+                                         .max_seqlen_q = T / 2,
+                                         .max_seqlen_k = T / 2,
+                                         .n_heads = H,
+                                         .n_kv_heads = 1,
+                                         .head_dim = D,
+                                         .v_head_dim = D,
+                                         .scale = 1.0f,
+                                         .mask = AXL_MASK_CAUSAL,
+                                         .dtype = AXL_BF16,
+                                         .library = true,
+                                         .n_rows = n_rows,
+                                         .out = q,
+                                         .lse = lse},
+                                 .dout = q,
+                                 .delta = lse,
+                                 .dq = dq,
+                                 .dk = dk,
+                                 .dv = dv,
+                                 .dtype_grad = AXL_BF16};
+
+    CHECK_OK(axl_cuda_attn_bwd(d->compute, &b));
+    CHECK_OK(d->ops->synchronize(d->compute));
+}
+
+static size_t memory_used(axl_device *d)
+{
+    size_t used = 0, total = 0;
+
+    d->ops->mem_info(d, &used, &total);
+    return used;
+}
+
+static void larger_room_is_taken_once_and_kept(void **state)
+{
+    (void)state;
+    axl_device *d = open_cuda(10);
+    const size_t before = memory_used(d);
+
+    go_back(d, 16);
+    assert_int_equal(memory_used(d), before); // the workspace will do
+    go_back(d, 1 << 15);
+    const size_t larger = memory_used(d);
+    assert_in_range(larger - before, (size_t)128 << 20, (size_t)160 << 20);
+    go_back(d, 1 << 14);
+    go_back(d, 1 << 15);
+    assert_int_equal(memory_used(d), larger);
+    assert_int_equal(dnn_seen.executions, 4);
+    go_back(d, 1 << 19); // above 1 GiB
+    assert_int_equal(dnn_seen.executions, 4);
+    assert_int_equal(memory_used(d), larger);
+    close_cuda(d);
+}
+
 static void a_failing_call_says_what_helps(void **state)
 {
     (void)state;
@@ -336,6 +409,7 @@ int main(void)
         cmocka_unit_test(one_plan_serves_the_packings_below_its_bounds),
         cmocka_unit_test(other_calls_go_to_the_own_kernels),
         cmocka_unit_test(plans_that_do_not_fit_are_forgotten),
+        cmocka_unit_test(larger_room_is_taken_once_and_kept),
         cmocka_unit_test(a_failing_call_says_what_helps),
     };
     kt_library = true;
