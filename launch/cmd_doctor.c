@@ -210,6 +210,7 @@ static axl_status start(const options *o, axl_doctor *d)
     } else {
         AXL_TRY(axl_bringup_world(&d->up));
         device.n_threads = axl_bringup_threads(d->up.world);
+        device.local_rank = axl_comm_local_rank(d->up.world);
         AXL_TRY(axl_comm_agree(d->up.world, axl_device_create(&device, &d->up.device)));
         AXL_TRY(axl_comm_use_device(d->up.world, d->up.device));
     }

@@ -160,6 +160,20 @@ out:
     return status;
 }
 
+// What computes here, and why that.
+static axl_status put_device(const axl_doctor *d, axl_str *out)
+{
+    const axl_config *c = d->up.config;
+    const bool gpu = !d->up.device->host_memory;
+
+    if (c != NULL && c->set.device != 0 && c->set.device != AXL_SET_DERIVED)
+        return axl_str_printf(out, "device      the %s: device: %s asks for it\n",
+                              gpu ? "GPU" : "processor", c->device);
+    return axl_str_printf(out, "device      %s\n",
+                          gpu ? "the GPU: device: auto takes one where there is one"
+                              : "the processor: device: auto found no GPU that it could take");
+}
+
 static axl_status put_machine(const axl_doctor *d, axl_str *out)
 {
     axl_status status = AXL_OK;
@@ -182,6 +196,7 @@ static axl_status put_machine(const axl_doctor *d, axl_str *out)
         AXL_TRY(axl_str_printf(out, "            %.*s\n", (int)(end - at), at));
     }
     AXL_TRY(put_gpu_library(d, out));
+    AXL_TRY(put_device(d, out));
     AXL_TRY(put_libraries(d, out));
     if (d->folder[0] != '\0')
         AXL_TRY(axl_str_printf(out, "output_dir  %s: %.0f MB/s written by rank 0, %.1f GiB free\n",

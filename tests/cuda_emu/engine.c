@@ -1,7 +1,10 @@
 // Stands in for kernels/table.c: every device but "ref" is the CUDA backend's own, over the emulated runtime, with the
-// CPU's kernels as work of its streams. So whatever is linked with it - a test, or the whole program - runs on a device
-// whose memory faults when the host touches it, and whose streams are late: a kernel, a copy or a fill happens when
-// somebody waits for it and no sooner. What comes out must be what the CPU gives, to the bit.
+// CPU's kernels as work of its streams. So whatever is linked with it runs on a device whose memory faults when the
+// host touches it, and whose streams are late: a kernel, a copy or a fill happens when somebody waits for it and no
+// sooner. What comes out must be what the CPU gives, to the bit.
+//
+// For the whole program (AXL_LATE_PROGRAM) only the CUDA device is this: kernels/table.c stays, and with it what
+// device: auto, cuda and cpu mean.
 //
 // Arguments are looked through for pointers into host memory, which a GPU could not follow.
 #include "kernels/cpu/cpu.h"
@@ -115,9 +118,7 @@ static axl_status grouped(axl_stream *s, const axl_gemm_grouped_args *a)
 }
 
 #define FIELD(entry, args) .entry = late_##entry,
-static const axl_kernels late = {.name = "emulated", AXL_KERNEL_LIST(FIELD)};
-
-const axl_kernels axl_kernels_cuda = {.name = "emulated"}; // replaced below
+const axl_kernels axl_kernels_cuda = {.name = "emulated", AXL_KERNEL_LIST(FIELD)};
 
 // Only for who waits for other ranks: they may wait for what this one has queued.
 static axl_status progress(axl_device *d)
@@ -135,7 +136,7 @@ static axl_status create_late(int n_threads, axl_device **out)
 
     if (cpu == NULL)
         AXL_TRY(axl_cpu_device_create(axl_cpu_kernels(axl_cpu_best_level()), n_threads, &cpu));
-    all = late;
+    all = axl_kernels_cuda;
     all.gemm_grouped = grouped;
     AXL_TRY(axl_cuda_device_create(0, out));
     (*out)->kernels = &all;
@@ -147,6 +148,15 @@ out:
     return status;
 }
 
+#ifdef AXL_LATE_PROGRAM
+// What kernels/table.c, built for this, calls as axl_cuda_device_create.
+axl_status axl_late_device_create(int local_rank, axl_device **out);
+axl_status axl_late_device_create(int local_rank, axl_device **out)
+{
+    (void)local_rank;
+    return create_late(0, out);
+}
+#else
 axl_status axl_device_create(const axl_device_options *o, axl_device **out)
 {
     if (o->backend != NULL && strcmp(o->backend, "ref") == 0)
@@ -171,3 +181,4 @@ void axl_device_destroy(axl_device *d)
     if (d != NULL)
         d->ops->destroy(d);
 }
+#endif

@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""Which device a run takes, and that it changes nothing: test_device.py AXL_DIST MPIRUN... -- WithGpu|WithoutGpu
+
+WithGpu is for a program that has one, as tests/cuda_emu/axl-dist-late: its GPU runs the CPU's kernels, so losses must be
+equal to the last digit. WithoutGpu is for one on a machine that has none.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import tiny
+
+CUT = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+PROGRAM = sys.argv[1]
+ENV = dict(os.environ, OMP_NUM_THREADS="1")
+YAML = """
+base_model: {top}/model
+datasets: [{{path: {top}/data.jsonl}}]
+output_dir: {top}/out
+dataset_prepared_path: {top}/prepared
+sequence_len: 128
+micro_batch_size: 2
+gradient_accumulation_steps: 1
+learning_rate: 3.0e-3
+max_steps: 3
+logging_steps: 1
+save_strategy: "no"
+bf16: true
+sample_packing: {packing}
+"""
+VALUES = ["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention", "xformers", "sage", "s2", "fp8"]
+
+
+class Case(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.top = tempfile.mkdtemp(prefix="axl_device_")
+        tiny.make_model(os.path.join(cls.top, "model"))
+        tiny.make_tokenized(os.path.join(cls.top, "data.jsonl"), [20, 33, 7, 61, 90, 5, 44, 18] * 4)
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.top)
+
+    def run_program(self, command, more="", packing="true", args=()):
+        path = os.path.join(self.top, "run.yaml")
+        shutil.rmtree(os.path.join(self.top, "out"), ignore_errors=True)
+        with open(path, "w") as f:
+            f.write(YAML.format(top=self.top, packing=packing) + more)
+        return subprocess.run([PROGRAM, command, path, *args], capture_output=True, text=True, env=ENV, timeout=120)
+
+    def losses(self, *args, **kwargs):
+        p = self.run_program("train", *args, **kwargs)
+        self.assertEqual(p.returncode, 0, p.stdout + p.stderr)
+        with open(os.path.join(self.top, "out", "metrics.jsonl")) as f:
+            return [row["loss"] for row in map(json.loads, f) if "loss" in row]
+
+    def device(self, more=""):
+        """The doctor's line about the device."""
+        p = self.run_program("doctor", more, args=("--seconds", "1"))
+        self.assertEqual(p.returncode, 0, p.stdout + p.stderr)
+        return re.search(r"(?m)^device +(.*)$", p.stdout)[1]
+
+
+class WithGpu(Case):
+    def test_auto_takes_the_gpu(self):
+        self.assertEqual(self.device(), "the GPU: device: auto takes one where there is one")
+        self.assertEqual(self.device("device: cuda\n"), "the GPU: device: cuda asks for it")
+        self.assertEqual(self.device("device: cpu\n"), "the processor: device: cpu asks for it")
+
+    def test_each_attention_gives_the_same_losses(self):
+        for value in VALUES:
+            with self.subTest(value=value):
+                packing = "false" if value == "s2" else "true"
+                more = f"attn_implementation: {value}\n"
+                gpu = self.losses(more, packing=packing)
+                self.assertEqual(len(gpu), 3)
+                self.assertEqual(gpu, self.losses(more + "device: cpu\n", packing=packing))
+
+
+class WithoutGpu(Case):
+    def setUp(self):
+        p = self.run_program("doctor", args=("--seconds", "1"))
+        self.assertEqual(p.returncode, 0, p.stdout + p.stderr)
+        if not re.search(r"(?m)^gpu +none", p.stdout):
+            self.skipTest("there is a GPU")
+
+    def test_auto_takes_the_processor(self):
+        self.assertEqual(self.device(), "the processor: device: auto found no GPU that it could take")
+
+    def test_cuda_is_refused(self):
+        p = self.run_program("train", "device: cuda\n")
+        self.assertNotEqual(p.returncode, 0)
+        self.assertRegex(p.stdout + p.stderr, "no CUDA backend|no NVIDIA driver|device: cpu")
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1] + sys.argv[CUT + 1:])
