@@ -162,7 +162,7 @@ __device__ __forceinline__ void mul_low(float (&x)[MT][NT][4], const bf16 *a, co
 #pragma unroll
             for (int i = 0; i < 4; i++)
                 sum[m][n][i] = MAGIC;
-    // all steps of 256 at once would need more registers than there are
+                // all steps of 256 at once would need more registers than there are
 #pragma unroll(D > 128 ? 2 : 8)
     for (int k = 0; k < low_shape<D, wide>::STEPS; k++) {
         unsigned left[MT][4];
