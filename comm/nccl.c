@@ -201,13 +201,13 @@ static axl_status find_block(axl_comm *c, int *block)
 {
     axl_status status = AXL_OK;
     const int mine[2] = {c->local_rank, c->local_size};
-    int *all = NULL; // [size][2]
+    int(*all)[2] = NULL; // [size]
     bool regular = (c->local_size & (c->local_size - 1)) == 0;
 
     AXL_TRY(axl_calloc((size_t)c->size, sizeof mine, "places of all ranks", &all));
     AXL_TRY(tell_all(c, mine, all, (int64_t)sizeof mine));
     for (int r = 0; r < c->size; r++)
-        regular = regular && all[2 * r + 1] == c->local_size && all[2 * r] == r % c->local_size;
+        regular = regular && all[r][1] == c->local_size && all[r][0] == r % c->local_size;
     *block = regular ? c->local_size : 0;
 
 out:

@@ -323,7 +323,7 @@ static char *host_sums(const axl_comm *c, const piece *p)
 {
     const int near = c->nccl->block, hosts = c->size / near;
 
-    return p->landing + (near - 1) * hosts * p->stride * (int64_t)p->coll->elem;
+    return p->landing + (int64_t)(near - 1) * hosts * p->stride * (int64_t)p->coll->elem;
 }
 
 static axl_status exchange_far(const run *r, const piece *p)
@@ -385,14 +385,16 @@ static axl_sum_parts_args direct_sum(const axl_comm *c, const piece *p)
 
     if (p->whole)
         return a;
-    a.own = source(coll) + (c->rank * part_count(c, coll) + p->at) * elem;
+    const int64_t own = (c->rank * part_count(c, coll) + p->at) * elem;
+    a.own = source(coll) + own;
     a.own_index = c->rank;
-    a.out = (void *)(uintptr_t)a.own;
-    if (coll->op == AXL_COMM_REDUCE_SCATTER) {
-        a.out = (float *)coll->dst + p->at;
-        a.out_dtype = AXL_F32;
-        a.accumulate = coll->accumulate;
+    if (coll->op == AXL_COMM_ALL_REDUCE) {
+        a.out = (char *)coll->dst + own; // over it
+        return a;
     }
+    a.out = (float *)coll->dst + p->at;
+    a.out_dtype = AXL_F32;
+    a.accumulate = coll->accumulate;
     return a;
 }
 
