@@ -154,6 +154,7 @@ __device__ __forceinline__ void mul_low(float (&x)[MT][NT][4], const bf16 *a, co
     constexpr int MAGIC = 0x4b400000;
     int sum[MT][NT][4];
 
+    // The loop over k is unrolled as far as registers last: products of e4m3 take most.
     attn_clear(x);
 #pragma unroll
     for (int m = 0; m < MT; m++)
@@ -162,8 +163,7 @@ __device__ __forceinline__ void mul_low(float (&x)[MT][NT][4], const bf16 *a, co
 #pragma unroll
             for (int i = 0; i < 4; i++)
                 sum[m][n][i] = MAGIC;
-                // all steps of 256 at once would need more registers than there are
-#pragma unroll(D > 128 ? 2 : 8)
+#pragma unroll(form == ATTN_FP8 && !wide ? 1 : D > 128 ? 2 : 8)
     for (int k = 0; k < low_shape<D, wide>::STEPS; k++) {
         unsigned left[MT][4];
 #pragma unroll
