@@ -222,7 +222,9 @@ axl_status axl_graphs_run(axl_work *w, int u, bool backward)
     axl_unit *unit = &w->model->units[u];
     entry *e = NULL;
 
-    if (g == NULL || unit->layer < 0 || !repeats(axl_model_program(w->model, unit)))
+    // a traced layer tells of its ops one by one
+    if (g == NULL || w->run.trace != NULL || unit->layer < 0 ||
+        !repeats(axl_model_program(w->model, unit)))
         return run_now(w, u, backward);
     AXL_TRY(find_entry(g, u, backward, key_of(w, unit), &e));
     if (e == NULL)

@@ -156,6 +156,11 @@ axl_status axl_late_device_create(int local_rank, axl_device **out)
     (void)local_rank;
     return create_late(0, out);
 }
+
+axl_status axl_cuda_describe_cudnn(axl_str *out)
+{
+    return axl_str_puts(out, "no cuDNN");
+}
 #else
 axl_status axl_device_create(const axl_device_options *o, axl_device **out)
 {

@@ -63,7 +63,10 @@ static void no_implementation_leaks_across_documents(void **state)
         const axl_attn_impl *impl = axl_attn_impl_at(i);
         for (int rule = 0; rule < (impl->rules ? 3 : 1); rule++)
             for (uint64_t seed = 1; seed <= 20; seed++)
-                check_leaks(impl->name, &(axl_attn_choice){impl->numerics, (axl_attn_rule)rule, 5},
+                check_leaks(impl->name,
+                            &(axl_attn_choice){.numerics = impl->numerics,
+                                               .rule = (axl_attn_rule)rule,
+                                               .max_keys = 5},
                             seed);
     }
 }
