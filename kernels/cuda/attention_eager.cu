@@ -177,8 +177,8 @@ __global__ void __launch_bounds__(WARPS * 32) attn_eager_dq_plain(axl_attn_eager
 // Adds what the queries of one head give to a key's and a value's gradient. key: the key's place in its sequence.
 template <class T>
 __device__ __forceinline__ void eager_dkv_head(const axl_attn_eager_bwd_args &e, const scratch &x,
-                               const attn_rows &queries, attn_range range, int key, int head,
-                               int lane)
+                                               const attn_rows &queries, attn_range range, int key,
+                                               int head, int lane)
 {
     const axl_attn_args &a = e.bwd.fwd;
     const int dim = a.head_dim, dim_v = a.v_head_dim;
@@ -210,8 +210,8 @@ __device__ __forceinline__ void eager_dkv_head(const axl_attn_eager_bwd_args &e,
 }
 
 template <class T, class G>
-__device__ __forceinline__ void eager_dkv_row(const axl_attn_eager_bwd_args &e, const scratch &x, int row,
-                              int head_kv, int lane)
+__device__ __forceinline__ void eager_dkv_row(const axl_attn_eager_bwd_args &e, const scratch &x,
+                                              int row, int head_kv, int lane)
 {
     const axl_attn_bwd_args &b = e.bwd;
     const axl_attn_args &a = b.fwd;

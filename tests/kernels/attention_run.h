@@ -215,8 +215,7 @@ static void attn_run(kt_run *r, const void *c)
                              .v_head_dim = g->v_head_dim,
                              .dtype = r->dtype};
 
-    const double spread =
-        g->kind == ATTN_EAGER ? 1.0 : 1.5; // scores below 8, as attn_roundings says
+    const double spread = g->kind == ATTN_EAGER ? 1.0 : 1.5; // scores stay below 8
     a->q = kt_in(r, "q", n_q, wq, a->ldq, r->dtype, spread);
     a->k = kt_in(r, "k", n_k, wk, a->ldk, r->dtype, spread);
     a->v = kt_in(r, "v", n_k, wv, a->ldv, r->dtype, 1.0);
