@@ -48,7 +48,8 @@ out:
     return status;
 }
 
-int64_t axl_rss_bytes(void)
+// RssAnon + RssShmem of this process.
+static int64_t rss_bytes(void)
 {
     char line[256];
     int64_t total = 0;
@@ -61,6 +62,15 @@ int64_t axl_rss_bytes(void)
     if (file != NULL)
         (void)fclose(file);
     return total;
+}
+
+int64_t axl_memory_bytes(axl_device *d)
+{
+    size_t used = 0;
+    size_t all = 0;
+
+    d->ops->mem_info(d, &used, &all);
+    return d->host_memory ? rss_bytes() : (int64_t)used;
 }
 
 // "comm_bytes": {"dense.all_gather": n, ...} of this step: bytes sent by the rank that sent most.
@@ -123,7 +133,7 @@ static axl_status put_step_event(const axl_trainer *t, const axl_step_report *r)
         {"train/tokens_per_second", (double)r->n_tokens / r->seconds},
         {"train/step_seconds", r->seconds},
         {"train/comm_exposed_seconds", r->exposed},
-        {"train/peak_memory_bytes", (double)r->rss_bytes},
+        {"train/peak_memory_bytes", (double)r->memory_bytes},
         {"train/total_tokens", (double)t->total_tokens},
         {"train/expert_load_max_over_mean", r->expert_load},
     };
@@ -159,7 +169,7 @@ axl_status axl_metrics_step(axl_trainer *t, const axl_step_report *r)
         "\"peak_memory_bytes\": %lld, \"comm_exposed_seconds\": %.9g",
         (long long)r->step, r->epoch, r->loss, r->grad_norm, r->lr, (long long)r->n_tokens,
         (long long)r->n_trained, (long long)t->total_tokens, (double)r->n_tokens / r->seconds,
-        r->seconds, (long long)r->rss_bytes, r->exposed));
+        r->seconds, (long long)r->memory_bytes, r->exposed));
     if (r->expert_load > 0.0)
         AXL_TRY(axl_str_printf(&line, ", \"expert_load_max_over_mean\": %.9g", r->expert_load));
     AXL_TRY(put_comm_bytes(t, &r->traffic, &line));
@@ -271,9 +281,10 @@ axl_status axl_metrics_memory(const axl_trainer *t)
     t->env.device->ops->mem_info(t->env.device, &used, &all);
     double largest = (double)used;
     AXL_TRY(axl_comm_all_reduce_f64(t->env.world, &largest, 1, AXL_REDUCE_MAX));
-    axl_info("memory, MiB a rank: planned %.1f, taken for tensors %.1f, process (RssAnon + "
-             "RssShmem) %.1f",
-             mib(planned_bytes(t)), mib((size_t)largest), mib((size_t)t->peak_rss));
+    axl_info("memory, MiB a rank: planned %.1f, taken for tensors %.1f, %s %.1f",
+             mib(planned_bytes(t)), mib((size_t)largest),
+             t->env.device->host_memory ? "process (RssAnon + RssShmem)" : "at most on the GPU",
+             mib((size_t)t->peak_memory));
 out:
     return status;
 }

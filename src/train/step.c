@@ -80,7 +80,8 @@ static axl_status find_largest(const axl_trainer *t, axl_step_report *report)
     axl_status status = AXL_OK;
     enum { N_BYTES = AXL_N_GROUPS * AXL_COMM_N_OPS };
     axl_comm_counter c[AXL_COMM_N_OPS];
-    double largest[3 + N_BYTES] = {axl_mesh_exposed_seconds(t->mesh), (double)axl_rss_bytes()};
+    double largest[3 + N_BYTES] = {axl_mesh_exposed_seconds(t->mesh),
+                                   (double)axl_memory_bytes(t->env.device)};
 
     for (int g = 0; g < AXL_N_GROUPS; g++) {
         if (t->mesh->comms[g] == NULL)
@@ -93,7 +94,7 @@ static axl_status find_largest(const axl_trainer *t, axl_step_report *report)
         largest[2] = t->work.dispatch->max_over_mean;
     AXL_TRY(axl_comm_all_reduce_f64(t->env.world, largest, 3 + N_BYTES, AXL_REDUCE_MAX));
     report->exposed = largest[0];
-    report->rss_bytes = (int64_t)largest[1];
+    report->memory_bytes = (int64_t)largest[1];
     for (int i = 0; i < N_BYTES; i++)
         report->traffic.sent[i / AXL_COMM_N_OPS][i % AXL_COMM_N_OPS] = (int64_t)largest[3 + i];
     report->expert_load = largest[2];
@@ -156,8 +157,8 @@ axl_status axl_train_step(axl_trainer *t, axl_step_report *report)
     axl_trace_end(t->trace, "optimizer", "train", t->step, begin);
     report->lr = t->hyper.lr;
     AXL_TRY(find_largest(t, report));
-    if (report->rss_bytes > t->peak_rss)
-        t->peak_rss = report->rss_bytes;
+    if (report->memory_bytes > t->peak_memory)
+        t->peak_memory = report->memory_bytes;
     report->seconds = axl_now() - start;
     t->step++;
     t->total_tokens += report->n_tokens;

@@ -42,10 +42,10 @@ typedef struct axl_step_report {
     int64_t n_tokens, n_trained;
     double seconds;
     // the largest of all ranks:
-    double exposed;      // seconds that it waited for communication
-    int64_t rss_bytes;   // RssAnon + RssShmem
-    axl_traffic traffic; // bytes that it sent
-    double expert_load;  // copies of the busiest expert of any layer over the mean; 0: no experts
+    double exposed;       // seconds that it waited for communication
+    int64_t memory_bytes; // of the largest rank, see axl_memory_bytes
+    axl_traffic traffic;  // bytes that it sent
+    double expert_load;   // copies of the busiest expert of any layer over the mean; 0: no experts
 } axl_step_report;
 
 // What one evaluation gave, bit-equal on all ranks. metric_for_best_model chooses among its numbers (steer.c).
@@ -96,7 +96,7 @@ typedef struct axl_trainer {
     axl_trace *trace;     // owned; rank 0 within profiler_steps, which is also in work.run
     double run_start;     // axl_now() at the first step
     int64_t first_step;   // step at which this process began
-    int64_t peak_rss;     // the largest RssAnon + RssShmem after any step, of all ranks
+    int64_t peak_memory;  // the most memory_bytes of any step
     bool agreed;          // a failure of axl_trainer_run is known to all ranks
 } axl_trainer;
 
@@ -167,8 +167,9 @@ axl_status axl_metrics_open(axl_trainer *t); // rank 0; drops a torn last line
 // One object of metrics.jsonl, flushed, and a line for the reader.
 axl_status axl_metrics_step(axl_trainer *t, const axl_step_report *r);
 axl_status axl_metrics_eval(axl_trainer *t, const axl_eval_report *r);
-// Memory in place now: RssAnon + RssShmem of this process, bytes.
-int64_t axl_rss_bytes(void);
+// Memory in place now, bytes: RssAnon + RssShmem of this process; of a device with memory of its own what this process
+// has taken there (libraries' own memory is not seen).
+int64_t axl_memory_bytes(axl_device *d);
 // The table of planned bytes, before the first step; and what was measured beside it, at the end.
 void axl_metrics_plan(const axl_trainer *t);
 // What a step will send, expected and at most, before the first.
