@@ -25,10 +25,10 @@
         {{"no_tokens", 0}, {0, 0}, {0}, 2, HEADS(2, 1, 16), CAUSAL, .kind = k},                      \
         {{"prefix", grad}, {70, 9, 1, 30}, {0},          4,                                          \
          HEADS(2, 1, 16),  PREFIX,         .prefix = 12, .kind = k},                                 \
-        {{"tile_64", 0}, {70, 1, 0, 129}, {0}, 4, HEADS(4, 2, 64), CAUSAL, .pad = 8, .kind = k},     \
-        {{"tile_96", 0}, {33, 0, 70}, {0}, 3, HEADS(2, 1, 96), PREFIX, .prefix = 40, .kind = k},     \
-        {{"tile_128_window", 0}, {140}, {0}, 1, HEADS(2, 1, 128), CAUSAL, .window = 37, .kind = k},  \
-        {{"tile_256", 0}, {20, 67}, {0}, 2, HEADS(2, 2, 256), CAUSAL, .grad_f32 = true, .kind = k},  \
+        {{"tile_64", 0}, {70, 1, 0, 129}, {0}, 4, HEADS(4, 1, 64), CAUSAL, .pad = 8, .kind = k},     \
+        {{"tile_96", 0}, {33, 0, 100}, {0}, 3, HEADS(4, 1, 96), PREFIX, .prefix = 40, .kind = k},    \
+        {{"tile_window", 0}, {140}, {0}, 1, HEADS(4, 1, 64), CAUSAL, .window = 37, .kind = k},       \
+        {{"tile_256", 0}, {20, 67}, {0}, 2, HEADS(2, 1, 256), CAUSAL, .grad_f32 = true, .kind = k},  \
         {{"tile_gaps", 0}, {70, 0, 9},   {90, 5, 0}, 3,        HEADS(2, 1, 64),                      \
          CAUSAL,           .window = 50, .gaps = 3,  .kind = k},                                     \
     {                                                                                                \
