@@ -132,7 +132,8 @@ static axl_status make_model(const char *dir, uint64_t seed)
     axl_status status = AXL_OK;
     const int sizes[AXL_N_AXES] = {1, 1, 1, 1, 1};
     axl_arch arch = {0};
-    axl_mesh mesh;
+    axl_comm *world = NULL;
+    axl_mesh *mesh = NULL;
     axl_model *model = NULL;
     axl_json *config = NULL;
     axl_str path = {0};
@@ -141,8 +142,9 @@ static axl_status make_model(const char *dir, uint64_t seed)
     AXL_TRY(axl_str_printf(&path, "%s/config.json", dir));
     AXL_TRY(axl_json_read(path.data, &config));
     AXL_TRY(axl_arch_read(dir, &arch));
-    axl_mesh_imagine(sizes, 0, &mesh);
-    AXL_TRY(axl_model_create(&arch, &mesh, &model));
+    AXL_TRY(axl_comm_init(NULL, NULL, &world)); // no launcher: one rank
+    AXL_TRY(axl_mesh_create(world, sizes, &mesh));
+    AXL_TRY(axl_model_create(&arch, mesh, &model));
     AXL_TRY(fill_pool(&p, axl_json_real(axl_json_get(config, "initializer_range"), 0.02), seed));
     axl_str_clear(&path);
     AXL_TRY(axl_str_printf(&path, "%s/model.safetensors", dir));
@@ -152,6 +154,8 @@ out:
     axl_str_fini(&path);
     axl_json_free(config);
     axl_model_destroy(model);
+    axl_mesh_destroy(mesh);
+    axl_comm_finalize(world);
     free(p.normal);
     free(p.scaled);
     return status;

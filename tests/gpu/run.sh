@@ -73,7 +73,8 @@ use_pack() {
     mkdir -p "$root/lib/spare"
     for library in libstdc++.so.6 libgcc_s.so.1; do
         [ ! -e "$root/lib/$library" ] || mv "$root/lib/$library" "$root/lib/spare/"
-        ldconfig -p 2>/dev/null | grep -q "$library" || cp "$root/lib/spare/$library" "$root/lib/"
+        [ ! -e "$root/lib/spare/$library" ] || PATH=$PATH:/sbin ldconfig -p 2>/dev/null | grep -q "$library" ||
+            cp "$root/lib/spare/$library" "$root/lib/"
     done
     path="LD_LIBRARY_PATH='$root/lib$(gpu_libraries)${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}'"
     local mpi=("OPAL_PREFIX='$root'" "OPAL_PKGLIBDIR='$root/lib/openmpi'" "OPAL_PKGDATADIR='$root/share/openmpi'"
