@@ -327,24 +327,13 @@ out:
 // exchange is one chunk with one tag instead; its step k sends and receives piece k of every pair. MPI
 // keeps the pieces of a pair in order, and a rank that is behind finds what it needs already sent.
 
-static axl_part part_of(const axl_coll *coll, int rank)
-{
-    axl_part part = {0};
-
-    if (coll->op == AXL_COMM_ALL_TO_ALL)
-        return coll->parts[rank];
-    part.send = rank == coll->peer ? coll->count : 0;
-    part.recv = rank == coll->from ? coll->recv_count : 0;
-    return part;
-}
-
 static int exchange_steps(const axl_comm *c, const lane *l)
 {
     const int64_t piece = c->root->message_bytes;
     int64_t longest = 1;
 
     for (int d = 1; d < c->size; d++) {
-        const axl_part part = part_of(l->coll, wrap(c, c->rank + d));
+        const axl_part part = axl_coll_part(l->coll, wrap(c, c->rank + d));
         longest = part.send > longest ? part.send : longest;
         longest = part.recv > longest ? part.recv : longest;
     }
@@ -362,18 +351,18 @@ static axl_status exchange(axl_comm *c, lane *l)
     axl_status status = AXL_OK;
     const axl_coll *coll = l->coll;
     const int64_t begin = l->step * c->root->message_bytes;
-    const axl_part own = part_of(coll, c->rank);
+    const axl_part own = axl_coll_part(coll, c->rank);
 
     for (int d = 1; d < c->size; d++) {
         const int from = wrap(c, c->rank - d);
-        const axl_part part = part_of(coll, from);
+        const axl_part part = axl_coll_part(coll, from);
         const int64_t n = piece_size(c, part.recv, begin);
         if (n > 0)
             AXL_TRY(post_recv(c, l, (char *)coll->dst + part.recv_at + begin, n, from));
     }
     for (int d = 1; d < c->size; d++) {
         const int to = wrap(c, c->rank + d);
-        const axl_part part = part_of(coll, to);
+        const axl_part part = axl_coll_part(coll, to);
         const int64_t n = piece_size(c, part.send, begin);
         if (n > 0)
             AXL_TRY(post_send(c, l, (const char *)coll->src + part.send_at + begin, n, to));

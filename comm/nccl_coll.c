@@ -149,17 +149,6 @@ out:
 
 // ---- what only moves
 
-static axl_part part_of(const axl_coll *coll, int rank)
-{
-    axl_part part = {0};
-
-    if (coll->op == AXL_COMM_ALL_TO_ALL)
-        return coll->parts[rank];
-    part.send = rank == coll->peer ? coll->count : 0;
-    part.recv = rank == coll->from ? coll->recv_count : 0;
-    return part;
-}
-
 // Pairs in turn, as all ranks do: the next rank first.
 static axl_status exchange(const run *r, const axl_coll *coll)
 {
@@ -168,7 +157,7 @@ static axl_status exchange(const run *r, const axl_coll *coll)
 
     for (int d = 1; d < size; d++) {
         const int to = (rank + d) % size, from = (rank + size - d) % size;
-        const axl_part out_part = part_of(coll, to), in_part = part_of(coll, from);
+        const axl_part out_part = axl_coll_part(coll, to), in_part = axl_coll_part(coll, from);
         AXL_TRY(send(r, (const char *)coll->src + out_part.send_at, out_part.send, to));
         AXL_TRY(receive(r, (char *)coll->dst + in_part.recv_at, in_part.recv, from));
     }
@@ -214,7 +203,7 @@ static axl_status copy_own(const run *r, const axl_coll *coll)
     axl_status status = AXL_OK;
 
     if (coll->own > 0) {
-        const axl_part own = part_of(coll, r->c->rank);
+        const axl_part own = axl_coll_part(coll, r->c->rank);
         AXL_TRY(r->s->device->ops->copy(r->s, (char *)coll->dst + own.recv_at,
                                         (const char *)coll->src + own.send_at, (size_t)coll->own));
     }

@@ -38,6 +38,18 @@ typedef struct axl_coll {
     int tag;                 // of its first chunk
 } axl_coll;
 
+// What goes between this rank and `rank` in a send_recv or an all_to_all.
+static inline axl_part axl_coll_part(const axl_coll *coll, int rank)
+{
+    axl_part part = {0};
+
+    if (coll->op == AXL_COMM_ALL_TO_ALL)
+        return coll->parts[rank];
+    part.send = rank == coll->peer ? coll->count : 0;
+    part.recv = rank == coll->from ? coll->recv_count : 0;
+    return part;
+}
+
 // A queued group of collectives. Pooled by its communicator, so that a step allocates nothing once
 // the pool is warm.
 typedef struct axl_comm_task {
