@@ -58,8 +58,8 @@ __device__ __forceinline__ float stage_query(const row_scales &r, float *to, con
 }
 
 template <class T, class Out, attn_form form>
-__device__ void low_row(const axl_attn_args &a, const attn_low &low, const scratch &x, int t,
-                        int head, int lane)
+__device__ __forceinline__ void low_row(const axl_attn_args &a, const attn_low &low,
+                                        const scratch &x, int t, int head, int lane)
 {
     const int seq = attn_sequence(a.cu_seqlens_q, a.n_seqs, t);
     const attn_rows queries = attn_queries(a, seq), keys = attn_keys(a, seq);
@@ -110,7 +110,7 @@ __device__ void low_row(const axl_attn_args &a, const attn_low &low, const scrat
 }
 
 template <class T, class Out, attn_form form>
-__global__ void __launch_bounds__(WARPS * 32) attn_low_plain(axl_attn_args a, attn_low low)
+__global__ void __launch_bounds__(WARPS * 32, 6) attn_low_plain(axl_attn_args a, attn_low low)
 {
     AXL_DYNAMIC_SHARED(float, shared);
     const int lane = (int)(threadIdx.x & 31u), warp = (int)(threadIdx.x >> 5);

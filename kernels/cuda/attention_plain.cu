@@ -11,7 +11,8 @@ namespace
 // ---- forward
 
 template <class T, class Out>
-__device__ void attend_row(const axl_attn_args &a, const scratch &x, int t, int head, int lane)
+__device__ __forceinline__ void attend_row(const axl_attn_args &a, const scratch &x, int t,
+                                           int head, int lane)
 {
     const int seq = attn_sequence(a.cu_seqlens_q, a.n_seqs, t);
     const attn_rows queries = attn_queries(a, seq), keys = attn_keys(a, seq);
@@ -55,7 +56,7 @@ __device__ void attend_row(const axl_attn_args &a, const scratch &x, int t, int 
 }
 
 template <class T, class Out>
-__global__ void __launch_bounds__(WARPS * 32) attn_fwd_plain(axl_attn_args a)
+__global__ void __launch_bounds__(WARPS * 32, 6) attn_fwd_plain(axl_attn_args a)
 {
     AXL_DYNAMIC_SHARED(float, shared);
     const int lane = (int)(threadIdx.x & 31u), warp = (int)(threadIdx.x >> 5);
@@ -85,7 +86,8 @@ __device__ __forceinline__ pair pair_of(const axl_attn_args &a, float dot_qk, fl
 }
 
 template <class T, class G>
-__device__ void dq_row(const axl_attn_bwd_args &b, const scratch &x, int t, int head, int lane)
+__device__ __forceinline__ void dq_row(const axl_attn_bwd_args &b, const scratch &x, int t,
+                                       int head, int lane)
 {
     const axl_attn_args &a = b.fwd;
     const int seq = attn_sequence(a.cu_seqlens_q, a.n_seqs, t);
@@ -123,7 +125,7 @@ __device__ void dq_row(const axl_attn_bwd_args &b, const scratch &x, int t, int 
 }
 
 template <class T, class G>
-__global__ void __launch_bounds__(WARPS * 32) attn_dq_plain(axl_attn_bwd_args b)
+__global__ void __launch_bounds__(WARPS * 32, 6) attn_dq_plain(axl_attn_bwd_args b)
 {
     AXL_DYNAMIC_SHARED(float, shared);
     const axl_attn_args &a = b.fwd;
@@ -137,8 +139,9 @@ __global__ void __launch_bounds__(WARPS * 32) attn_dq_plain(axl_attn_bwd_args b)
 
 // Adds what the queries of one head give to a key's and a value's gradient.
 template <class T>
-__device__ void dkv_head(const axl_attn_bwd_args &b, const scratch &x, const attn_rows &queries,
-                         attn_range range, int head, int lane)
+__device__ __forceinline__ void dkv_head(const axl_attn_bwd_args &b, const scratch &x,
+                                         const attn_rows &queries, attn_range range, int head,
+                                         int lane)
 {
     const axl_attn_args &a = b.fwd;
     const int dim = a.head_dim, dim_v = a.v_head_dim;
@@ -168,8 +171,8 @@ __device__ void dkv_head(const axl_attn_bwd_args &b, const scratch &x, const att
 }
 
 template <class T, class G>
-__device__ void dkv_row(const axl_attn_bwd_args &b, const scratch &x, int row, int head_kv,
-                        int lane)
+__device__ __forceinline__ void dkv_row(const axl_attn_bwd_args &b, const scratch &x, int row,
+                                        int head_kv, int lane)
 {
     const axl_attn_args &a = b.fwd;
     const int seq = attn_sequence(a.cu_seqlens_k, a.n_seqs, row);
@@ -195,7 +198,7 @@ __device__ void dkv_row(const axl_attn_bwd_args &b, const scratch &x, int row, i
 }
 
 template <class T, class G>
-__global__ void __launch_bounds__(WARPS * 32) attn_dkv_plain(axl_attn_bwd_args b)
+__global__ void __launch_bounds__(WARPS * 32, 6) attn_dkv_plain(axl_attn_bwd_args b)
 {
     AXL_DYNAMIC_SHARED(float, shared);
     const axl_attn_args &a = b.fwd;
