@@ -7,6 +7,7 @@ Runs on the login host of tests/slurm/cluster.sh. docs/slurm.md shows the same c
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -73,6 +74,20 @@ def ranks():
     return [int(pid) for pid in found.stdout.split()]
 
 
+def what_runs():
+    """For a command that does not end: where each process waits, and whether it is the cluster that does not start it."""
+    told = [["squeue", "--long"], ["sinfo", "--long"], ["tail", "-n", "25", "/run/axl-cluster/slurmctld.log"],
+            ["ps", "-eo", "pid,ppid,stat,etime,wchan:24,args"], ["ss", "-tnp"]]
+    told += [[CLUSTER, "on", host, "ss", "-tnp"] for host in ("n1", "n2")]
+    if shutil.which("gdb"):
+        told += [["gdb", "-p", str(pid), "-batch", "-ex", "thread apply all bt 16"] for pid in ranks()]
+    text = ""
+    for command in told:
+        seen = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        text += f"--- {' '.join(command)}\n" + "\n".join(line[:200] for line in seen.stdout.splitlines()[-80:]) + "\n"
+    return text
+
+
 def is_pending(pid, number):
     """A signal that a stopped process has got and not seen yet."""
     return any(line.startswith("ShdPnd") and int(line.split()[1], 16) >> (number - 1) & 1
@@ -105,9 +120,16 @@ class Slurm(unittest.TestCase):
             f.write(text)
 
     def run_ok(self, *command, expect=0, **variables):
-        done = subprocess.run(command, env=dict(os.environ, **variables), capture_output=True, text=True, timeout=120)
-        self.assertEqual(done.returncode, expect, f"{command}\n{done.stdout}{done.stderr}{self.logs()}")
-        return done.stdout + done.stderr
+        with subprocess.Popen(command, env=dict(os.environ, **variables), stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True) as program:
+            try:
+                said = program.communicate(timeout=120)[0]
+            except subprocess.TimeoutExpired:
+                hung = what_runs()
+                program.kill()
+                self.fail(f"{command} hangs\n{program.communicate()[0]}{hung}{self.logs()}")
+        self.assertEqual(program.returncode, expect, f"{command}\n{said}{self.logs()}")
+        return said
 
     def logs(self):
         logs = [f for f in os.listdir(self.top) if f.endswith(".log")]
