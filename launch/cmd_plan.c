@@ -287,8 +287,10 @@ static axl_status make(const options *o, const axl_config *c, axl_plan_report *r
     AXL_TRY(axl_settings_attention(c, m->cp, &arch));
     r->family = arch.family;
     r->data = data_of(c, o->document);
-    r->job = (axl_forecast_job){
-        .rank = -1, .sharder = axl_settings_sharder(c, true), .work = axl_settings_work(c, true)};
+    r->job = (axl_forecast_job){.rank = -1,
+                                .sharder = axl_settings_sharder(c, true),
+                                .work = axl_settings_work(c, true),
+                                .tf32 = strcmp(c->tf32, "false") != 0};
     memcpy(r->job.mesh, mesh, sizeof mesh);
     if (r->cluster.is_host) {
         r->job.work.offload = AXL_OFFLOAD_NONE;

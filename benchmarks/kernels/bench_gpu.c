@@ -12,6 +12,7 @@
 // a plain copy in the same process; the causal half of attention is counted, no more.
 #include "benchmarks/kernels/bench_gpu.h"
 
+#include "kernels/chip.h"
 #include "src/base/log.h"
 #include "tests/gpu/tool.h"
 
@@ -22,17 +23,6 @@
 enum { MOST_SETS = 8, WINDOWS = 5 };
 #define CACHES                                                                                     \
     ((size_t)512 << 20) // a call finds nothing of an earlier one in caches smaller than this
-
-// Dense bf16 with f32 sums and memory, from NVIDIA's data sheets of the SXM boards (PCIe, NVL: of those). The first row
-// whose name is in the device's counts.
-static const struct {
-    const char *name;
-    double tflops, gb_per_s;
-} chips[] = {
-    {"H200 NVL", 835.5, 4800}, {"H200", 989.4, 4800},      {"GH200", 989.4, 4000},
-    {"H100 NVL", 835.5, 3938}, {"H100 PCIe", 756.4, 2039}, {"H100", 989.4, 3352},
-    {"B200", 2250, 8000},      {"A100", 312, 2039},
-};
 
 // ---- timing
 
@@ -175,14 +165,12 @@ static int serve(bench_gpu *b)
 static double print_chip(const char *description, const char *variant)
 {
     printf("chip,%s,\"%s\",1,name\n", variant, description);
-    for (size_t i = 0; i < sizeof chips / sizeof *chips; i++) {
-        if (strstr(description, chips[i].name) == NULL)
-            continue;
-        printf("chip,%s,peak,%.5g,TFLOP/s\nchip,%s,memory,%.5g,GB/s\n", variant, chips[i].tflops,
-               variant, chips[i].gb_per_s);
-        return chips[i].tflops * 1e12;
-    }
-    return 0;
+    const axl_chip *chip = axl_chip_find(description);
+    if (chip == NULL)
+        return 0;
+    printf("chip,%s,peak,%.5g,TFLOP/s\nchip,%s,memory,%.5g,GB/s\n", variant, chip->bf16, variant,
+           chip->gb_per_s);
+    return axl_chip_peak(chip, AXL_BF16, false);
 }
 
 static int run_names(bench_gpu *b, int n, char **names)

@@ -1,6 +1,7 @@
 // Reading a cluster. One table says which key fills which field, in which unit and range; the rest is walking.
 #include "src/plan/cluster.h"
 
+#include "kernels/chip.h"
 #include "src/io/file.h"
 #include "src/io/yaml.h"
 #include "src/plan/cluster_table.h"
@@ -35,6 +36,7 @@ static const key_row keys[] = {
     NEEDED("device.process_gib", process, GIB, 0.0, 1e3),
     NEEDED("device.peak_tflops.fp32", peak_f32, 1e12, 1e-3, 1e6),
     NEEDED("device.peak_tflops.bf16", peak_bf16, 1e12, 1e-3, 1e6),
+    OPTIONAL("device.peak_tflops.tf32", peak_tf32, 1e12, 0.0, 1e6, 0.0),
     OPTIONAL("device.peak_tflops.fp8", peak_fp8, 1e12, 0.0, 1e6, 0.0),
     OPTIONAL("device.clock", clock, 1.0, 0.1, 1.0, 1.0),
     NEEDED("device.achievable.gemm", gemm, 1.0, 0.01, 1.0),
@@ -62,7 +64,7 @@ static const key_row keys[] = {
 #define N_KEYS ((int)(sizeof keys / sizeof *keys))
 
 // Keys that are read by themselves.
-static const char *const others[] = {"name", "device.name", "device.host"};
+static const char *const others[] = {"name", "device.name", "device.host", "device.chip"};
 #define N_OTHERS ((int)(sizeof others / sizeof *others))
 
 static const axl_yaml_node *find(const axl_yaml_node *root, const char *path)
@@ -83,8 +85,11 @@ static void read_key(const axl_yaml_node *root, const key_row *k, axl_diagnostic
                      axl_cluster *out)
 {
     const axl_yaml_node *v = find(root, k->path);
-    double x = k->otherwise;
+    double x = k->otherwise, known;
 
+    memcpy(&known, (char *)out + k->offset, sizeof known);
+    if (v == NULL && known != 0.0) // of the chip
+        return;
     if (v != NULL && v->kind == AXL_YAML_INT)
         x = (double)v->integer;
     else if (v != NULL && v->kind == AXL_YAML_REAL)
@@ -147,6 +152,25 @@ static void find_unknown(const axl_yaml_node *map, const char *prefix, axl_diagn
     }
 }
 
+// What its data sheet says; keys of the file that say otherwise win.
+static void read_chip(const axl_yaml_node *node, axl_diagnostics *d, axl_cluster *out)
+{
+    if (node == NULL)
+        return;
+    const axl_chip *chip = node->kind == AXL_YAML_STRING ? axl_chip_find(node->text) : NULL;
+    if (chip == NULL) {
+        axl_diagnostics_add(d, AXL_ERROR, node->place, "device.chip",
+                            "no data sheet of it is known; give peak_tflops and memory_gb_per_s");
+        return;
+    }
+    out->peak_f32 = axl_chip_peak(chip, AXL_F32, false);
+    out->peak_tf32 = axl_chip_peak(chip, AXL_F32, true);
+    out->peak_bf16 = axl_chip_peak(chip, AXL_BF16, false);
+    out->peak_fp8 = chip->fp8 * 1e12;
+    out->memory_rate = chip->gb_per_s * 1e9;
+    out->library_attention_grads = chip->library_attention_grads;
+}
+
 static void read_all(const axl_yaml_node *root, axl_diagnostics *d, axl_cluster *out)
 {
     const axl_yaml_node *name = axl_yaml_get(root, "name"), *host = find(root, "device.host");
@@ -157,12 +181,20 @@ static void read_all(const axl_yaml_node *root, axl_diagnostics *d, axl_cluster 
         return;
     }
     find_unknown(root, "", d);
+    read_chip(find(root, "device.chip"), d, out);
     for (int i = 0; i < N_KEYS; i++)
         read_key(root, &keys[i], d, out);
     if (host != NULL && host->kind != AXL_YAML_BOOL)
         axl_diagnostics_add(d, AXL_ERROR, host->place, "device.host", "true or false was expected");
     out->is_host = host != NULL && host->kind == AXL_YAML_BOOL && host->boolean;
     (void)snprintf(out->name, sizeof out->name, "%s", name != NULL ? name->text : "unnamed");
+}
+
+double axl_cluster_peak(const axl_cluster *c, axl_dtype dtype, bool tf32)
+{
+    if (dtype == AXL_BF16)
+        return c->peak_bf16;
+    return tf32 && c->peak_tf32 > 0.0 ? c->peak_tf32 : c->peak_f32;
 }
 
 axl_status axl_cluster_parse(const char *text, size_t n, const char *name, axl_cluster *out)

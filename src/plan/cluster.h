@@ -6,6 +6,7 @@
 #ifndef AXL_PLAN_CLUSTER_H
 #define AXL_PLAN_CLUSTER_H
 
+#include "src/base/dtype.h"
 #include "src/base/status.h"
 #include "src/base/str.h"
 
@@ -26,6 +27,8 @@ typedef struct axl_cluster {
     double process; // bytes of it that go to the runtime: context, libraries, communicators
     bool is_host;   // the device's memory is the host's: buffers of the loader count, too
     double peak_f32, peak_bf16, peak_fp8; // FLOP/s of dense products; 0: it cannot
+    double peak_tf32;             // of f32 products whose factors are rounded to TF32; 0: it cannot
+    bool library_attention_grads; // cuDNN makes attention's gradient (axl_chip)
     double clock; // sustained under the power limit, as a fraction of the clock of the peaks
     double gemm, gemm_fp8; // fractions of peak times clock that large products reach
     double attention_forward, attention_backward; // the same of bf16 (f32), for attention kernels
@@ -51,6 +54,9 @@ typedef struct axl_cluster {
 // AXL_E_CONFIG lists every fault with file:line:column; a name that is neither gets the ready-made ones and the
 // nearest. Local.
 axl_status axl_cluster_read(const char *name, axl_cluster *out);
+
+// FLOP/s of products of this dtype, which MFU counts against. tf32: factors of f32 products may be rounded.
+double axl_cluster_peak(const axl_cluster *c, axl_dtype dtype, bool tf32);
 
 // From text; name stands for it in messages.
 axl_status axl_cluster_parse(const char *text, size_t n, const char *name, axl_cluster *out);

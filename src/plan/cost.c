@@ -34,7 +34,7 @@ static double product_rate(const axl_cost_input *x, bool layer)
 
     if (layer && c->fp8_products > 0.0 && is_half(x) && c->peak_fp8 > 0.0)
         return c->peak_fp8 * c->clock * c->gemm_fp8;
-    return (is_half(x) ? c->peak_bf16 : c->peak_f32) * c->clock * c->gemm;
+    return axl_cluster_peak(c, x->job->work.dtype, x->job->tf32) * c->clock * c->gemm;
 }
 
 static double rounded(const axl_cost_input *x, double n)

@@ -382,7 +382,7 @@ static void count_speed(const axl_cost_input *x, axl_forecast *f)
     const axl_mesh *m = x->model->mesh;
     const axl_cluster *c = x->cluster;
     const double ranks = (double)axl_network_ranks(m, ~0u);
-    const double peak = x->job->work.dtype == AXL_BF16 ? c->peak_bf16 : c->peak_f32;
+    const double peak = axl_cluster_peak(c, x->job->work.dtype, x->job->tf32);
 
     f->tokens_step = (double)(x->job->n_tokens * x->job->n_micro) * axl_mesh_n_batches(m);
     f->tokens_per_second = f->tokens_step / f->step;

@@ -30,6 +30,7 @@ typedef struct axl_forecast_job {
     axl_work_options work;
     int64_t n_micro;
     int64_t n_tokens, n_docs; // expected in a micro-batch of a cp group
+    bool tf32;                // products of f32 round their factors where the device can
 } axl_forecast_job;
 
 void axl_forecast_fill(const axl_forecast_data *d, axl_forecast_job *job);

@@ -1,6 +1,8 @@
 // RUN: np=1
 // Clusters, links, the pipeline of a step and the search, by cases that can be reckoned by hand.
 #include "comm/cp_layout.h"
+#include "kernels/chip.h"
+#include "src/io/file.h"
 #include "src/plan/network.h"
 #include "src/plan/pipeline.h"
 #include "src/plan/search.h"
@@ -57,6 +59,39 @@ static void every_fault_of_a_cluster_is_named(void **state)
     assert_non_null(strstr(m, "node.ranks: is missing"));
     assert_int_equal(axl_cluster_parse("3", 1, "x.yaml", &c), AXL_E_CONFIG);
     assert_int_equal(axl_cluster_parse("a: [", 4, "x.yaml", &c), AXL_E_CONFIG);
+}
+
+static void a_chip_brings_its_data_sheet(void **state)
+{
+    static const char unknown[] = "name: x\ndevice: {chip: Z9}\n";
+    axl_cluster c;
+    axl_str text = {0};
+    (void)state;
+
+    CHECK_OK(axl_cluster_read("h200", &c));
+    near(c.peak_fp8, 1978.9e12);
+    near(c.memory_rate, 4800e9);
+    near(axl_cluster_peak(&c, AXL_BF16, true), 989.4e12);
+    near(axl_cluster_peak(&c, AXL_F32, false), 66.9e12);
+    near(axl_cluster_peak(&c, AXL_F32, true), 494.7e12);
+    CHECK_OK(axl_cluster_read("cpu", &c));
+    near(axl_cluster_peak(&c, AXL_F32, true), 0.19e12); // no TF32 there
+    CHECK_OK(axl_file_read(AXL_SOURCE_DIR "/configs/clusters/h100.yaml", &text));
+    char *chip = strstr(text.data, "chip: H100 #");
+    assert_non_null(chip); // a number of the file wins
+    memcpy(chip, "memory_gb_per_s: 7 #", 20);
+    memcpy(chip + 20, "\n  chip: H100\n#", 15);
+    CHECK_OK(axl_cluster_parse(text.data, text.len, "x.yaml", &c));
+    near(c.memory_rate, 7e9);
+    near(c.peak_bf16, 989.4e12);
+    axl_str_fini(&text);
+    assert_int_equal(axl_cluster_parse(unknown, sizeof unknown - 1, "x.yaml", &c), AXL_E_CONFIG);
+    assert_non_null(strstr(axl_error_message(), "x.yaml:2:16: error: device.chip: no data sheet"));
+    assert_string_equal(axl_chip_find("NVIDIA H100 80GB HBM3")->cluster, "h100");
+    assert_string_equal(axl_chip_find("NVIDIA H100 PCIe")->name, "H100 PCIe");
+    assert_string_equal(axl_chip_find("NVIDIA GB200")->name, "GB200");
+    assert_null(axl_chip_find("NVIDIA H100 80GB HBM3 MIG 1g.10gb")); // a part of one
+    assert_null(axl_chip_find("NVIDIA H20"));
 }
 
 static void a_report_of_doctor_is_a_cluster(void **state)
@@ -422,6 +457,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ready_made_clusters_are_read_by_name),
         cmocka_unit_test(every_fault_of_a_cluster_is_named),
+        cmocka_unit_test(a_chip_brings_its_data_sheet),
         cmocka_unit_test(a_report_of_doctor_is_a_cluster),
         cmocka_unit_test(a_group_has_the_link_of_its_ranks),
         cmocka_unit_test(traffic_shorter_than_kernels_is_hidden_but_at_the_ends),
