@@ -4,6 +4,7 @@
 #include "kernels/kernels.h"
 #include "src/base/log.h"
 #include "src/base/mem.h"
+#include "src/plan/arithmetic.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -13,52 +14,6 @@
 #define HOST_BYTES                                                                                 \
     ((int64_t)384 << 20) // of three arrays, over the ranks of a host: more than caches hold
 #define ROUND_TRIPS 10
-
-// The shortest of at most `runs` of one product, within the time for it but once.
-static axl_status time_gemm(const axl_bringup *b, const axl_gemm_args *a, int runs, double *best)
-{
-    axl_status status = AXL_OK;
-    double spent = 0.0;
-
-    *best = 1e30;
-    for (int i = 0; i < runs && spent < GEMM_SECONDS; i++) {
-        double start = axl_now();
-        AXL_TRY(b->device->kernels->gemm(b->device->compute, a));
-        AXL_TRY(b->device->ops->synchronize(b->device->compute));
-        double seconds = axl_now() - start;
-        spent += seconds;
-        *best = seconds < *best ? seconds : *best;
-    }
-
-out:
-    return status;
-}
-
-// FLOP/s of a square product: 1024 wide, or less where ranks are slow. m: three matrices of 1024 x 1024 f32.
-static axl_status measure_gemm(const axl_bringup *b, void *const m[3], axl_dtype dtype,
-                               double *rate)
-{
-    axl_status status = AXL_OK;
-    axl_gemm_args a = {
-        .a = m[0], .b = m[1], .c = m[2], .alpha = 1.0f, .dtype = dtype, .dtype_c = AXL_F32};
-    double seconds = 0.0;
-
-    for (int64_t n = 256;; n *= 2) {
-        a.m = a.n = a.k = a.lda = a.ldb = a.ldc = n;
-        AXL_TRY(time_gemm(b, &a, n == 256 ? 2 : 1, &seconds)); // the first sets the library up
-        double slowest = seconds;
-        AXL_TRY(axl_comm_all_reduce_f64(b->world, &slowest, 1, AXL_REDUCE_MAX));
-        // twice as wide takes eight times as long
-        if (n == 1024 || 8.0 * slowest > GEMM_SECONDS)
-            break;
-    }
-    AXL_TRY(axl_comm_barrier(b->world));
-    AXL_TRY(time_gemm(b, &a, 10, &seconds));
-    *rate = 2.0 * (double)a.n * (double)a.n * (double)a.n / seconds;
-
-out:
-    return status;
-}
 
 // Bytes/s of c = a + b: two arrays read, one written. It is timed until the last rank is done, so that the sum
 // over the ranks of a host is what the host does, also when they take turns. m: three arrays of n f32.
@@ -105,14 +60,14 @@ out:
 axl_status axl_doctor_rates(const axl_bringup *b, axl_doctor_rank *r)
 {
     axl_status status = AXL_OK;
-    const int64_t least = 1024 * 1024; // a matrix for gemm
+    const int64_t least = AXL_RATE_WIDTH * AXL_RATE_WIDTH; // a matrix for products
     int64_t n = HOST_BYTES / axl_comm_local_size(b->world) / 3 / (int64_t)sizeof(float);
     void *m[3] = {NULL};
 
     n = n > least ? n : least;
     AXL_TRY(axl_comm_agree(b->world, take(b, (size_t)n * sizeof(float), m)));
-    AXL_TRY(measure_gemm(b, m, AXL_F32, &r->gemm_f32));
-    AXL_TRY(measure_gemm(b, m, AXL_BF16, &r->gemm_bf16));
+    AXL_TRY(axl_products_rate(b->device, b->world, m, AXL_F32, GEMM_SECONDS, &r->gemm_f32));
+    AXL_TRY(axl_products_rate(b->device, b->world, m, AXL_BF16, GEMM_SECONDS, &r->gemm_bf16));
     AXL_TRY(measure_memory(b, m, n, &r->memory_rate));
 
 out:

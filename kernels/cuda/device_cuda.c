@@ -557,6 +557,7 @@ axl_status axl_cuda_device_create(int local_rank, axl_device **out)
     axl_device *d = NULL;
     cuda_state *state = NULL;
     const char *why = NULL;
+    struct cudaDeviceProp chip;
     const int n = axl_cuda_device_count(&why);
 
     AXL_REQUIRE(n > 0, AXL_E_UNSUPPORTED, "no GPU: %s", why);
@@ -567,6 +568,8 @@ axl_status axl_cuda_device_create(int local_rank, axl_device **out)
     d->n_threads = 1;
     d->priv = state;
     AXL_TRY(query(state, local_rank % n));
+    CUDA_TRY(cudaGetDeviceProperties(&chip, state->device), "asking the GPU");
+    (void)snprintf(d->chip, sizeof d->chip, "%.63s", chip.name);
     CUDA_TRY(cudaDeviceGetPCIBusId(d->card, sizeof d->card, state->device), "asking the GPU");
     AXL_TRY(cuda_stream_create(d, "compute", &d->compute));
     AXL_TRY(cuda_stream_create(d, "gather", &d->gather));

@@ -157,21 +157,20 @@ out:
 
 // ---- arithmetic of the model
 
-static void count_flops(const axl_model *m, const axl_forecast_job *job, axl_forecast *f)
+static void count_flops(const axl_model *m, const axl_forecast_job *job, const axl_arithmetic *x,
+                        axl_forecast *f)
 {
     const axl_arch *a = &m->arch;
     const double len = (double)job->n_tokens / (double)job->n_docs;
-    const double embedding = a->tied ? 0.0 : (double)(a->vocab * a->hidden);
-    double full = 0.0, causal = 0.0;
+    double causal = 0.0; // of every token with every one of its document
 
-    for (int l = 0; l < a->n_layers; l++) {
-        const double width = 2.0 * a->head_dim * a->n_heads;
-        full += 6.0 * width * len;
-        causal += 6.0 * width * pairs_of(len, a->layers[l].window) / len;
-    }
-    f->flops_attention = full;
-    f->flops_token = 6.0 * ((double)f->n_active - embedding) + full;
-    f->flops_causal = f->flops_token - full + causal;
+    for (int l = 0; l < a->n_layers; l++)
+        causal += pairs_of(len, a->layers[l].window) / (len * len) / a->n_layers;
+    f->n_params = x->n_params;
+    f->n_active = x->n_active;
+    f->flops_attention = x->attention * len;
+    f->flops_token = axl_arithmetic_flops(x, 1.0, len);
+    f->flops_causal = f->flops_token - f->flops_attention * (1.0 - causal);
 }
 
 // ---- memory
@@ -235,19 +234,6 @@ static void load_of(const axl_unit *u, const axl_sharder_options *o, axl_unit_lo
     }
 }
 
-// Parameters that a token meets: all but those of the experts that it does not go to.
-static void count_params(const axl_model *m, axl_forecast_weights *w)
-{
-    const axl_moe *moe = &m->arch.moe;
-
-    w->n_params = w->n_active = m->n_elements;
-    for (int i = 0; i < m->n_params && moe->n_experts > 0; i++) {
-        const int64_t n = axl_param_file_count(m->params[i]);
-        if (m->params[i]->is_expert)
-            w->n_active -= n - n / moe->n_experts * moe->top_k;
-    }
-}
-
 axl_status axl_forecast_weights_make(const axl_model *m, const axl_sharder_options *o,
                                      axl_forecast_weights *out)
 {
@@ -260,7 +246,7 @@ axl_status axl_forecast_weights_make(const axl_model *m, const axl_sharder_optio
         options.reshard_after_forward = kept != 0;
         w.bytes[kept] = axl_sharder_plan(m->units, m->n_units, &options);
     }
-    count_params(m, &w);
+    w.arithmetic = axl_arithmetic_of(m);
     for (int u = 0; u < m->n_units; u++) {
         axl_unit_load *load = &w.loads[m->units[u].program];
         if (load->elements == 0.0)
@@ -431,9 +417,7 @@ axl_status axl_forecast_time(const axl_model *m, const axl_cluster *cluster,
     const axl_cost_input x = {.cluster = cluster, .model = m, .job = job};
 
     f->chunk = kernels->chunk;
-    f->n_params = weights->n_params;
-    f->n_active = weights->n_active;
-    count_flops(m, job, f);
+    count_flops(m, job, &weights->arithmetic, f);
     AXL_TRY(count_time(&x, weights, kernels, f));
     count_speed(&x, f);
 out:

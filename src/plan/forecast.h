@@ -10,6 +10,7 @@
 
 #include "sharding/unit.h"
 #include "src/model/traffic.h"
+#include "src/plan/arithmetic.h"
 #include "src/plan/cluster.h"
 
 // How the data fill a micro-batch.
@@ -117,9 +118,9 @@ typedef struct axl_unit_load {
 // tp share this.
 typedef struct axl_forecast_weights {
     axl_sharder_bytes bytes[2]; // by reshard_after_forward
-    int64_t n_params, n_active; // as in axl_forecast
-    double elements;            // of this rank's shards
-    axl_unit_load *loads;       // [n_programs], owned; units of one program have equal weights
+    axl_arithmetic arithmetic;
+    double elements;      // of this rank's shards
+    axl_unit_load *loads; // [n_programs], owned; units of one program have equal weights
 } axl_forecast_weights;
 
 axl_status axl_forecast_weights_make(const axl_model *m, const axl_sharder_options *o,

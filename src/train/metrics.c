@@ -105,6 +105,11 @@ out:
     return status;
 }
 
+static double mfu_of(const axl_trainer *t, const axl_step_report *r)
+{
+    return r->flops / (r->seconds * t->peak_flops);
+}
+
 // On a terminal one line that renews itself; in a file plain lines, at the logging steps.
 static void show_progress(const axl_trainer *t, const axl_step_report *r, bool log_line)
 {
@@ -125,7 +130,7 @@ static void show_progress(const axl_trainer *t, const axl_step_report *r, bool l
 // The numbers that users of TensorBoard look for, by the names that they know.
 static axl_status put_step_event(const axl_trainer *t, const axl_step_report *r)
 {
-    const axl_tfevents_scalar scalars[] = {
+    axl_tfevents_scalar scalars[14] = {
         {"train/loss", r->loss},
         {"train/grad_norm", r->grad_norm},
         {"train/learning_rate", r->lr},
@@ -134,10 +139,16 @@ static axl_status put_step_event(const axl_trainer *t, const axl_step_report *r)
         {"train/step_seconds", r->seconds},
         {"train/comm_exposed_seconds", r->exposed},
         {"train/peak_memory_bytes", (double)r->memory_bytes},
+        {"train/tokens", (double)r->n_tokens},
+        {"train/trainable_tokens", (double)r->n_trained},
         {"train/total_tokens", (double)t->total_tokens},
-        {"train/expert_load_max_over_mean", r->expert_load},
     };
-    const size_t n = sizeof scalars / sizeof *scalars - (r->expert_load > 0.0 ? 0 : 1);
+    size_t n = 11;
+
+    if (t->peak_flops > 0.0)
+        scalars[n++] = (axl_tfevents_scalar){"train/mfu", mfu_of(t, r)};
+    if (r->expert_load > 0.0)
+        scalars[n++] = (axl_tfevents_scalar){"train/expert_load_max_over_mean", r->expert_load};
 
     return t->events == NULL ? AXL_OK : axl_tfevents_put(t->events, r->step, scalars, n);
 }
@@ -170,6 +181,8 @@ axl_status axl_metrics_step(axl_trainer *t, const axl_step_report *r)
         (long long)r->step, r->epoch, r->loss, r->grad_norm, r->lr, (long long)r->n_tokens,
         (long long)r->n_trained, (long long)t->total_tokens, (double)r->n_tokens / r->seconds,
         r->seconds, (long long)r->memory_bytes, r->exposed));
+    if (t->peak_flops > 0.0)
+        AXL_TRY(axl_str_printf(&line, ", \"mfu\": %.9g", mfu_of(t, r)));
     if (r->expert_load > 0.0)
         AXL_TRY(axl_str_printf(&line, ", \"expert_load_max_over_mean\": %.9g", r->expert_load));
     AXL_TRY(put_comm_bytes(t, &r->traffic, &line));

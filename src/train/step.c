@@ -2,6 +2,7 @@
 // parts already divided by the weight of the whole step, so the result does not depend on the layout.
 #include "src/train/train.h"
 
+#include "comm/cp_layout.h"
 #include "src/base/log.h"
 
 #include <string.h>
@@ -12,6 +13,18 @@ static double trained_weight(const axl_work *w, const axl_batch *batch)
 
     for (int64_t i = 0; i < w->n_scored; i++)
         sum += (double)batch->weight[w->host_scored[i]];
+    return sum;
+}
+
+// The squares of the documents' lengths, added up; each on one of the ranks that share them.
+static double squares(const axl_trainer *t, const axl_batch *b)
+{
+    const int32_t *cu = b->cp != NULL ? b->cp->cu_seqlens : b->cu_seqlens;
+    const int32_t n = b->cp != NULL ? b->cp->n_seqs : b->n_seqs;
+    double sum = 0.0;
+
+    for (int32_t i = 0; i < n && t->mesh->coord[AXL_CP] == 0; i++)
+        sum += (double)(cu[i + 1] - cu[i]) * (double)(cu[i + 1] - cu[i]);
     return sum;
 }
 
@@ -122,7 +135,7 @@ axl_status axl_train_step(axl_trainer *t, axl_step_report *report)
     axl_step_info info;
     const axl_batch *batch = NULL;
     double start = axl_now();
-    double sums[2] = {0.0}; // tokens, trained tokens
+    double sums[3] = {0.0}; // tokens, trained tokens, squares of lengths
     const int n_batches = axl_mesh_n_batches(t->mesh);
 
     axl_mesh_counters_reset(t->mesh);
@@ -138,14 +151,16 @@ axl_status axl_train_step(axl_trainer *t, axl_step_report *report)
                            &t->losses[m * n_batches + axl_mesh_batch_rank(t->mesh)]));
         sums[0] += batch->n_tokens;
         sums[1] += (double)t->work.n_scored;
+        sums[2] += squares(t, batch);
     }
     AXL_TRY(axl_sharder_finish(&t->sharder));
-    AXL_TRY(axl_comm_all_reduce_f64(t->mesh->loss, sums, 2, AXL_REDUCE_SUM));
+    AXL_TRY(axl_comm_all_reduce_f64(t->mesh->loss, sums, 3, AXL_REDUCE_SUM));
     *report = (axl_step_report){.step = t->step + 1,
                                 .epoch = info.epoch_end,
                                 .ends_epoch = info.ends_epoch,
                                 .n_tokens = (int64_t)sums[0],
-                                .n_trained = (int64_t)sums[1]};
+                                .n_trained = (int64_t)sums[1],
+                                .flops = axl_arithmetic_flops(&t->arithmetic, sums[0], sums[2])};
     AXL_TRY(sum_losses(t, info.n_micro, &report->loss));
     AXL_TRY(axl_grad_norm(&t->sharder, &report->grad_norm));
     t->agreed = true;                 // loss and norm are equal on all ranks, and so is the verdict

@@ -17,6 +17,7 @@
 #include "src/model/router.h"
 #include "src/model/traffic.h"
 #include "src/optim/optim.h"
+#include "src/plan/arithmetic.h"
 #include "src/train/data_setup.h"
 
 #include <signal.h>
@@ -40,6 +41,7 @@ typedef struct axl_step_report {
     double grad_norm; // before clipping
     double lr;        // used by it
     int64_t n_tokens, n_trained;
+    double flops; // of the model itself for these tokens, all ranks (arithmetic.h)
     double seconds;
     // the largest of all ranks:
     double exposed;       // seconds that it waited for communication
@@ -89,6 +91,8 @@ typedef struct axl_trainer {
     int64_t steps_per_epoch;
     int64_t total_tokens; // processed since the start of the first run
     int64_t log_every;
+    axl_arithmetic arithmetic; // of the model
+    double peak_flops;         // FLOP/s of all ranks that mfu counts against; 0: not known
     axl_steer steer;
     int watchdog_count;   // log lines in a row above the threshold
     FILE *metrics;        // rank 0: metrics.jsonl
@@ -175,6 +179,12 @@ void axl_metrics_plan(const axl_trainer *t);
 // What a step will send, expected and at most, before the first.
 axl_status axl_metrics_traffic(const axl_trainer *t);
 axl_status axl_metrics_memory(const axl_trainer *t);
+
+// ---- peak.c
+
+// Finds arithmetic and peak_flops: of an accelerator its data sheet's, of a processor what products of the run's dtype
+// reach on it, measured while all ranks make them. Collective on world.
+axl_status axl_find_peak(axl_trainer *t);
 
 // ---- watchdog.c
 

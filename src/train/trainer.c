@@ -499,6 +499,7 @@ axl_status axl_trainer_run(axl_trainer *t)
 
     if (axl_comm_n_hosts(t->env.world) > 1)
         (void)snprintf(hosts, sizeof hosts, " on %d hosts", axl_comm_n_hosts(t->env.world));
+    AXL_TRY(axl_find_peak(t));
     axl_metrics_plan(t);
     AXL_TRY(axl_metrics_traffic(t));
     t->run_start = axl_now();

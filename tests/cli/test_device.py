@@ -34,6 +34,7 @@ save_strategy: "no"
 bf16: true
 sample_packing: {packing}
 """
+LENGTHS = [20, 33, 7, 61, 90, 5, 44, 18] * 4
 VALUES = ["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention", "xformers", "sage", "s2", "fp8"]
 
 
@@ -42,24 +43,28 @@ class Case(unittest.TestCase):
     def setUpClass(cls):
         cls.top = tempfile.mkdtemp(prefix="axl_device_")
         tiny.make_model(os.path.join(cls.top, "model"))
-        tiny.make_tokenized(os.path.join(cls.top, "data.jsonl"), [20, 33, 7, 61, 90, 5, 44, 18] * 4)
+        tiny.make_tokenized(os.path.join(cls.top, "data.jsonl"), LENGTHS)
 
     @classmethod
     def tearDownClass(cls):
         shutil.rmtree(cls.top)
 
-    def run_program(self, command, more="", packing="true", args=()):
+    def run_program(self, command, more="", packing="true", args=(), env=()):
         path = os.path.join(self.top, "run.yaml")
         shutil.rmtree(os.path.join(self.top, "out"), ignore_errors=True)
         with open(path, "w") as f:
             f.write(YAML.format(top=self.top, packing=packing) + more)
-        return subprocess.run([PROGRAM, command, path, *args], capture_output=True, text=True, env=ENV, timeout=120)
+        return subprocess.run([PROGRAM, command, path, *args], capture_output=True, text=True, env=ENV | dict(env),
+                              timeout=120)
 
-    def losses(self, *args, **kwargs):
+    def metrics(self, *args, **kwargs):
         p = self.run_program("train", *args, **kwargs)
         self.assertEqual(p.returncode, 0, p.stdout + p.stderr)
         with open(os.path.join(self.top, "out", "metrics.jsonl")) as f:
-            return [row["loss"] for row in map(json.loads, f) if "loss" in row]
+            return [row for row in map(json.loads, f) if "loss" in row]
+
+    def losses(self, *args, **kwargs):
+        return [row["loss"] for row in self.metrics(*args, **kwargs)]
 
     def device(self, more=""):
         """The doctor's line about the device."""
@@ -73,6 +78,19 @@ class WithGpu(Case):
         self.assertEqual(self.device(), "the GPU: device: auto takes one where there is one")
         self.assertEqual(self.device("device: cuda\n"), "the GPU: device: cuda asks for it")
         self.assertEqual(self.device("device: cpu\n"), "the processor: device: cpu asks for it")
+
+    def test_mfu_counts_against_the_data_sheet(self):
+        epoch = {"packing": "false", "args": ("--max_steps", str(len(LENGTHS) // 2))}
+        rows = self.metrics(env={"AXL_EMU_CHIP": "NVIDIA H100 80GB HBM3"}, **epoch)
+        p = self.run_program("plan", packing="false", args=("--ranks", "1", "--document-tokens", "100", "--json"))
+        plan = json.loads(p.stdout)
+        self.assertEqual(sum(row["tokens"] for row in rows), sum(LENGTHS))
+        of_pair = plan["flops_per_token_attention"] / 100
+        flops = (plan["flops_per_token"] - plan["flops_per_token_attention"]) * sum(LENGTHS)
+        flops += of_pair * sum(n * n for n in LENGTHS) # every token with every one of its document
+        self.assertAlmostEqual(sum(row["mfu"] * row["step_seconds"] for row in rows) * 989.4e12 / flops, 1.0, delta=1e-6)
+        # of a chip without a data sheet nothing is claimed
+        self.assertFalse(any("mfu" in row for row in self.metrics()))
 
     def test_each_attention_gives_the_same_losses(self):
         for value in VALUES:

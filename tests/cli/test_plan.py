@@ -114,6 +114,11 @@ class PlanIsRun(unittest.TestCase):
                 self.assertAlmostEqual(plan["memory_bytes"]["tensors"] / 2**20, float(value), delta=0.051)
         self.assertEqual(plan["comm_bytes"], metrics[0]["comm_bytes"])
         self.assertEqual(plan["tokens"], metrics[0]["tokens"])
+        # the model's operations are the plan's; what they are counted against, in four digits
+        peak = float(re.search(r"mfu counts against (\S+) TFLOP/s a rank: products measured", log)[1]) * 1e12 * ranks
+        for row in metrics:
+            self.assertAlmostEqual(row["mfu"] * row["step_seconds"] * peak / (plan["flops_per_token"] * row["tokens"]),
+                                   1.0, delta=1e-3)
         measured = max(m["peak_memory_bytes"] for m in metrics)
         off = plan["memory_bytes"]["sum"] / measured - 1
         print(f"{ranks} ranks {keys}: planned {plan['memory_bytes']['sum'] / 2**20:.1f} MiB, "

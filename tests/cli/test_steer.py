@@ -36,6 +36,11 @@ def checkpoints(path):
     return sorted(int(name.split("-")[1]) for name in os.listdir(path) if name.startswith("checkpoint-"))
 
 
+# of every step; expert_load_max_over_mean only where there are experts
+STEP_KEYS = ["step", "epoch", "loss", "grad_norm", "learning_rate", "tokens", "trainable_tokens", "total_tokens",
+             "tokens_per_second", "step_seconds", "mfu", "peak_memory_bytes", "comm_bytes", "comm_exposed_seconds"]
+
+
 class Steer(test_cli.Case):
     @classmethod
     def setUpClass(cls):
@@ -232,7 +237,7 @@ class Steer(test_cli.Case):
 
     def test_tensorboard_is_told_what_metrics_jsonl_holds(self):
         names = {"loss": "train/loss", "grad_norm": "train/grad_norm", "learning_rate": "train/learning_rate",
-                 "epoch": "train/epoch", "eval_loss": "eval/loss", "eval_perplexity": "eval/perplexity"}
+                 "eval_loss": "eval/loss", "eval_perplexity": "eval/perplexity"}
 
         def check():
             with open(os.path.join(self.out("board"), "metrics.jsonl")) as f:
@@ -240,8 +245,18 @@ class Steer(test_cli.Case):
             events = tiny.read_events(self.out("board"))
             self.assertEqual([e[0] for e in events], [line["step"] for line in lines])
             for line, (_, values) in zip(lines, events):
-                for key in names.keys() & line.keys():
-                    self.assertAlmostEqual(values[names[key]], line[key], delta=2e-7 * abs(line[key]))
+                for key in line.keys() - {"step", "comm_bytes", "best_step", "evaluations_without_improvement"}:
+                    self.assertAlmostEqual(values[names.get(key, f"train/{key}")], line[key], delta=2e-7 * abs(line[key]))
+                self.assertEqual("loss" in line, all(key in line for key in STEP_KEYS))
+                if "loss" in line: # what several of them say together
+                    self.assertAlmostEqual(line["tokens"] / line["step_seconds"], line["tokens_per_second"],
+                                           delta=1e-6 * line["tokens_per_second"])
+                    self.assertTrue(0 < line["trainable_tokens"] <= line["tokens"])
+                    self.assertTrue(0.0 < line["mfu"] < 1.0)
+                    self.assertTrue(0.0 <= line["comm_exposed_seconds"] <= line["step_seconds"])
+            steps = [line for line in lines if "loss" in line]
+            self.assertEqual([line["total_tokens"] for line in steps],
+                             [sum(line["tokens"] for line in steps[:i + 1]) for i in range(len(steps))])
             return len(events)
 
         text = self.held_out() + "eval_steps: 2\nsave_strategy: steps\nsave_steps: 2\nuse_tensorboard: true\n"

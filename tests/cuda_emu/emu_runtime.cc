@@ -369,8 +369,10 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int)
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *prop, int)
 {
+    const char *chip = getenv("AXL_EMU_CHIP");
+
     memset(prop, 0, sizeof *prop);
-    snprintf(prop->name, sizeof prop->name, "emulated");
+    snprintf(prop->name, sizeof prop->name, "%s", chip != nullptr ? chip : "emulated");
     prop->totalGlobalMem = (size_t)4 << 30;
     prop->major = arch / 10;
     prop->minor = arch % 10;
