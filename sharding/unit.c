@@ -8,6 +8,7 @@
 #include "src/base/log.h"
 #include "src/base/mem.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { KEPT = 3 }; // index of the place of kept weights in gather_offset
@@ -166,26 +167,53 @@ out:
     return status;
 }
 
+// Whether a lies before b in the arenas, whatever their units.
+static bool comes_before(const axl_param *a, const axl_param *b)
+{
+    const int kind_a = a->trainable ? !a->decay : 2, kind_b = b->trainable ? !b->decay : 2;
+
+    return kind_a != kind_b ? kind_a < kind_b : a->cols < b->cols;
+}
+
+static axl_status order_params(axl_sharder *s)
+{
+    axl_status status = AXL_OK;
+    int n = 0;
+
+    for (int i = 0; i < s->n_units; i++)
+        n += s->units[i].n_params;
+    AXL_TRY(axl_calloc((size_t)n, sizeof *s->order, "the order of weights", &s->order));
+    for (int i = 0; i < s->n_units; i++) {
+        for (int k = 0; k < s->units[i].n_params; k++) {
+            axl_param *p = &s->units[i].params[k];
+            int at = s->n_params++; // equals stay in the order of units
+            for (; at > 0 && comes_before(p, s->order[at - 1]); at--)
+                s->order[at] = s->order[at - 1];
+            s->order[at] = p;
+        }
+    }
+out:
+    return status;
+}
+
 static void point_params(axl_sharder *s)
 {
     size_t at = 0; // bytes
 
-    for (int i = 0; i < s->n_units; i++) {
-        for (int k = 0; k < s->units[i].n_params; k++) {
-            axl_param *p = &s->units[i].params[k];
-            int64_t e = (int64_t)(at / sizeof(float));
-            p->device = s->device;
-            p->state = s->device;
-            p->dtype = s->options.dtype;
-            p->master = s->master + e;
-            p->grad_shard = s->options.train && p->trainable ? s->grads + e : NULL;
-            for (int m = 0; m < 2; m++)
-                p->moment[m] = p->grad_shard != NULL ? s->moments[m] + e : NULL;
-            p->update_grad = p->grad_shard;
-            if (s->host != NULL)
-                axl_host_state_point(s, p, e);
-            at += axl_align_up((size_t)axl_param_shard_count(p) * sizeof(float));
-        }
+    for (int i = 0; i < s->n_params; i++) {
+        axl_param *p = s->order[i];
+        int64_t e = (int64_t)(at / sizeof(float));
+        p->device = s->device;
+        p->state = s->device;
+        p->dtype = s->options.dtype;
+        p->master = s->master + e;
+        p->grad_shard = s->options.train && p->trainable ? s->grads + e : NULL;
+        for (int m = 0; m < 2; m++)
+            p->moment[m] = p->grad_shard != NULL ? s->moments[m] + e : NULL;
+        p->update_grad = p->grad_shard;
+        if (s->host != NULL)
+            axl_host_state_point(s, p, e);
+        at += axl_align_up((size_t)axl_param_shard_count(p) * sizeof(float));
     }
 }
 
@@ -255,6 +283,7 @@ axl_status axl_sharder_init(axl_sharder *s, axl_device *device, axl_mesh *mesh, 
     set_offsets(s, &send_at);
     if (o->reduce_bf16 && s->grad_buffer != NULL)
         s->send_buffer = s->grad_buffer + send_at;
+    AXL_TRY(order_params(s));
     point_params(s);
 out:
     if (status != AXL_OK)
@@ -282,6 +311,7 @@ void axl_sharder_fini(axl_sharder *s)
     d->ops->host_free(d, s->host_squares, s->bytes.squares);
     d->ops->free(d, s->gather_buffer, s->bytes.gathered);
     d->ops->free(d, s->grad_buffer, s->bytes.grad_buffers);
+    free(s->order);
     *s = (axl_sharder){0};
 }
 

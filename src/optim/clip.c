@@ -10,17 +10,38 @@
 
 #include <math.h>
 
-static axl_status add_param(const axl_sharder *s, const axl_param *p, int64_t *at)
+// Lets a run of gradients, none yet or what lies in front of p, go on through p. False: it ends before. The zeros
+// between weights add nothing to a sum of all; a run of rows must have none.
+static bool joins(axl_sumsq_args *run, const axl_param *p, bool by_row)
 {
-    const bool by_row = s->options.invariant > 0;
-    const axl_sumsq_args a = {.x = p->grad_shard,
-                              .n_rows = by_row ? p->shard_rows : 1,
-                              .n = by_row ? p->cols : axl_param_shard_count(p),
-                              .dtype = AXL_F32,
-                              .out = s->squares + *at};
+    const float *x = run->x, *end = x != NULL ? x + run->n_rows * run->n : NULL;
 
-    *at += by_row ? p->shard_rows : 0;
-    return s->device->kernels->sumsq(s->device->compute, &a);
+    if (x == NULL)
+        *run = (axl_sumsq_args){.x = p->grad_shard,
+                                .n_rows = by_row ? p->shard_rows : 1,
+                                .n = by_row ? p->cols : axl_param_shard_count(p),
+                                .dtype = AXL_F32};
+    else if (!by_row)
+        run->n = p->grad_shard - x + axl_param_shard_count(p);
+    else if (p->grad_shard == end && p->cols == run->n)
+        run->n_rows += p->shard_rows;
+    else
+        return false;
+    return true;
+}
+
+static axl_status add_run(const axl_sharder *s, axl_sumsq_args *run, int64_t *at)
+{
+    axl_status status = AXL_OK;
+
+    if (run->x == NULL)
+        goto out;
+    run->out = s->squares + *at;
+    *at += s->options.invariant > 0 ? run->n_rows : 0;
+    AXL_TRY(s->device->kernels->sumsq(s->device->compute, run));
+    *run = (axl_sumsq_args){.n = 0};
+out:
+    return status;
 }
 
 // The sums of squares of every gradient that this rank owns, on the host: one wait, however many there are.
@@ -30,16 +51,20 @@ static axl_status sum_owned(const axl_sharder *s)
     const axl_device_ops *ops = s->device->ops;
     axl_stream *compute = s->device->compute;
     const size_t bytes = (size_t)s->n_squares * sizeof(double);
+    const bool by_row = s->options.invariant > 0;
+    axl_sumsq_args run = {.n = 0};
     int64_t at = 0;
 
     AXL_TRY(ops->zero(compute, s->squares, bytes));
-    for (int i = 0; i < s->n_units; i++) {
-        for (int k = 0; k < s->units[i].n_params; k++) {
-            const axl_param *p = &s->units[i].params[k];
-            if (p->grad_shard != NULL && p->owner)
-                AXL_TRY(add_param(s, p, &at));
-        }
+    for (int i = 0; i < s->n_params && s->order[i]->grad_shard != NULL; i++) {
+        const axl_param *p = s->order[i];
+        if (p->owner && joins(&run, p, by_row))
+            continue;
+        AXL_TRY(add_run(s, &run, &at));
+        if (p->owner)
+            (void)joins(&run, p, by_row);
     }
+    AXL_TRY(add_run(s, &run, &at));
     AXL_TRY(ops->copy(compute, s->host_squares, s->squares, bytes));
     AXL_TRY(ops->synchronize(compute));
 out:

@@ -13,15 +13,28 @@ typedef struct axl_hyper {
     int64_t t;         // 1-based optimizer step
 } axl_hyper;
 
+// Elements that are updated alike: weights side by side in the sharder's arenas, with the zeros between them.
+typedef struct axl_shards {
+    axl_device *device; // borrowed: whose memory it is
+    float *p, *m, *v;   // [n] masters and what the optimizer keeps
+    const float *g;     // [n]
+    int64_t n;
+    bool decay; // weight decay applies
+} axl_shards;
+
 typedef struct axl_optimizer {
     const char *name; // as in the YAML
     int n_moments;    // f32 arrays of the shape of the param that it keeps, 0 .. 2
-    // Updates one param's shard by its update_grad, on the compute stream of its state's device. Local.
-    axl_status (*step)(axl_param *p, const axl_hyper *h);
+    // Updates them on the compute stream of their device. Local.
+    axl_status (*step)(const axl_shards *x, const axl_hyper *h);
 } axl_optimizer;
 
 // The row of a name, or NULL.
 const axl_optimizer *axl_optimizer_find(const char *name);
+
+// One step of every trained weight, after axl_sharder_begin_update: a call for those with decay, one for the others.
+// Local.
+axl_status axl_optimizer_update(const axl_optimizer *o, const axl_sharder *s, const axl_hyper *h);
 
 // sqrt of the sum of squares of every gradient over all ranks, in f64; each element counts once. Collective on
 // the sharder's world.

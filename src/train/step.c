@@ -78,11 +78,7 @@ static axl_status update(axl_trainer *t, double norm)
     t->hyper.lr = t->env.config->learning_rate * axl_schedule_factor(&t->schedule, t->step);
     t->hyper.grad_scale = axl_clip_scale(norm, t->env.config->max_grad_norm);
     AXL_TRY(axl_sharder_begin_update(&t->sharder));
-    for (int i = 0; i < axl_model_n_params(t->model); i++) {
-        axl_param *p = axl_model_param(t->model, i);
-        if (p->grad_shard != NULL)
-            AXL_TRY(t->optimizer->step(p, &t->hyper));
-    }
+    AXL_TRY(axl_optimizer_update(t->optimizer, &t->sharder, &t->hyper));
 out:
     return status;
 }

@@ -25,8 +25,7 @@ static emu_calls step(trial *t)
                          .eps = 1e-8,
                          .t = 1,
                          .grad_scale = axl_clip_scale(norm, 1.0)};
-    for (int i = 0; i < axl_model_n_params(t->model); i++)
-        CHECK_OK(opt->step(axl_model_param(t->model, i), &h));
+    CHECK_OK(axl_optimizer_update(opt, &t->sharder, &h));
     const emu_calls after = emu_read_calls();
     return (emu_calls){.waits = after.waits - before.waits,
                        .allocations = after.allocations - before.allocations,
@@ -75,6 +74,31 @@ static void experts_wait_once_a_layer(void **state)
         for (int k = 0; k < 2; k++)
             assert_int_equal(step(&t).waits, 2 * (1 + 3 + i) + 1);
         trial_end(&t);
+    }
+}
+
+// However many weights there are.
+static void a_norm_and_an_update_are_a_few_calls(void **state)
+{
+    (void)state;
+    for (int layers = 2; layers <= 9; layers += 7) {
+        for (int64_t invariant = 0; invariant <= 5; invariant += 5) {
+            trial t;
+            double norm = 0.0;
+            trial_begin(
+                &t, "llama", world,
+                &(trial_options){.backend = "cuda", .invariant = invariant, .n_layers = layers});
+            trial_run(&t);
+            long long before = emu_read_calls().queued;
+            CHECK_OK(axl_grad_norm(&t.sharder, &norm));
+            // zeroing, a sum and a copy; a sum a row is a call for each length of rows: 64, 96 and 1
+            assert_int_equal(emu_read_calls().queued - before, invariant > 0 ? 5 : 3);
+            before = emu_read_calls().queued;
+            CHECK_OK(axl_optimizer_update(axl_optimizer_find("adamw_torch"), &t.sharder,
+                                          &(axl_hyper){.t = 1, .eps = 1.0}));
+            assert_int_equal(emu_read_calls().queued - before, 2);
+            trial_end(&t);
+        }
     }
 }
 
@@ -353,6 +377,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_host_waits_once_a_micro_step_and_once_for_the_norm),
         cmocka_unit_test(experts_wait_once_a_layer),
+        cmocka_unit_test(a_norm_and_an_update_are_a_few_calls),
         cmocka_unit_test(nothing_is_taken_or_made_after_the_first_step),
         cmocka_unit_test(graphs_change_no_bit_and_save_calls),
         cmocka_unit_test(activations_on_the_host_change_no_bit),

@@ -360,8 +360,7 @@ static double train_step(trial *t, axl_hyper *h)
 
     h->t++;
     CHECK_OK(axl_sharder_begin_update(&t->sharder));
-    for (int i = 0; i < axl_model_n_params(t->model); i++)
-        CHECK_OK(opt->step(axl_model_param(t->model, i), h));
+    CHECK_OK(axl_optimizer_update(opt, &t->sharder, h));
     return loss;
 }
 
