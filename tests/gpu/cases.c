@@ -1,22 +1,50 @@
-// The kernels' case lists on a GPU against ref. Arrays lie in managed memory, which both sides reach.
-// With --alone they run on the GPU and nothing is compared: for a tool that watches them.
-// Ends with 77 and a reason where there is no GPU. A list whose entries are not all there is skipped by name.
-#include "kernels/cuda/cuda_entries.h"
+// The kernels' case lists on a GPU against ref. Arrays lie in managed memory, which both sides reach. Each case, in each dtype,
+// is a test that cannot take others with it (isolate.h); a list whose entries are not all there is skipped.
+// With --alone they run on the GPU, in this process, and nothing is compared: for a tool that watches them. With --backend cpu
+// the CPU is compared instead, for a look at this program without a GPU.
+#include "tests/gpu/isolate.h"
 #include "tests/gpu/tool.h"
 #include "tests/kernels/compare.h"
 
+#ifdef GPU_TOOL_CUDA
+#include "kernels/cuda/cuda_entries.h"
+
 #include <cuda_runtime.h>
+#endif
 #include <stdlib.h>
 
-static axl_device *gpu, *ref;
-static bool alone;
+enum { MOST = 4096, MOST_SKIPPED = 64 };
 
+// OWN: gemm by our own kernels, which the library else keeps to itself. LIBRARY: attention by cuDNN where it takes it.
+typedef enum way { F32, BF16, OWN, LIBRARY, N_WAYS } way;
+static const char *const way_names[N_WAYS] = {"f32", "bf16", "bf16 own", "bf16 cuDNN"};
+
+typedef struct unit {
+    const kt_kernel *k;
+    int i; // of the case
+    way way;
+} unit;
+
+typedef struct cases {
+    const char *backend;
+    unit units[MOST];
+    int n;
+    axl_device *gpu, *ref;
+    const kt_kernel *asked; // whether its entries are there
+    bool there;
+} cases;
+
+#ifdef GPU_TOOL_CUDA
 static void *take(size_t bytes)
 {
     void *p = NULL;
 
-    if (cudaMallocManaged(&p, bytes + 64, cudaMemAttachGlobal) != cudaSuccess ||
-        cudaMemset(p, 0xff, bytes + 64) != cudaSuccess || // initcheck does not see the host write
+    if (cudaMallocManaged(&p, bytes + 64, cudaMemAttachGlobal) != cudaSuccess) {
+        (void)cudaGetLastError();
+        if (cudaMallocHost(&p, bytes + 64) != cudaSuccess) // slow, and not known to every checker
+            return NULL;
+    }
+    if (cudaMemset(p, 0xff, bytes + 64) != cudaSuccess || // initcheck does not see the host write
         cudaDeviceSynchronize() != cudaSuccess)
         return NULL;
     return p;
@@ -24,105 +52,201 @@ static void *take(size_t bytes)
 
 static void give(void *p)
 {
-    (void)cudaFree(p);
-}
+    struct cudaPointerAttributes a;
 
-// Whether the first case finds its entries.
-static bool is_there(const kt_kernel *k)
-{
-    kt_run r = {.device = gpu, .dtype = AXL_F32, .grid = AXL_F32};
-
-    k->run(&r, kt_case_at(k, 0));
-    const bool there = r.status != AXL_E_UNSUPPORTED;
-    kt_run_fini(&r);
-    return there;
-}
-
-static void run_alone(const kt_kernel *k, axl_dtype dtype)
-{
-    for (int i = 0; i < k->n_cases; i++) {
-        const kt_head *c = kt_case_at(k, i);
-        kt_run r = {0};
-        if ((c->flags & KT_BENCH) || (dtype == AXL_BF16 && (c->flags & KT_F32)))
-            continue;
-        kt_run_case(&r, k, c, gpu, dtype, dtype);
-        kt_run_fini(&r);
-    }
-}
-
-// gemm by our own kernels, which the library else keeps to itself.
-static void check_own_gemm(const kt_kernel *k)
-{
-    const axl_kernels *all = gpu->kernels;
-    axl_kernels own = *all;
-
-    own.gemm = axl_cuda_gemm;
-    gpu->kernels = &own;
-    if (alone)
-        run_alone(k, AXL_BF16);
+    if (cudaPointerGetAttributes(&a, p) == cudaSuccess && a.type == cudaMemoryTypeHost)
+        (void)cudaFreeHost(p);
     else
-        kt_compare_kernel(k, ref, AXL_BF16, &gpu, 1, AXL_BF16);
-    gpu->kernels = all;
+        (void)cudaFree(p);
 }
+
+static bool usable(void *data)
+{
+    (void)data;
+    (void)cudaGetLastError();
+    return cudaDeviceSynchronize() == cudaSuccess;
+}
+
+static void use_gpu_memory(void)
+{
+    kt_arrays = (kt_memory){take, give};
+}
+
+static const axl_kernels *own_gemm(const axl_kernels *all, axl_kernels *own)
+{
+    *own = *all;
+    if (strcmp(all->name, "cuda") == 0)
+        own->gemm = axl_cuda_gemm;
+    return own;
+}
+#else
+static bool usable(void *data)
+{
+    (void)data;
+    return true;
+}
+
+static void use_gpu_memory(void) {}
+
+static const axl_kernels *own_gemm(const axl_kernels *all, axl_kernels *own)
+{
+    *own = *all;
+    return own;
+}
+#endif
+
+static bool begin(void *data, int first)
+{
+    cases *c = data;
+
+    (void)first;
+    if (axl_device_create(&(axl_device_options){.backend = c->backend}, &c->gpu) != AXL_OK ||
+        axl_device_create(&(axl_device_options){.backend = "ref", .n_threads = 1}, &c->ref) !=
+            AXL_OK) {
+        (void)printf("skipped: %s\n", axl_error_message());
+        return false;
+    }
+    if (!c->gpu->host_memory)
+        use_gpu_memory();
+    return true;
+}
+
+// Whether the list's first case finds its entries.
+static bool is_there(cases *c, const kt_kernel *k)
+{
+    kt_run r = {.device = c->gpu, .dtype = AXL_F32, .grid = AXL_F32};
+
+    if (c->asked == k)
+        return c->there;
+    k->run(&r, kt_case_at(k, 0));
+    c->asked = k;
+    c->there = r.status != AXL_E_UNSUPPORTED;
+    kt_run_fini(&r);
+    return c->there;
+}
+
+static void put_name(void *data, int i, const char **group, char *test, size_t bytes)
+{
+    const unit *u = &((const cases *)data)->units[i];
+
+    *group = u->k->name;
+    (void)snprintf(test, bytes, "%s, %s", kt_case_at(u->k, u->i)->name, way_names[u->way]);
+}
+
+static cases *current; // cmocka's state is the unit
 
 static void agrees_with_ref(void **state)
 {
-    const kt_kernel *k = *state;
+    const unit *u = *state;
+    const kt_head *head = kt_case_at(u->k, u->i);
+    const axl_dtype dtype = u->way == F32 ? AXL_F32 : AXL_BF16;
+    kt_run want = {0}, got = {0};
 
-    if (!is_there(k)) {
-        print_message("%s: not all entries are there\n", k->name);
-        skip();
-    }
-    if (strcmp(k->name, "gemm") == 0)
-        check_own_gemm(k);
-    if (alone) {
-        run_alone(k, AXL_F32);
-        run_alone(k, AXL_BF16);
-        return;
-    }
-    kt_compare_kernel(k, ref, AXL_F32, &gpu, 1, AXL_F32);
-    kt_compare_kernel(k, ref, AXL_BF16, &gpu, 1, AXL_BF16);
+    kt_run_case(&want, u->k, head, current->ref,
+                u->way == BF16 || u->way == OWN ? AXL_BF16 : AXL_F32, dtype);
+    kt_run_case(&got, u->k, head, current->gpu, dtype, dtype);
+    kt_compare_runs(u->k, head, &want, &got);
+    kt_run_fini(&got);
+    kt_run_fini(&want);
 }
 
-// The cases once more, by cuDNN where it takes them.
-static void agrees_with_ref_by_the_library(void **state)
+static gpu_verdict run(void *data, int i)
 {
-    kt_library = true;
-    kt_compare_kernel(*state, ref, AXL_F32, &gpu, 1, AXL_BF16);
-    kt_library = false;
+    cases *c = data;
+    unit *u = &c->units[i];
+    const axl_kernels *all = c->gpu->kernels;
+    axl_kernels own;
+    char name[200];
+    const char *group = NULL;
+
+    if (!is_there(c, u->k))
+        return GPU_LEFT_OUT;
+    put_name(c, i, &group, name, sizeof name);
+    current = c;
+    if (u->way == OWN)
+        c->gpu->kernels = own_gemm(all, &own);
+    kt_library = u->way == LIBRARY;
+    const gpu_verdict verdict = gpu_run_one(
+        &(struct CMUnitTest){.name = name, .test_func = agrees_with_ref, .initial_state = u});
+    c->gpu->kernels = all;
+    return verdict;
+}
+
+// The tests of the list k, where each way is a pass over it.
+static void add(cases *c, const kt_kernel *k)
+{
+    for (int w = 0; w < N_WAYS; w++) {
+        if ((w == OWN && strcmp(k->name, "gemm") != 0) ||
+            (w == LIBRARY && strcmp(k->name, "attn") != 0))
+            continue;
+        for (int i = 0; i < k->n_cases && c->n < MOST; i++) {
+            const unsigned flags = kt_case_at(k, i)->flags;
+            if ((flags & KT_BENCH) == 0 && (w == F32 || w == LIBRARY || (flags & KT_F32) == 0))
+                c->units[c->n++] = (unit){k, i, (way)w};
+        }
+    }
+}
+
+static int run_alone(cases *c)
+{
+    for (int i = 0; i < c->n; i++) {
+        const unit *u = &c->units[i];
+        const axl_kernels *all = c->gpu->kernels;
+        const axl_dtype dtype = u->way == F32 ? AXL_F32 : AXL_BF16;
+        axl_kernels own;
+        kt_run r = {.device = c->gpu, .dtype = dtype, .grid = dtype};
+        if (u->way == LIBRARY || !is_there(c, u->k)) // what a library does is not looked into
+            continue;
+        if (u->way == OWN)
+            c->gpu->kernels = own_gemm(all, &own);
+        u->k->run(&r, kt_case_at(u->k, u->i));
+        c->gpu->kernels = all;
+        if (r.status != AXL_OK) {
+            (void)fprintf(stderr, "%s.%s, %s: %s\n", u->k->name, kt_case_at(u->k, u->i)->name,
+                          way_names[u->way], axl_error_message());
+            return 1;
+        }
+        kt_run_fini(&r);
+    }
+    axl_device_destroy(c->gpu);
+    axl_device_destroy(c->ref);
+    return 0;
 }
 
 int gpu_cases_main(int argc, char **argv)
 {
-    struct CMUnitTest tests[64];
-    axl_device_options o = {.backend = "cuda"};
-    int n = 0;
+    cases *c = calloc(1, sizeof *c);
+    bool alone = false;
+    int first = 1, code = 1;
 
-    if (axl_device_create(&o, &gpu) != AXL_OK) {
-        (void)printf("skipped: %s\n", axl_error_message());
-        return GPU_SKIPPED;
-    }
-    o = (axl_device_options){.backend = "ref", .n_threads = 1};
-    if (axl_device_create(&o, &ref) != AXL_OK)
+    if (c == NULL)
         return 1;
-    kt_arrays = (kt_memory){take, give};
-    alone = argc > 1 && strcmp(argv[1], "--alone") == 0;
-    const int first = alone ? 2 : 1;
-    for (int i = 0; i < kt_n_kernels && n < 63; i++) {
+    c->backend = "cuda";
+    for (; first < argc && strncmp(argv[first], "--", 2) == 0; first++) {
+        if (strcmp(argv[first], "--alone") == 0)
+            alone = true;
+        else if (strcmp(argv[first], "--backend") == 0 && first + 1 < argc)
+            c->backend = argv[++first];
+        else
+            break; // no list of that name
+    }
+    for (int i = 0; i < kt_n_kernels; i++) {
         bool wanted = argc <= first;
         for (int j = first; j < argc; j++)
             wanted = wanted || strcmp(argv[j], kt_kernels[i]->name) == 0;
         if (wanted)
-            tests[n++] = (struct CMUnitTest){.name = kt_kernels[i]->name,
-                                             .test_func = agrees_with_ref,
-                                             .initial_state = (void *)(uintptr_t)kt_kernels[i]};
-        if (wanted && strcmp(kt_kernels[i]->name, "attn") == 0)
-            tests[n++] = (struct CMUnitTest){.name = "attn by cuDNN",
-                                             .test_func = agrees_with_ref_by_the_library,
-                                             .initial_state = (void *)(uintptr_t)kt_kernels[i]};
+            add(c, kt_kernels[i]);
     }
-    const int failed = _cmocka_run_group_tests("gpu", tests, (size_t)n, NULL, NULL);
-    axl_device_destroy(gpu);
-    axl_device_destroy(ref);
-    return failed > 0;
+    if (alone)
+        code = begin(c, 0) ? run_alone(c) : GPU_SKIPPED;
+    else
+        code = gpu_isolate(&(gpu_tests){.what = "cases",
+                                        .n = c->n,
+                                        .data = c,
+                                        .name = put_name,
+                                        .begin = begin,
+                                        .run = run,
+                                        .usable = usable});
+    free(c);
+    return code;
 }

@@ -65,6 +65,25 @@ tool=$build/tests/gpu/gpu_tool program=$1
 says 0 "$tool" bench --backend cpu --tokens 8 --window 0 add attn_fwd/mixed
 has '^add,cpu.*,rate,.*,GB/s'
 has '^attn_fwd/mixed,cpu.*,rate,.*,TFLOP/s'
+# a test that crashes, loses the GPU, or never ends is named, and those behind it run
+fault() { says 1 env AXL_GPU_FAULT="$1" AXL_GPU_TEST_SECONDS="$2" "$tool" cases --backend cpu add sumsq; }
+says 0 "$tool" cases --backend cpu add sumsq
+has '^{"name": "add", "outcome": "passed", "tests": 1[0-9], "failed": 0'
+fault "crash add/odd, f32" 60
+has '^add/odd, f32: its process died of signal 6'
+has '^{"name": "add", "outcome": "failed", "tests": 1[0-9], "failed": 1,.*odd, f32: its process'
+has '^{"name": "sumsq", "outcome": "passed"'
+fault "lost add/odd, bf16" 60
+has '^add/odd, bf16: the GPU was lost with it'
+has '^{"name": "sumsq", "outcome": "passed"'
+fault "hang add/odd, f32" 2
+has '^add/odd, f32: did not end in 2 s'
+has '^{"name": "sumsq", "outcome": "passed"'
+says 124 env AXL_GPU_FAULT="hang sumsq/aligned_rows, f32" timeout 3 "$tool" cases --backend cpu sumsq # the part's time is over
+has '"outcome": "failed".*"text": "out of time"'
+says 1 env AXL_GPU_FAULT="crash add/add" "$tool" bench --backend cpu --tokens 8 --window 0 add copy
+has '^copy,cpu.*,rate,.*,GB/s'
+has '^{"name": "add", "outcome": "failed"'
 printf 'add\nnothing\n' >"$top/names"
 says 0 bash -c "'$tool' bench --backend cpu --tokens 8 --window 0 --serve <'$top/names'"
 has '^add [0-9.e-]* 0 786432$'

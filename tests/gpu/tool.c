@@ -24,9 +24,7 @@ static const struct {
     const char *help;
 } commands[] = {
     {"bench", gpu_bench_main, "bench [--backend NAME] [--tokens N] [--serve] [NAME...]"},
-#ifdef GPU_TOOL_CUDA
-    {"cases", gpu_cases_main, "cases [--alone] [LIST...]"},
-#endif
+    {"cases", gpu_cases_main, "cases [--alone] [--backend NAME] [LIST...]"},
     {"device", device_main, "device"},
     {"goldens", gpu_goldens_main, "goldens [--backend NAME] DATA [CASE...]"},
     {"inputs", gpu_inputs_main, "inputs model DIR [SEED] | inputs rows FILE IDS SEED LENGTH..."},

@@ -44,6 +44,34 @@ double kt_root_mean_square(const kt_buffer *b)
     return sqrt(sum / (double)(b->rows * b->cols + 1));
 }
 
+// How many elements of b are off, in words: how a kernel is wrong, for who cannot run it again.
+static void describe(const kt_buffer *a, const kt_buffer *b, double tolerance, double scale,
+                     char *text, size_t bytes)
+{
+    long long off = 0, no_number = 0, untouched = 0;
+    int64_t first[2] = {a->rows, a->cols}, last[2] = {0, 0};
+
+    for (int64_t t = 0; t < a->rows; t++)
+        for (int64_t i = 0; i < a->cols; i++) {
+            const double x = kt_get(a, t * a->ld + i), y = kt_get(b, t * a->ld + i);
+            if (x == y || fabs(x - y) <= tolerance * (fabs(x) + scale))
+                continue;
+            off++;
+            no_number += !isfinite(y);
+            untouched += isnan(y); // outputs begin as NaN
+            first[0] = t < first[0] ? t : first[0];
+            first[1] = i < first[1] ? i : first[1];
+            last[0] = t > last[0] ? t : last[0];
+            last[1] = i > last[1] ? i : last[1];
+        }
+    (void)snprintf(text, bytes,
+                   "%lld of %lld x %lld are off, %lld no numbers (%lld nan), rows %lld-%lld, "
+                   "columns %lld-%lld",
+                   off, (long long)a->rows, (long long)a->cols, no_number, untouched,
+                   (long long)first[0], (long long)last[0], (long long)first[1],
+                   (long long)last[1]);
+}
+
 // Every element of b is that of a within b's tolerance; what lies between the rows was not touched.
 static void compare(const kt_kernel *k, const kt_head *c, const char *who, const kt_buffer *a,
                     const kt_buffer *b)
@@ -51,16 +79,19 @@ static void compare(const kt_kernel *k, const kt_head *c, const char *who, const
     const double tolerance = kt_tolerance(b->precision, b->reduction, b->roundings);
     const double scale = fmax(kt_root_mean_square(a), b->terms);
 
+    char more[160];
+
     assert_string_equal(a->name, b->name);
     for (int64_t t = 0; t < a->rows; t++) {
         for (int64_t i = t * a->ld; i < t * a->ld + a->cols; i++) {
             const double x = kt_get(a, i), y = kt_get(b, i);
             if (x == y || fabs(x - y) <= tolerance * (fabs(x) + scale))
                 continue;
+            describe(a, b, tolerance, scale, more, sizeof more);
             fail_msg("%s.%s on %s: %s[%lld, %lld] is %.9g, expected %.9g: off by %.3g of the "
-                     "scale, %.3g allowed",
+                     "scale, %.3g allowed; %s",
                      k->name, c->name, who, b->name, (long long)t, (long long)(i - t * a->ld), y, x,
-                     fabs(x - y) / (fabs(x) + scale), tolerance);
+                     fabs(x - y) / (fabs(x) + scale), tolerance, more);
         }
         for (int64_t i = t * a->ld + a->cols; i < (t + 1) * a->ld; i++)
             if (!isnan(kt_get(b, i)))
