@@ -2,6 +2,7 @@
 #include "kernels/cpu/cpu.h"
 #ifdef AXL_CUDA
 #include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/driver.h"
 #endif
 
 #include <string.h>
@@ -47,8 +48,10 @@ axl_status axl_kernels_accelerators(axl_str *out)
     const char *why = NULL;
     const int n = axl_cuda_device_count(&why);
 
-    if (n == 0)
-        AXL_TRY(axl_str_printf(out, "none: %s", why));
+    if (n == 0) {
+        AXL_TRY(axl_str_printf(out, "none: %s; ", why));
+        AXL_TRY(axl_cuda_describe_driver(out));
+    }
     for (int i = 0; i < n; i++) {
         AXL_TRY(axl_str_puts(out, i > 0 ? ", " : ""));
         AXL_TRY(axl_cuda_describe(i, out));

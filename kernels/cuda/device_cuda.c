@@ -6,6 +6,7 @@
 // message that comes late names it.
 #include "kernels/cuda/cuda_backend.h"
 
+#include "kernels/cuda/driver.h"
 #include "src/base/mem.h"
 
 #include <stdio.h>
@@ -489,11 +490,26 @@ int axl_cuda_device_count(const char **why)
         n = 0;
     }
     if (why != NULL)
-        *why = error == cudaSuccess ? (n > 0 ? "" : "the driver sees no GPU")
-               : error == cudaErrorInsufficientDriver
-                   ? "no NVIDIA driver, or one older than this build needs"
-                   : cudaGetErrorString(error);
+        *why = error == cudaSuccess                   ? (n > 0 ? "" : "the driver sees no GPU")
+               : error == cudaErrorInsufficientDriver ? "no NVIDIA driver that this build can use"
+                                                      : cudaGetErrorString(error);
     return n;
+}
+
+axl_status axl_cuda_describe_driver(axl_str *out)
+{
+    int driver = 0, build = 0;
+
+    if (cudaRuntimeGetVersion(&build) != cudaSuccess ||
+        cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
+        (void)cudaGetLastError();
+        return axl_str_puts(out, "libcuda.so.1 is not found");
+    }
+    return axl_str_printf(out, "the driver is made for CUDA %d.%d, this build for %d.%d%s",
+                          driver / 1000, driver % 1000 / 10, build / 1000, build % 1000 / 10,
+                          driver / 1000 < build / 1000
+                              ? ": update the driver, or build with the toolkit of its version"
+                              : "");
 }
 
 axl_status axl_cuda_describe(int i, axl_str *out)
@@ -556,11 +572,14 @@ axl_status axl_cuda_device_create(int local_rank, axl_device **out)
     axl_status status = AXL_OK;
     axl_device *d = NULL;
     cuda_state *state = NULL;
+    axl_str versions = {0};
     const char *why = NULL;
     struct cudaDeviceProp chip;
     const int n = axl_cuda_device_count(&why);
 
-    AXL_REQUIRE(n > 0, AXL_E_UNSUPPORTED, "no GPU: %s", why);
+    if (n == 0)
+        AXL_TRY(axl_cuda_describe_driver(&versions));
+    AXL_REQUIRE(n > 0, AXL_E_UNSUPPORTED, "no GPU: %s (%s)", why, versions.data);
     AXL_TRY(axl_calloc(1, sizeof *d, "the device", &d));
     AXL_TRY(axl_calloc(1, sizeof *state, "the device", &state));
     d->ops = &cuda_ops;
@@ -581,6 +600,7 @@ axl_status axl_cuda_device_create(int local_rank, axl_device **out)
     d = NULL;
 
 out:
+    axl_str_fini(&versions);
     axl_cuda_device_destroy(d);
     return status;
 }

@@ -65,6 +65,11 @@ tool=$build/tests/gpu/gpu_tool program=$1
 says 0 "$tool" bench --backend cpu --tokens 8 --window 0 add attn_fwd/mixed
 has '^add,cpu.*,rate,.*,GB/s'
 has '^attn_fwd/mixed,cpu.*,rate,.*,TFLOP/s'
+# a driver that is older than this build's CUDA is said with both versions
+if [ -e "$build/tests/cuda_emu/driver/libcuda.so.1" ] && [ ! -e /dev/nvidiactl ]; then
+    says 0 env AXL_STAND_IN_VERSION=12040 LD_LIBRARY_PATH="$build/tests/cuda_emu/driver" "$tool" device
+    has '^none: no NVIDIA driver that this build can use; the driver is made for CUDA 12.4, this build for 1'
+fi
 # a test that crashes, loses the GPU, or never ends is named, and those behind it run
 fault() { says 1 env AXL_GPU_FAULT="$1" AXL_GPU_TEST_SECONDS="$2" "$tool" cases --backend cpu add sumsq; }
 says 0 "$tool" cases --backend cpu add sumsq
