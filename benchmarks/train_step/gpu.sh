@@ -3,6 +3,7 @@
 # in one document, bf16 compute with f32 masters and moments (AdamW). CSV lines name,variant,metric,value,unit.
 #   PROGRAM axl-dist   TOOL gpu_tool   MODELS tests/gpu/models   PYTHON one with torch and transformers; empty: no peer
 #   PEAK  TFLOP/s of the chip in bf16, for MFU; empty: none      DEVICE cuda   STEPS 12   TOKENS 8192   ROUNDS 1
+#   LIMIT 75: seconds of a run, of either program
 # The 8B model's weights, gradients and moments take 16 bytes a parameter and more than one card has: as many layers are
 # trained as `axl-dist plan` lets into the card's memory, up to 32, and half of them; the difference of the two steps is
 # the price of a layer, and a step of 32 layers is that of the larger run and the missing layers. Both run with selective
@@ -12,7 +13,7 @@
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 program=${PROGRAM:?} tool=${TOOL:?} models=${MODELS:?} python=${PYTHON:-} peak=${PEAK:-}
-device=${DEVICE:-cuda} steps=${STEPS:-12} tokens=${TOKENS:-8192} rounds=${ROUNDS:-1}
+device=${DEVICE:-cuda} steps=${STEPS:-12} tokens=${TOKENS:-8192} rounds=${ROUNDS:-1} limit=${LIMIT:-75}
 warmup=3 # steps that are not counted
 work=$(mktemp -d)
 child=
@@ -22,7 +23,7 @@ fail() {
     exit 1
 }
 
-card_mib() { nvidia-smi --query-gpu=memory."$1" --format=csv,noheader,nounits 2>/dev/null | head -n 1; }
+card_mib() { timeout -k 1 10 nvidia-smi --query-gpu=memory."$1" --format=csv,noheader,nounits 2>/dev/null | head -n 1; }
 
 # make_model NAME LAYERS [FOLDER]: with weights of its own, or those of FOLDER, which has them all and more.
 make_model() {
@@ -33,7 +34,7 @@ make_model() {
     if [ -n "${3:-}" ]; then
         ln -s "$3/model.safetensors" "$dir/model.safetensors"
     else
-        "$tool" inputs model "$dir" >&2 || fail "$1 cannot be made"
+        timeout -k 5 100 "$tool" inputs model "$dir" >&2 || fail "$1 cannot be made"
     fi
 }
 
@@ -93,12 +94,17 @@ train() {
     rm -rf "$work/out"
     "$program" "$work/run.yaml" >"$work/log" 2>&1 &
     child=$!
-    while kill -0 "$child" 2>/dev/null; do
-        [ "$(logged)" -le "$steps" ] || break
+    local begin=$SECONDS
+    while kill -0 "$child" 2>/dev/null && [ "$(logged)" -le "$steps" ]; do
+        [ $((SECONDS - begin)) -lt "$limit" ] || { echo "gpu.sh: no end within $limit s" >>"$work/log" && break; }
         sleep 0.05
     done
     kill -9 "$child" 2>/dev/null
-    wait "$child" 2>/dev/null
+    for ((begin = SECONDS; SECONDS - begin < 10;)); do # what hangs in the driver is left alone
+        kill -0 "$child" 2>/dev/null || break
+        sleep 0.05
+    done
+    disown "$child" 2>/dev/null
     child=
     [ "$(logged)" -gt "$steps" ]
 }
@@ -106,7 +112,7 @@ train() {
 # ours NAME DIR CHECKPOINTING: $seconds is the median step.
 ours() {
     write_yaml "$2" "$3"
-    measure_memory train || { tail -n 5 "$work/log" >&2 && return 1; }
+    measure_memory train || { echo "$1:" >&2 && tail -n 15 "$work/log" >&2 && return 1; }
     seconds=$(field step_seconds | tail -n +$((warmup + 1)) | median)
     report axl-dist "$1" "$seconds" "$memory"
 }
@@ -128,7 +134,7 @@ report() {
 # theirs NAME DIR PRECISION
 theirs() {
     local out
-    measure_memory "$python" "$here/torch_peer.py" --model "$2" --tokens "$tokens" --document "$tokens" --device "$device" \
+    measure_memory timeout -k 5 "$limit" "$python" "$here/torch_peer.py" --model "$2" --tokens "$tokens" --document "$tokens" --device "$device" \
         --precision "$3" --compile --steps "$steps" >"$work/peer" 2>"$work/peer.log" ||
         { tail -n 3 "$work/peer.log" >&2 && return 1; }
     out=$(grep '^torch,.*,step,' "$work/peer")

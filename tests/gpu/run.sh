@@ -2,9 +2,10 @@
 # What a GPU has to show, in one JSON: run.sh [--build DIR] [--only PART]... [RESULT.json]; docs/gpu.md explains it
 #   --build DIR  programs of a build; else those of the pack that run.sh lies in, else build/release, which is built
 #                first where nvcc and the libraries of launch/deps.sh are
-#   --only PART  goldens cases training bench step memcheck racecheck peers initcheck, as often as wanted; else all
+#   --only PART  machine cases goldens training bench step memcheck peers racecheck initcheck, as often as wanted; else all
 # Each part has a time limit, and all together have AXL_GPU_SECONDS (530); what is left of it when a part begins is its
 # limit, too. All parts report. Without a GPU every part says why it was skipped, and the status is 77; 1: a part failed.
+# Beside RESULT.json lies RESULT.full.txt: all that the parts said.
 # Nothing needs Python but the peers, which run where python3 has torch. DEVICE=cpu rehearses what has no need of a GPU
 # (with TOKENS, STEPS and --only, or it takes long).
 set -uo pipefail
@@ -19,11 +20,14 @@ while [[ ${1:-} = --* ]]; do
     shift 2
 done
 result=${1:-gpu.json}
+full=${result%.json}.full.txt
+: >"$full" || exit 1
+export PATH=$PATH:/usr/local/cuda/bin # not every shell has it there
 total=${AXL_GPU_SECONDS:-530} device=${DEVICE:-cuda} tokens=${TOKENS:-8192}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export TMPDIR=$work
-parts=''
+parts='' driver='' gpu='' commit=''
 failed=0 ran=0
 
 # json TEXT: as a JSON string.
@@ -34,11 +38,12 @@ json() {
 
 python=$(command -v python3)
 # version PACKAGE: of what python3 has; importing it would take seconds.
-version() { [ -n "$python" ] && "$python" -c "import importlib.metadata as m; print(m.version('$1'))" 2>/dev/null; }
+version() { [ -n "$python" ] && timeout -k 1 20 "$python" -c "import importlib.metadata as m; print(m.version('$1'))" 2>/dev/null; }
 torch=$(version torch)
 transformers=$(version transformers)
 
-# Where cuBLASLt, cuDNN and NCCL may lie: the toolkit, and the wheels that come with torch.
+# Where cuBLASLt, cuDNN and NCCL may lie: the toolkit, and the wheels that come with torch. Behind them the driver of
+# containers whose loader does not know it.
 gpu_libraries() {
     local folder
     for folder in /usr/local/cuda/lib64 /usr/local/cuda/targets/*/lib \
@@ -49,6 +54,7 @@ for p in {sysconfig.get_paths()[k] for k in ("purelib", "platlib")}:
             compgen -G "$folder/libnccl.so*" >/dev/null || continue
         printf ':%s' "$folder"
     done
+    [ ! -e /usr/local/nvidia/lib64/libcuda.so.1 ] || printf ':/usr/local/nvidia/lib64'
 }
 
 # wrap NAME PROGRAM SETTINGS...: a command of that name with libraries of its own: those of the pack must not meet
@@ -68,7 +74,8 @@ wrap() {
 use_pack() {
     local root=$here/files path library
     if [ -e "$here/files.tgz" ]; then
-        mkdir -p "$root" && tar -C "$root" -xzf "$here/files.tgz" || exit 1
+        { mkdir -p "$root" && tar -C "$root" -xzf "$here/files.tgz"; } 2>"$work/unpack.err" ||
+            stop "files.tgz cannot be unpacked: $(tail -n 2 "$work/unpack.err")"
     fi
     mkdir -p "$root/lib/spare"
     for library in libstdc++.so.6 libgcc_s.so.1; do
@@ -104,7 +111,7 @@ use_build() {
     build=${build:-$here/../../build/release}
     [ -x "$build/tests/gpu/gpu_tool" ] || [ "$build" != "$here/../../build/release" ] || make_build
     program=$build/launch/axl-dist tool=$build/tests/gpu/gpu_tool mpirun=mpirun
-    [[ -x $program && -x $tool ]] || { echo "run.sh: $program or $tool is not there" >&2 && exit 1; }
+    [[ -x $program && -x $tool ]] || stop "$program or $tool is not there"
     program=$(realpath "$program") tool=$(realpath "$tool")
     local more
     more=$(gpu_libraries)
@@ -125,10 +132,7 @@ results() {
 # Anew after each part: what a run that is cut off has found is there.
 write_json() {
     printf '{\n  "gpu": %s,\n  "driver": %s,\n  "commit": %s,\n  "torch": %s,\n  "transformers": %s,\n  "cores": %d,\n  "seconds": %d,\n  "parts": [%s\n  ]\n}\n' \
-        "$(json "${gpu:-unknown}")" \
-        "$(json "$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | head -n 1)")" \
-        "$(json "${commit:-unknown}")" \
-        "$(json "${torch:-none}")" "$(json "${transformers:-none}")" "$(nproc)" $SECONDS "$parts" >"$result.part" &&
+        "$(json "${gpu:-unknown}")" "$(json "$driver")" "$(json "${commit:-unknown}")" "$(json "${torch:-none}")" "$(json "${transformers:-none}")" "$(nproc)" $SECONDS "$parts" >"$result.part" &&
         mv "$result.part" "$result"
 }
 
@@ -143,6 +147,14 @@ add() {
     write_json
 }
 
+# limited SECONDS COMMAND...: ended after so long, and left alone where the driver holds it: the outer timeout ends the
+# inner one, which would wait for ever for what cannot be killed.
+limited() {
+    local seconds=$1
+    shift
+    timeout -k 3 $((seconds + 8)) timeout -k 5 "$seconds" "$@"
+}
+
 # part NAME SECONDS COMMAND...
 part() {
     local name=$1 seconds=$2 left=$((total - SECONDS)) status=0 outcome begin=$SECONDS said
@@ -150,17 +162,30 @@ part() {
     wanted "$name" || return 0
     [ "$seconds" -lt "$left" ] || seconds=$left
     [ "$seconds" -gt 0 ] || { add "$name" "out of time" 0 "nothing of $total s was left" && failed=1 && return 0; }
-    timeout -k 5 "$seconds" "$@" >"$work/$name.out" 2>"$work/$name.err" || status=$?
+    limited "$seconds" "$@" >"$work/$name.out" 2>"$work/$name.err" </dev/null || status=$?
     case $status in
     0) outcome=passed ran=$((ran + 1)) ;;
     77) outcome=skipped ;;
     124 | 137) outcome="out of time" failed=1 ;;
     *) outcome=failed failed=1 ;;
     esac
-    said=$(grep -v '^{\|^[^,]*,[^,]*,[^,]*,[^,]*,[^,]*$' "$work/$name.out" | tail -n 20
-        tail -n 20 "$work/$name.err")
+    { # of each at most what a person may read
+        echo "==== $name: $outcome, status $status, $((SECONDS - begin)) s"
+        head -c 1000000 "$work/$name.out"
+        echo "---- $name: stderr"
+        head -c 1000000 "$work/$name.err"
+    } >>"$full"
+    said=$(grep -v '^{\|^[^,]*,[^,]*,[^,]*,[^,]*,[^,]*$' "$work/$name.out" | cut -c 1-400 | tail -n 40
+        tail -n 20 "$work/$name.err" | cut -c 1-400)
     add "$name" "$outcome" $((SECONDS - begin)) "$said" "$(results "$work/$name.out")"
     [ $status = 0 ] || tail -n 8 <<<"$said"
+}
+
+# stop TEXT: nothing can be run.
+stop() {
+    echo "run.sh: $1" >&2
+    add machine failed $SECONDS "$1"
+    exit 1
 }
 
 skip() {
@@ -168,54 +193,67 @@ skip() {
     add "$1" skipped 0 "$2"
 }
 
-# sanitize TOOL: the kernels alone; what they give is the other parts' affair.
+# sanitize TOOL SECONDS: the kernels alone; what they give is the other parts' affair. Lists with a failure, if there are
+# some, and no others: there it tells most. What never ended is left out.
 sanitize() {
-    if [ $ran = 0 ]; then
+    local lists
+    lists=$(sed -n '/did not end/d; s/^{"name": "\([^"]*\)", "outcome": "failed".*/\1/p' "$work/cases.out" 2>/dev/null)
+    if [ ! -e "$work/cases.out" ] && [ $ran = 0 ]; then
         skip "$1" "nothing ran on a GPU"
-    elif command -v compute-sanitizer >/dev/null; then
-        part "$1" 75 compute-sanitizer --tool "$1" --target-processes all --error-exitcode 9 "$tool" cases --alone
-    else
+    elif ! command -v compute-sanitizer >/dev/null; then
         skip "$1" "compute-sanitizer is not installed"
+    else # shellcheck disable=SC2086 # names
+        part "$1" "$2" compute-sanitizer --tool "$1" --target-processes all --error-exitcode 9 --print-limit 20 \
+            "$tool" cases --alone $lists
     fi
 }
 
 if [ -z "$build" ] && { [ -e "$here/files.tgz" ] || [ -d "$here/files" ]; }; then use_pack; else use_build; fi
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
-gpu=$("$tool" device 2>/dev/null)
+gpu=$(limited 40 "$tool" device 2>"$work/device.err" </dev/null) || gpu="unknown: $(tail -n 3 "$work/device.err")"
+driver=$(limited 20 nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | head -n 1)
 commit=$(git -C "$here" rev-parse --short=10 HEAD 2>/dev/null)
 [ ! -e "$here/commit" ] || commit=$(cat "$here/commit")
 gpus=$(grep -o 'compute capability' <<<"$gpu" | wc -l)
-echo "gpu: ${gpu:-unknown}"
+echo "gpu: $gpu"
+write_json
 # Whether there is what the trainings and their peers need.
 there() { [[ $gpus -gt 0 || $device != cuda ]]; }
-part goldens 60 "$tool" goldens --backend "$device" "$data"
-if [[ $("$tool" 2>&1) = *' cases '* ]]; then
-    part cases 110 "$tool" cases
-else
-    skip cases "$tool was built without CUDA"
+# What the first look at a machine asks, whatever works of the rest.
+# shellcheck disable=SC2317 # called by name
+look_around() {
+    uname -sr
+    ldd --version 2>&1 | head -n 1
+    echo "$(nproc) processors; $(df -h "$work" | awk 'END { print $4 " free in " $6 }'); $(awk '/MemAvailable/ { print $2 " kB of memory" }' /proc/meminfo)"
+    echo "libraries: $(gpu_libraries)"
+    timeout -k 1 10 nvidia-smi
+    "$program" doctor --seconds 3
+    there || return 77
+}
+export -f look_around there gpu_libraries
+part machine 40 env work="$work" program="$program" python="$python" gpus="$gpus" device="$device" bash -c look_around
+if [ "$gpus" = 0 ] && [ "$device" = cuda ]; then
+    for name in cases goldens training bench step memcheck peers racecheck initcheck; do skip $name "no GPU: $gpu"; done
+    echo "written: $result"
+    [ $failed = 0 ] || exit 1
+    exit 77
 fi
+part cases 110 "$tool" cases --backend "$device"
+part goldens 40 "$tool" goldens --backend "$device" "$data"
 settings=(PROGRAM="$program" TOOL="$tool" MODELS="$models" DEVICE="$device" TOKENS="$tokens")
-if there; then
-    part training 120 env "${settings[@]}" GPUS="$gpus" MPIRUN="$mpirun --oversubscribe --bind-to none" OMP_NUM_THREADS=4 \
-        OMPI_MCA_btl_vader_single_copy_mechanism=none "$scripts/train.sh"
-else
-    skip training "no GPU: $gpu"
-fi
+part training 110 env "${settings[@]}" GPUS="$gpus" MPIRUN="$mpirun --oversubscribe --bind-to none" OMP_NUM_THREADS=4 \
+    OMPI_MCA_btl_vader_single_copy_mechanism=none "$scripts/train.sh"
 part bench 75 "$tool" bench --backend "$device" --tokens "$tokens"
 peak=$(sed -n 's/^chip,.*,peak,\([0-9.]*\),.*/\1/p' "$work/bench.out" 2>/dev/null)
-if there; then
-    part step 200 env "${settings[@]}" PEAK="$peak" PYTHON="${torch:+${transformers:+$python}}" "$step"
-else
-    skip step "no GPU: $gpu"
-fi
-sanitize memcheck
-sanitize racecheck
-if there && [ -n "$torch" ]; then
+part step 200 env "${settings[@]}" PEAK="$peak" PYTHON="${torch:+${transformers:+$python}}" "$step"
+sanitize memcheck 60
+if [ -n "$torch" ]; then
     part peers 110 "$python" "$kernels" --device "$device" --tokens "$tokens" "$tool"
 else
-    skip peers "$(there && echo "python3 has no torch" || echo "no GPU: $gpu")"
+    skip peers "python3 has no torch"
 fi
-sanitize initcheck
+sanitize racecheck 75
+sanitize initcheck 75
 echo "written: $result"
 [ $failed = 0 ] || exit 1
 [ $ran -gt 0 ] || exit 77

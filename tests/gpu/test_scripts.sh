@@ -49,6 +49,28 @@ has "$pack/files/lib/libhdf5"
 for library in "$pack"/files/lib/lib{c,cuda}.so*; do
     [ ! -e "$library" ] || fail "$library is packed"
 done
+# what device.sh prints last: the figures that compare, what failed and why, the parts
+mkdir -p "$top/copy/tests/gpu" "$top/copy/gpu_pack"
+cp "$here/device.sh" "$top/copy/tests/gpu/"
+cat >"$top/copy/gpu_pack/run.sh" <<'EOF'
+#!/bin/bash
+cat >"$1" <<'JSON'
+    {"name": "cases", "outcome": "failed", "seconds": 30, "text": "1 of 9", "results": [
+      {"name": "attn", "outcome": "failed", "tests": 9, "failed": 1, "seconds": 3.2, "text": "tiny, f32: dq[0, 3] is nan"}
+    ]},
+    {"name": "bench", "outcome": "passed", "seconds": 33, "text": "", "results": [
+      {"name": "gemm/square", "variant": "cuda/8192", "metric": "time", "value": 1400, "unit": "us"},
+      {"name": "gemm/square", "variant": "cuda/8192", "metric": "of_peak", "value": 0.750, "unit": "ratio"}
+    ]}
+JSON
+exit 1
+EOF
+chmod +x "$top/copy/gpu_pack/run.sh" && touch "$top/copy/gpu_pack/files.tgz"
+says 1 env OUT="$top/copy/out" "$top/copy/tests/gpu/device.sh"
+has 'gemm/square  *cuda/8192  *of_peak  *0.750'
+has '^attn: tiny, f32: dq'
+[ "$(tail -n 1 "$top/says")" = "bench: passed (33 s)" ] || fail "$(cat "$top/says")"
+has 'gemm/square  *cuda/8192  *time  *1400' "$top/copy/out/gpu.txt"
 # with nothing in the environment it runs the goldens, and trains on two ranks by the pack's own mpirun
 says 0 env -i PATH=/usr/bin:/bin DEVICE=cpu STEPS=2 CASES="staged llama_bf16 resume" OMP_NUM_THREADS=1 \
     "$pack/run.sh" --only goldens --only training "$top/ran.json"
@@ -109,6 +131,7 @@ cat >"$top/bin/timed" <<'EOF'
 value() { sed -n "s/^$1: *//p" "$2"; }
 layers=$(sed -n 's/.*"num_hidden_layers": \([0-9]*\).*/\1/p' "$(value base_model "$1")/config.json")
 out=$(value output_dir "$1")
+[ -z "${ENDLESS:-}" ] || exec sleep 60
 [ "$layers" != "${TOO_MANY:-0}" ] || { echo "error: no memory on the GPU" && exit 1; }
 mkdir -p "$out"
 for ((i = 1; i <= $(value max_steps "$1"); i++)); do
@@ -127,6 +150,8 @@ has '^axl-dist,smollm2-135m,step,4,s$'
 has '^axl-dist,smollm2-135m,mfu,[1-9][0-9.]*,ratio'
 has '^axl-dist,llama-8b_32_layers,step,4.2,s$' # all fit: nothing is extrapolated
 has '^axl-dist,llama-8b,throughput,7.61905,tokens/s'
+says 1 step STEPS=1 LIMIT=1 ENDLESS=yes
+has 'no end within 1 s'
 says 0 step LAYERS=6 TOO_MANY=6
 has '^axl-dist,llama-8b_2_layers,step,1.2,s$'
 has '^axl-dist,llama-8b,layer,0.1,s$'
@@ -153,6 +178,10 @@ has '"name": "llama", "outcome": "failed".*"off_at_step": 2'
 # shellcheck disable=SC2016
 liar no_number 'sed -i "s/\"loss\": [0-9.]*/\"loss\": nan/" "$out/metrics.jsonl"'
 says 1 train PROGRAM="$top/no_number" CASES=llama
+has '"loss_first": null, "loss_last": null'
+liar endless 'sleep 60'
+says 1 train PROGRAM="$top/endless" REFERENCE_LIMIT=300 CASES=llama LIMIT=12
+has '"name": "llama", "outcome": "failed", "text": ".*error: no end within 12 s'
 # shellcheck disable=SC2016
 liar too_short 'sed -i 1d "$out/metrics.jsonl"'
 says 1 train PROGRAM="$top/too_short" CASES=llama

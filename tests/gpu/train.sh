@@ -4,6 +4,7 @@
 #   PROGRAM   axl-dist (a build's, or a pack's)     TOOL     gpu_tool, MODELS config.json files
 #   DEVICE    cuda                                  REFERENCE, REFERENCE_DEVICE   $PROGRAM, cpu: what is right
 #   STEPS     20                                    GPUS     cards: more than one and the nccl cases run (1)
+#   LIMIT     40: seconds of a run; REFERENCE_LIMIT the same
 # A case trains a small random model and compares every step's loss, and the weights at the end where it is f32, with a
 # run of its model on the reference: the same YAML but for `device` and the layout. Ends with 1 when one is off, with 77
 # when none could run.
@@ -11,7 +12,8 @@ set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 program=${PROGRAM:?} tool=${TOOL:?} models=${MODELS:-$here/models}
 device=${DEVICE:-cuda} reference=${REFERENCE:-$program} reference_device=${REFERENCE_DEVICE:-cpu}
-steps=${STEPS:-20} gpus=${GPUS:-1}
+steps=${STEPS:-20} gpus=${GPUS:-1} limit=${LIMIT:-40}
+[ "$device" != cpu ] || limit=${LIMIT:-300}
 if [ $# = 0 ] && [ -n "${CASES:-}" ]; then
     read -ra given <<<"$CASES"
     set -- "${given[@]}"
@@ -81,7 +83,7 @@ base_model: $work/$2
 output_dir: $6
 datasets:
   - path: $work/rows.jsonl
-dataset_prepared_path: $work/prepared
+dataset_prepared_path: $6.prepared
 device: $5
 sequence_len: 512
 sample_packing: true
@@ -101,11 +103,22 @@ $(tr ';' '\n' <<<"$7")
 EOF
 }
 
-# run PROGRAM RANKS YAML
+# run PROGRAM RANKS YAML [SAID]: one that hangs takes no time of the others; what the driver holds is left alone.
 run() {
-    local launch=()
+    local launch=() status=0 said=${4:-$work/said} limit=$limit
     [ "$2" = 1 ] || launch=("${mpirun[@]}" -np "$2")
-    "${launch[@]}" "$1" "$3" >"$work/said" 2>&1
+    [ -z "${4:-}" ] || limit=${REFERENCE_LIMIT:-$limit}
+    timeout -k 2 $((limit + 5)) timeout -k 3 "$limit" "${launch[@]}" "$1" "$3" >"$said" 2>&1 </dev/null || status=$?
+    [[ $status != 124 && $status != 137 ]] || echo "error: no end within $limit s" >>"$said"
+    return $status
+}
+
+# why SAID: what a failed run said: its errors, and else its end.
+why() {
+    grep -iE 'error|signal|abort' "$1" | head -n 3
+    grep -viE 'error|signal|abort' "$1" | tail -n 3
+    echo "---- $1" >&2
+    tail -n 60 "$1" >&2
 }
 
 # resume_run YAML OUT: as if the run had been stopped after half of it.
@@ -116,7 +129,7 @@ resume_run() {
     run "$program" 1 "$1"
 }
 
-losses() { sed -n 's/.*"step": *\([0-9]*\),.*"loss": *\([0-9.e+-]*\),.*/\1 \2/p' "$1/metrics.jsonl"; }
+losses() { sed -n 's/.*"step": *\([0-9]*\),.*"loss": *\([0-9a-zA-Z.+-]*\),.*/\1 \2/p' "$1/metrics.jsonl" 2>/dev/null; }
 
 # furthest WANT GOT: step and relative difference of the loss that is most off, and how many steps were compared.
 # Nothing is close to a loss that is no number.
@@ -149,14 +162,19 @@ compare() {
     ! above "$off" "$loss_limit" || outcome=failed
     [ "$n" -ge "$least" ] || outcome=failed
     [ -z "$weight_limit" ] || ! above "$weights" "$weight_limit" || outcome=failed
-    [ "$outcome" = passed ] ||
-        echo "$name: step $at: loss off by $off of itself, $loss_limit allowed; weights by $weights, ${weight_limit:-any} allowed; $n of $least steps" >&2
-    say "$name" $outcome ", \"seconds\": $6, \"steps\": $n, \"loss_first\": $(losses "$out" | sed -n '1s/.* //p'), \"loss_last\": $(losses "$out" | sed -n '$s/.* //p'), \"loss_off\": $off, \"loss_allowed\": $loss_limit, \"off_at_step\": $at, \"weights_off\": $weights, \"weights_allowed\": ${weight_limit:-null}"
+    local first last text=
+    [ "$outcome" = passed ] || {
+        text="losses $(losses "$out" | head -n 4 | cut -d' ' -f2 | xargs), expected $(losses "$want" | head -n 4 | cut -d' ' -f2 | xargs)"
+        echo "$name: step $at: loss off by $off of itself, $loss_limit allowed; weights by $weights, ${weight_limit:-any} allowed; $n of $least steps; $text" >&2
+    }
+    first=$(losses "$out" | sed -n '1s/.* \([0-9]\)/\1/p') last=$(losses "$out" | sed -n '$s/.* \([0-9]\)/\1/p')
+    say "$name" $outcome ", \"seconds\": $6, \"steps\": $n, \"loss_first\": ${first:-null}, \"loss_last\": ${last:-null}, \"loss_off\": $off, \"loss_allowed\": $loss_limit, \"off_at_step\": $at, \"weights_off\": $weights, \"weights_allowed\": ${weight_limit:-null}${text:+, \"text\": \"$text\"}"
 }
 
 # try_case NAME MODEL RANKS PRECISION MICRO_STEPS AGAINST KEYS
 try_case() {
     local name=$1 model=$2 ranks=$3 precision=$4 micro=$5 keys=$7 out=$work/out-$1 yaml=$work/$1.yaml want begin bits=
+    local other='' status
     [ "${6#* }" = "$6" ] || bits=bits
     local against=${6% bits}
     [[ $name != nccl* || $gpus -gt 1 ]] || { say "$name" skipped ", \"text\": \"needs several GPUs, there is $gpus\"" && return; }
@@ -171,14 +189,17 @@ try_case() {
     if [ "$against" = reference ]; then
         want=$work/want-$name
         write_yaml "$yaml.want" "$model" "$precision" "$micro" "$reference_device" "$want" "$keys"
-        run "$reference" 1 "$yaml.want" ||
-            { say "$name" failed ", \"text\": $(json "the reference: $(tail -n 3 "$work/said")")" && return; }
-    elif [ ! -s "$want/metrics.jsonl" ]; then
-        say "$name" skipped ", \"text\": \"$against, which it is compared with, did not run\"" && return
+        run "$reference" 1 "$yaml.want" "$work/said.want" & # beside the GPU's
+        other=$!
+    elif [ "$(losses "$want" | wc -l)" -lt "$steps" ]; then
+        say "$name" skipped ", \"text\": \"$against, which it is compared with, did not run to its end\"" && return
     fi
-    begin=$SECONDS ran=$((ran + 1))
-    if [ "$name" = resume ]; then resume_run "$yaml" "$out"; else run "$program" "$ranks" "$yaml"; fi ||
-        { say "$name" failed ", \"text\": $(json "$(tail -n 3 "$work/said")")" && return; }
+    begin=$SECONDS ran=$((ran + 1)) status=0
+    if [ "$name" = resume ]; then resume_run "$yaml" "$out"; else run "$program" "$ranks" "$yaml"; fi || status=1
+    if [ -n "$other" ] && ! wait "$other"; then
+        say "$name" failed ", \"text\": $(json "the reference: $(why "$work/said.want")")" && return
+    fi
+    [ $status = 0 ] || { say "$name" failed ", \"text\": $(json "$(why "$work/said")")" && return; }
     compare "$name" "$out" "$want" "$precision" "$bits" $((SECONDS - begin))
 }
 
