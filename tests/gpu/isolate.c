@@ -20,8 +20,8 @@ enum { MARK = 1, READY = 'r', PASSED = 'p', FAILED = 'f', FAILED_FOR_GOOD = 'F',
 enum { NO_TIME = -1, STOPPED = -2, ENDED = 0 }; // instead of a mark
 
 #define BEGIN_SECONDS 60.0 // a driver that was asleep takes some
-#define TEST_SECONDS  20.0 // libraries are loaded in the first of a group
-#define LATER_SECONDS 8.0  // once a test did not end
+#define TEST_SECONDS  30.0 // the first loads libraries
+#define LATER_SECONDS 8.0  // once a test did not end; AXL_GPU_TEST_SECONDS instead of both
 enum { MOST_HUNG = 2 };    // of a group; the rest of it is left
 
 typedef struct group {
