@@ -199,15 +199,16 @@ static bool is_frame(const char *line)
 // The lines of r->text that say something, each with the test's name.
 static void tell(runner *r, const char *name, const char *test)
 {
-    static const char error[] = "[  ERROR   ] --- ";
+    static const char *const errors[] = {"[  ERROR   ] --- ", "ERROR: "};
     bool any = false;
 
     for (char *line = r->text.data, *end; line != NULL && *line != '\0'; line = end) {
         end = strchr(line, '\n');
         end = end != NULL ? end + 1 : line + strlen(line);
+        for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
+            line += strncmp(line, errors[i], strlen(errors[i])) == 0 ? strlen(errors[i]) : 0;
         if (is_frame(line))
             continue;
-        line += strncmp(line, error, sizeof error - 1) == 0 ? sizeof error - 1 : 0;
         const int n = (int)strcspn(line, "\n");
         printf("%s/%s: %.*s\n", name, test, n, line);
         if (r->g.failures.len < 1000)

@@ -96,6 +96,8 @@ fi
 fault() { says 1 env AXL_GPU_FAULT="$1" AXL_GPU_TEST_SECONDS="$2" "$tool" cases --backend cpu add sumsq; }
 says 0 "$tool" cases --backend cpu add sumsq
 has '^{"name": "add", "outcome": "passed", "tests": 1[0-9], "failed": 0'
+says 1 env AXL_GPU_WRONG=yes "$tool" cases --backend cpu glu # where, what, and how much of it
+has '^glu/silu, f32: glu.silu on cpu.*: dup\[0, 0\] is -\?nan, expected .* 1 of 1 x 77 are off, 1 no numbers (1 nan), rows 0-0, columns 0-0$'
 fault "crash add/odd, f32" 60
 has '^add/odd, f32: its process died of signal 6'
 has '^{"name": "add", "outcome": "failed", "tests": 1[0-9], "failed": 1,.*odd, f32: its process'
