@@ -33,7 +33,7 @@ bool axl_kernels_take_gpu(void)
 
 // NOLINTNEXTLINE(bugprone-macro-parentheses): args is a type
 #define AXL_HAS_ENTRY(entry, args) &&k->entry != NULL
-    return axl_cuda_device_count(NULL) > 0 AXL_KERNEL_LIST(AXL_HAS_ENTRY);
+    return axl_cuda_gpus_fit() AXL_KERNEL_LIST(AXL_HAS_ENTRY);
 #undef AXL_HAS_ENTRY
 }
 

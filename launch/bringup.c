@@ -156,6 +156,20 @@ static void warn_alone(const axl_bringup *b)
                  tasks);
 }
 
+// Who has a GPU and has not asked for the processor is told why he waits.
+static void warn_unused_gpu(const axl_bringup *b)
+{
+    axl_str text = {0};
+
+    if (axl_comm_rank(b->world) != 0 || b->config->set.device ||
+        strcmp(b->config->device, "cpu") != 0 || access("/dev/nvidiactl", F_OK) != 0)
+        return;
+    if (axl_kernels_accelerators(&text) == AXL_OK)
+        axl_warn("this host has a GPU, which is not used; GPUs that this program can take: %s",
+                 text.data);
+    axl_str_fini(&text);
+}
+
 // Queuing and loading run on the node that the rank's GPU hangs on, unless the launcher has chosen.
 static void bind_near_device(const axl_bringup *b)
 {
@@ -186,6 +200,7 @@ axl_status axl_bringup_start(axl_bringup *b, int n, char **args)
     AXL_TRY(check_versions(b->world));
     AXL_TRY(axl_comm_agree(b->world, load_config(b, n, args)));
     AXL_TRY(check_config(b));
+    warn_unused_gpu(b);
     const axl_watch_options w = {.heartbeat_timeout = (double)b->config->heartbeat_timeout,
                                  .collective_timeout = (double)b->config->ddp_timeout,
                                  .signal = &caught};

@@ -15,6 +15,8 @@
 #define N_EVENTS        256
 #define N_NOTES         16 // a power of two
 #define WORKSPACE_BYTES ((size_t)64 << 20)
+#define LEAST_MAJOR     8   // compute capability: A100 and later
+#define NO_KERNEL_IMAGE 209 // cudaErrorNoKernelImageForDevice
 
 // What was queued.
 typedef struct cuda_note {
@@ -160,6 +162,11 @@ axl_status axl_cuda_launch_failed(const axl_stream *s, int error, const char *ke
 
     if (is_late((cudaError_t)error))
         put_notes(s, notes, sizeof notes);
+    if (error == NO_KERNEL_IMAGE)
+        (void)snprintf(notes, sizeof notes,
+                       ": this build has none for compute capability %d.%d; build with its number "
+                       "in AXL_CUDA_ARCHITECTURES",
+                       axl_cuda_arch(s->device) / 10, axl_cuda_arch(s->device) % 10);
     return axl_error_set(AXL_E_DEVICE, __FILE__, __LINE__,
                          "kernel %s of %u x %u x %u blocks, %u threads, %zu bytes shared: %s%s",
                          kernel, x, y, z, threads, shared_bytes,
@@ -512,6 +519,21 @@ axl_status axl_cuda_describe_driver(axl_str *out)
                               : "");
 }
 
+bool axl_cuda_gpus_fit(void)
+{
+    const int n = axl_cuda_device_count(NULL);
+
+    for (int i = 0; i < n; i++) {
+        int major = 0;
+        if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, i) != cudaSuccess ||
+            major < LEAST_MAJOR) {
+            (void)cudaGetLastError();
+            return false;
+        }
+    }
+    return n > 0;
+}
+
 axl_status axl_cuda_describe(int i, axl_str *out)
 {
     struct cudaDeviceProp p;
@@ -522,7 +544,7 @@ axl_status axl_cuda_describe(int i, axl_str *out)
     }
     return axl_str_printf(out, "%s (compute capability %d.%d, %.1f GiB%s)", p.name, p.major,
                           p.minor, (double)p.totalGlobalMem / 1073741824.0,
-                          p.major < 8 ? "; 8.0 is needed" : "");
+                          p.major < LEAST_MAJOR ? "; 8.0 is needed" : "");
 }
 
 void axl_cuda_device_destroy(axl_device *d)
@@ -551,7 +573,12 @@ static axl_status query(cuda_state *s, int device)
     int major = 0, minor = 0;
 
     s->device = device;
-    CUDA_TRY(cudaSetDevice(device), "choosing the GPU");
+    const cudaError_t chosen = cudaSetDevice(device);
+    AXL_REQUIRE(
+        chosen == cudaSuccess, AXL_E_DEVICE,
+        "GPU %d cannot be used: %s; others may have it for themselves (nvidia-smi shows its "
+        "compute mode), or CUDA_VISIBLE_DEVICES names another",
+        device, cudaGetErrorString(chosen));
     CUDA_TRY(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
              "asking the GPU");
     CUDA_TRY(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device),
@@ -559,7 +586,7 @@ static axl_status query(cuda_state *s, int device)
     CUDA_TRY(cudaDeviceGetAttribute(&s->n_multiprocessors, cudaDevAttrMultiProcessorCount, device),
              "asking the GPU");
     s->arch = major * 10 + minor;
-    AXL_REQUIRE(s->arch >= 80, AXL_E_UNSUPPORTED,
+    AXL_REQUIRE(major >= LEAST_MAJOR, AXL_E_UNSUPPORTED,
                 "GPU %d has compute capability %d.%d; 8.0 (A100) or later is needed", device, major,
                 minor);
 

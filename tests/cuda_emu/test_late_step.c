@@ -1,6 +1,8 @@
 // RUN: np=1,2
 // What a step asks of the device's runtime: how often the host waits, that it takes no memory, and what a message says
 // of work that failed long after it was queued. On the late device (engine.c).
+#include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/driver.h"
 #include "tests/cuda_emu/emu_test.h"
 #include "tests/families/trial.h"
 
@@ -372,6 +374,24 @@ static void a_late_failure_names_what_was_queued_last(void **state)
     axl_device_destroy(d);
 }
 
+static void old_chips_are_not_taken_and_missing_code_is_said(void **state)
+{
+    axl_device *d = NULL;
+
+    (void)state;
+    CHECK_OK(axl_device_create(&(axl_device_options){.backend = "cuda"}, &d));
+    assert_int_equal(axl_cuda_launch_failed(d->compute, 209, "add", 1, 1, 1, 32, 0), AXL_E_DEVICE);
+    assert_message("this build has none for compute capability 9.0");
+    axl_device_destroy(d);
+    assert_true(axl_cuda_gpus_fit());
+    emu_set_arch(75);
+    assert_false(axl_cuda_gpus_fit());
+    assert_int_equal(axl_device_create(&(axl_device_options){.backend = "cuda"}, &d),
+                     AXL_E_UNSUPPORTED);
+    assert_message("GPU 0 has compute capability 7.5; 8.0 (A100) or later is needed");
+    emu_set_arch(90);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -385,6 +405,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(layers_of_experts_are_not_graphs),
         cmocka_unit_test(what_a_capture_forbids_ends_it_and_nothing_has_run),
         cmocka_unit_test(a_late_failure_names_what_was_queued_last),
+        cmocka_unit_test(old_chips_are_not_taken_and_missing_code_is_said),
     };
     CHECK_OK(axl_comm_init(&argc, &argv, &world));
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -171,9 +171,9 @@ part() {
     esac
     { # of each at most what a person may read
         echo "==== $name: $outcome, status $status, $((SECONDS - begin)) s"
-        head -c 1000000 "$work/$name.out"
+        head -c 700000 "$work/$name.out"
         echo "---- $name: stderr"
-        head -c 1000000 "$work/$name.err"
+        head -c 700000 "$work/$name.err"
     } >>"$full"
     said=$(grep -v '^{\|^[^,]*,[^,]*,[^,]*,[^,]*,[^,]*$' "$work/$name.out" | cut -c 1-400 | tail -n 40
         tail -n 20 "$work/$name.err" | cut -c 1-400)
