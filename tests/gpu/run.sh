@@ -248,7 +248,7 @@ peak=$(sed -n 's/^chip,.*,peak,\([0-9.]*\),.*/\1/p' "$work/bench.out" 2>/dev/nul
 part step 200 env "${settings[@]}" PEAK="$peak" PYTHON="${torch:+${transformers:+$python}}" "$step"
 sanitize memcheck 60
 if [ -n "$torch" ]; then
-    part peers 110 "$python" "$kernels" --device "$device" --tokens "$tokens" "$tool"
+    part peers 110 "$python" "$kernels" --rounds 2 --device "$device" --tokens "$tokens" "$tool"
 else
     skip peers "python3 has no torch"
 fi
