@@ -205,13 +205,14 @@ static axl_status cuda_alloc(axl_device *d, size_t bytes, const char *what, void
     if (bytes == 0)
         goto out;
     cudaError_t error = cudaMalloc(&p, bytes);
-    if (error != cudaSuccess) {
+    if (error == cudaErrorMemoryAllocation) {
         (void)cudaGetLastError();
         (void)cudaMemGetInfo(&left, &total);
         AXL_FAIL(AXL_E_MEMORY,
                  "no memory on the GPU for %s: %.1f MiB wanted, %.1f of %.1f MiB are free", what,
                  (double)bytes / 1048576.0, (double)left / 1048576.0, (double)total / 1048576.0);
     }
+    STREAM_TRY(d->compute, error, "taking memory", bytes); // of work that failed before
     STREAM_TRY(d->compute, cudaMemsetAsync(p, 0, bytes, axl_cuda_stream(d->compute)), what, bytes);
     STREAM_TRY(d->compute, cudaStreamSynchronize(axl_cuda_stream(d->compute)), what, bytes);
     state_of(d)->used += bytes;
@@ -236,12 +237,13 @@ static axl_status cuda_host_alloc(axl_device *d, size_t bytes, const char *what,
     axl_status status = AXL_OK;
     void *p = NULL;
 
-    (void)d;
-    if (bytes > 0 && cudaMallocHost(&p, bytes) != cudaSuccess) {
+    const cudaError_t error = bytes > 0 ? cudaMallocHost(&p, bytes) : cudaSuccess;
+    if (error == cudaErrorMemoryAllocation) {
         (void)cudaGetLastError();
         AXL_FAIL(AXL_E_MEMORY, "no pinned host memory for %s: %.1f MiB wanted", what,
                  (double)bytes / 1048576.0);
     }
+    STREAM_TRY(d->compute, error, "taking pinned host memory", bytes);
     *out = p;
 
 out:

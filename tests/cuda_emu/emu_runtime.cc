@@ -299,6 +299,8 @@ extern "C" {
 
 cudaError_t cudaMalloc(void **p, size_t bytes)
 {
+    if (sticky != cudaSuccess)
+        return sticky;
     return take(p, bytes, &mem.device, PROT_NONE);
 }
 

@@ -317,7 +317,7 @@ static void what_a_capture_forbids_ends_it_and_nothing_has_run(void **state)
         if (forbidden == 1)
             assert_int_equal(ops->synchronize(d->compute), AXL_E_DEVICE);
         else if (forbidden == 2)
-            assert_int_equal(ops->alloc(d, 64, "more", &more), AXL_E_MEMORY);
+            assert_int_equal(ops->alloc(d, 64, "more", &more), AXL_E_DEVICE);
         else if (forbidden == 3)
             assert_int_equal(ops->copy(d->compute, x, host, 4), AXL_E_DEVICE);
         CHECK_OK(ops->end_capture(d->compute, "a test's graph", &g));
@@ -369,6 +369,9 @@ static void a_late_failure_names_what_was_queued_last(void **state)
     assert_int_equal(axl_device_read(d, host, x, sizeof host), AXL_E_DEVICE);
     assert_message("a copy of 256 bytes on stream compute");
     assert_message("cast of");
+    void *more = NULL; // it is not memory that lacks
+    assert_int_equal(d->ops->alloc(d, 64, "more", &more), AXL_E_DEVICE);
+    assert_message("taking memory of 64 bytes on stream compute: emulated error 700");
     emu_fail_after(-1, cudaSuccess);
     d->ops->free(d, x, sizeof host);
     axl_device_destroy(d);
