@@ -57,8 +57,8 @@ for p in {sysconfig.get_paths()[k] for k in ("purelib", "platlib")}:
     [ ! -e /usr/local/nvidia/lib64/libcuda.so.1 ] || printf ':/usr/local/nvidia/lib64'
 }
 
-# wrap NAME PROGRAM SETTINGS...: a command of that name with libraries of its own: those of the pack must not meet
-# other programs.
+# wrap NAME PROGRAM SETTINGS...: a command of that name with libraries of its own: other programs, PyTorch among them, must
+# not meet these.
 wrap() {
     local name=$1 target=$2
     shift 2
@@ -112,10 +112,11 @@ use_build() {
     [ -x "$build/tests/gpu/gpu_tool" ] || [ "$build" != "$here/../../build/release" ] || make_build
     program=$build/launch/axl-dist tool=$build/tests/gpu/gpu_tool mpirun=mpirun
     [[ -x $program && -x $tool ]] || stop "$program or $tool is not there"
-    program=$(realpath "$program") tool=$(realpath "$tool")
-    local more
-    more=$(gpu_libraries)
-    export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-}$more
+    local path
+    path="LD_LIBRARY_PATH='${LD_LIBRARY_PATH:-/lib}$(gpu_libraries)'"
+    wrap axl-dist "$(realpath "$program")" "$path"
+    wrap gpu_tool "$(realpath "$tool")" "$path"
+    program=$work/axl-dist tool=$work/gpu_tool
     data=$here/../data models=$here/models scripts=$here
     step=$here/../../benchmarks/train_step/gpu.sh kernels=$here/../../benchmarks/kernels/torch_peer_gpu.py
 }
