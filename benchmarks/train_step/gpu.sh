@@ -3,7 +3,7 @@
 # in one document, bf16 compute with f32 masters and moments (AdamW). CSV lines name,variant,metric,value,unit.
 #   PROGRAM axl-dist   TOOL gpu_tool   MODELS tests/gpu/models   PYTHON one with torch and transformers; empty: no peer
 #   PEAK  TFLOP/s of the chip in bf16, for MFU; empty: none      DEVICE cuda   STEPS 12   TOKENS 8192   ROUNDS 1
-#   LIMIT 75: seconds of a run, of either program
+#   LIMIT 100: seconds of a run, of either program
 # The 8B model's weights, gradients and moments take 16 bytes a parameter and more than one card has: as many layers are
 # trained as `axl-dist plan` lets into the card's memory, up to 32, and half of them; the difference of the two steps is
 # the price of a layer, and a step of 32 layers is that of the larger run and the missing layers. Both run with selective
@@ -13,7 +13,7 @@
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 program=${PROGRAM:?} tool=${TOOL:?} models=${MODELS:?} python=${PYTHON:-} peak=${PEAK:-}
-device=${DEVICE:-cuda} steps=${STEPS:-12} tokens=${TOKENS:-8192} rounds=${ROUNDS:-1} limit=${LIMIT:-75}
+device=${DEVICE:-cuda} steps=${STEPS:-12} tokens=${TOKENS:-8192} rounds=${ROUNDS:-1} limit=${LIMIT:-100}
 warmup=3 # steps that are not counted
 work=$(mktemp -d)
 child=
