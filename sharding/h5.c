@@ -9,6 +9,7 @@
 #include "src/base/hash.h"
 #include "src/base/log.h"
 #include "src/base/mem.h"
+#include "src/io/file.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -37,6 +38,8 @@ axl_status axl_h5_error(axl_status code, const char *where, const char *call)
 {
     static const char system_error[] =
         "error message = '"; // "..., errno = 28, error message = 'No space..."
+    static const char number[] = "errno = ";
+    const char *hint = "";
     char text[400] = "no reason given";
     const char *why = text;
 
@@ -44,11 +47,13 @@ axl_status axl_h5_error(axl_status code, const char *where, const char *call)
     (void)H5Eclear2(H5E_DEFAULT);
     char *reason = strstr(text, system_error);
     if (reason != NULL) {
+        const char *error = strstr(text, number);
+        hint = error != NULL ? axl_write_hint(atoi(error + strlen(number))) : "";
         why = reason + strlen(system_error);
         reason[strlen(system_error) + strcspn(why, "'")] = '\0';
     }
-    return axl_error_set(code, __FILE__, __LINE__, "%s: %.*s: %s", where, (int)strcspn(call, "("),
-                         call, why);
+    return axl_error_set(code, __FILE__, __LINE__, "%s: %.*s: %s%s", where, (int)strcspn(call, "("),
+                         call, why, hint);
 }
 
 // ---- the filter

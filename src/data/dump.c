@@ -3,8 +3,8 @@
 
 #include "src/data/format.h"
 #include "src/data/sources.h"
+#include "src/io/file.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -202,8 +202,8 @@ static axl_status write_sample(dumping *d, const axl_encoder *texts)
 
     axl_str_clear(&d->line);
     AXL_TRY(put_sample(d->set, d->next++, texts, &d->line));
-    AXL_REQUIRE(fwrite(d->line.data, 1, d->line.len, d->file) == d->line.len, AXL_E_IO,
-                "%s: cannot be written: %s", d->path, strerror(errno));
+    if (fwrite(d->line.data, 1, d->line.len, d->file) != d->line.len)
+        AXL_TRY(axl_write_failed(d->path));
     if (d->next % RELEASE == 0)
         axl_prepared_release(d->set, d->next - RELEASE, d->next - 1);
 
@@ -279,12 +279,14 @@ axl_status axl_dump_all(const axl_prepared *set, const axl_dump_source *from, co
     dumping d = {.set = set, .from = from, .path = path};
 
     d.file = to_stdout ? stdout : fopen(path, "w");
-    AXL_REQUIRE(d.file != NULL, AXL_E_IO, "%s: cannot be written: %s", path, strerror(errno));
+    if (d.file == NULL)
+        AXL_TRY(axl_write_failed(path));
     if (from != NULL && has_texts(set))
         AXL_TRY(write_with_texts(&d));
     while (d.next < set->n)
         AXL_TRY(write_sample(&d, NULL));
-    AXL_REQUIRE(fflush(d.file) == 0, AXL_E_IO, "%s: cannot be written: %s", path, strerror(errno));
+    if (fflush(d.file) != 0)
+        AXL_TRY(axl_write_failed(d.path));
 
 out:
     if (d.file != NULL && !to_stdout)

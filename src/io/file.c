@@ -39,6 +39,25 @@ out:
     return status;
 }
 
+const char *axl_write_hint(int error)
+{
+    switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+        return "; free space there, or choose another folder";
+    case EFBIG:
+        return "; the limit on the size of files (ulimit -f) is too low";
+    default:
+        return "";
+    }
+}
+
+axl_status axl_write_failed(const char *path)
+{
+    return axl_error_set(AXL_E_IO, __FILE__, __LINE__, "%s: cannot be written: %s%s", path,
+                         strerror(errno), axl_write_hint(errno));
+}
+
 axl_status axl_file_write(const char *path, const void *bytes, size_t n)
 {
     axl_status status = AXL_OK;
@@ -48,19 +67,23 @@ axl_status axl_file_write(const char *path, const void *bytes, size_t n)
 
     AXL_TRY(axl_str_printf(&temporary, "%s.tmp", path));
     fd = open(temporary.data, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    AXL_REQUIRE(fd >= 0, AXL_E_IO, "%s: cannot be written: %s", temporary.data, strerror(errno));
+    if (fd < 0)
+        AXL_TRY(axl_write_failed(path));
     while (n > 0) {
         ssize_t k = write(fd, p, n);
-        AXL_REQUIRE(k > 0, AXL_E_IO, "%s: cannot be written: %s", temporary.data, strerror(errno));
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k <= 0)
+            AXL_TRY(axl_write_failed(path));
         p += k;
         n -= (size_t)k;
     }
-    AXL_REQUIRE(fsync(fd) == 0, AXL_E_IO, "%s: cannot be written: %s", temporary.data,
-                strerror(errno));
+    if (fsync(fd) != 0)
+        AXL_TRY(axl_write_failed(path));
     int closed = close(fd);
     fd = -1;
-    AXL_REQUIRE(closed == 0, AXL_E_IO, "%s: cannot be written: %s", temporary.data,
-                strerror(errno));
+    if (closed != 0)
+        AXL_TRY(axl_write_failed(path));
     AXL_REQUIRE(rename(temporary.data, path) == 0, AXL_E_IO, "%s: cannot be replaced: %s", path,
                 strerror(errno));
 out:

@@ -14,6 +14,12 @@ axl_status axl_file_read(const char *path, axl_str *out);
 // Writes a file so that it exists whole or not at all: temporary name, fsync, rename. AXL_E_IO.
 axl_status axl_file_write(const char *path, const void *bytes, size_t n);
 
+// How to mend what errno says of a write, "; free space ..." to follow its text; "" when the text says it all.
+const char *axl_write_hint(int error);
+
+// AXL_E_IO with "path: cannot be written: <errno's text><hint>".
+axl_status axl_write_failed(const char *path);
+
 // path.<host>.<process>.tmp: a name beside path that no other process uses, also none on another host that
 // shares the folder and happens to have the same process number. Appends to *out.
 axl_status axl_temporary_name(const char *path, axl_str *out);

@@ -155,7 +155,8 @@ static axl_status write_at(axl_safetensors_writer *w, size_t offset, const void 
         ssize_t k = pwrite(w->fd, p, n, (off_t)offset);
         if (k < 0 && errno == EINTR)
             continue;
-        AXL_REQUIRE(k > 0, AXL_E_IO, "%s: cannot be written: %s", w->temporary, strerror(errno));
+        if (k <= 0)
+            AXL_TRY(axl_write_failed(w->path));
         p += k;
         offset += (size_t)k;
         n -= (size_t)k;
@@ -173,11 +174,11 @@ static axl_status take_space(axl_safetensors_writer *w)
     if (fallocate(w->fd, 0, 0, size) == 0)
         goto out;
     AXL_REQUIRE(errno != ENOSPC && errno != EFBIG && errno != EDQUOT, AXL_E_IO,
-                "%s: cannot be written (%zu bytes): %s", w->temporary, w->plan->total,
-                strerror(errno));
+                "%s: cannot be written (%zu bytes): %s%s", w->path, w->plan->total, strerror(errno),
+                axl_write_hint(errno));
     // not every file system can take space ahead; there the writes themselves will tell
-    AXL_REQUIRE(ftruncate(w->fd, size) == 0, AXL_E_IO, "%s: cannot be written: %s", w->temporary,
-                strerror(errno));
+    if (ftruncate(w->fd, size) != 0)
+        AXL_TRY(axl_write_failed(w->path));
 out:
     return status;
 }
@@ -211,7 +212,8 @@ axl_status axl_safetensors_writer_open(const char *path, const axl_safetensors_p
     AXL_TRY(axl_str_printf(&temporary, "%s.tmp", path));
     AXL_TRY(axl_strdup(temporary.data, &w->temporary));
     w->fd = open(w->temporary, O_RDWR | O_CLOEXEC | (first ? O_CREAT | O_TRUNC : 0), 0666);
-    AXL_REQUIRE(w->fd >= 0, AXL_E_IO, "%s: cannot be written: %s", w->temporary, strerror(errno));
+    if (w->fd < 0)
+        AXL_TRY(axl_write_failed(w->path));
     w->first = first;
     if (first) {
         AXL_TRY(take_space(w));
@@ -278,8 +280,8 @@ axl_status axl_safetensors_writer_flush(axl_safetensors_writer *w)
 {
     axl_status status = AXL_OK;
 
-    AXL_REQUIRE(fsync(w->fd) == 0, AXL_E_IO, "%s: cannot be written: %s", w->temporary,
-                strerror(errno));
+    if (fsync(w->fd) != 0)
+        AXL_TRY(axl_write_failed(w->path));
 out:
     return status;
 }
@@ -291,7 +293,8 @@ axl_status axl_safetensors_writer_publish(axl_safetensors_writer *w)
     AXL_ASSERT(w->first);
     int closed = close(w->fd);
     w->fd = -1;
-    AXL_REQUIRE(closed == 0, AXL_E_IO, "%s: cannot be written: %s", w->temporary, strerror(errno));
+    if (closed != 0)
+        AXL_TRY(axl_write_failed(w->path));
     AXL_REQUIRE(rename(w->temporary, w->path) == 0, AXL_E_IO, "%s: cannot be replaced: %s", w->path,
                 strerror(errno));
     w->first = false; // nothing is left to remove

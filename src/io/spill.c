@@ -134,7 +134,7 @@ static axl_status write_failed(const axl_spill *s)
         AXL_E_IO, __FILE__, __LINE__, "%s: cannot be written: %s%s", s->target, strerror(errno),
         full ? "; the set and its temporary files need about 1.5 times its size: free "
                "space there, or set dataset_prepared_path to another folder"
-             : "");
+             : axl_write_hint(errno));
 }
 
 static axl_status write_at(const axl_spill *s, int64_t at, const void *bytes, size_t n)

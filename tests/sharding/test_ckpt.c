@@ -541,7 +541,7 @@ static void a_full_disk_leaves_the_old_one(void **state)
     fill(&s, world, 2, false);
     if (full)
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-    CHECK_FAILS(axl_ckpt_write(world, &s.o, NULL), AXL_E_IO, "File too large");
+    CHECK_FAILS(axl_ckpt_write(world, &s.o, NULL), AXL_E_IO, "File too large; the limit on");
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     CHECK_OK(axl_comm_barrier(world));
     assert_false(axl_path_exists(path_of(2, "")) || axl_path_exists(path_of(2, ".tmp")));
