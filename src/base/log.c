@@ -3,13 +3,15 @@
 #include "src/base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-static FILE *log_file;
+static int log_file = -1;
+static bool log_failed; // that was said
 static int log_rank;
 static int log_n_ranks = 1;
 static axl_log_level terminal_level = AXL_LOG_INFO;
@@ -31,11 +33,9 @@ void axl_log_set_terminal_level(axl_log_level level)
 axl_status axl_log_open(const char *path)
 {
     axl_status status = AXL_OK;
-    FILE *file = fopen(path, "a");
+    int file = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
 
-    AXL_REQUIRE(file != NULL, AXL_E_IO, "%s: cannot be opened for writing: %s", path,
-                strerror(errno));
-    (void)setvbuf(file, NULL, _IOLBF, 0);
+    AXL_REQUIRE(file >= 0, AXL_E_IO, "%s: cannot be opened for writing: %s", path, strerror(errno));
     axl_log_close();
     log_file = file;
 out:
@@ -44,9 +44,10 @@ out:
 
 void axl_log_close(void)
 {
-    if (log_file != NULL)
-        (void)fclose(log_file);
-    log_file = NULL;
+    if (log_file >= 0)
+        (void)close(log_file);
+    log_file = -1;
+    log_failed = false;
 }
 
 static void wipe_passing(void)
@@ -57,30 +58,51 @@ static void wipe_passing(void)
     (void)fflush(stdout);
 }
 
-void axl_log(axl_log_level level, const char *fmt, ...)
+static void show(axl_log_level level, const char *text)
 {
-    char text[4096];
-    char stamp[32];
-    va_list args;
-    time_t now = time(NULL);
-    struct tm tm;
+    FILE *terminal = level >= AXL_LOG_WARN ? stderr : stdout;
 
-    va_start(args, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-    if (log_file != NULL && localtime_r(&now, &tm) != NULL &&
-        strftime(stamp, sizeof stamp, "%Y-%m-%d %H:%M:%S", &tm) > 0)
-        (void)fprintf(log_file, "%s [%d/%d] %s%s\n", stamp, log_rank, log_n_ranks, prefixes[level],
-                      text);
     if (level < terminal_level || (log_rank != 0 && level < AXL_LOG_ERROR))
         return;
     wipe_passing();
-    FILE *terminal = level >= AXL_LOG_WARN ? stderr : stdout;
     if (log_rank != 0)
         (void)fprintf(terminal, "[rank %d] %s%s\n", log_rank, prefixes[level], text);
     else
         (void)fprintf(terminal, "%s%s\n", prefixes[level], text);
     (void)fflush(terminal);
+}
+
+// A log is no reason to end a run: where it cannot be written, lines are missing from it, which is said once.
+static void record(axl_log_level level, const char *text)
+{
+    char line[4352], reason[160];
+    char stamp[32];
+    time_t now = time(NULL);
+    struct tm tm;
+
+    if (log_file < 0 || localtime_r(&now, &tm) == NULL ||
+        strftime(stamp, sizeof stamp, "%Y-%m-%d %H:%M:%S", &tm) == 0)
+        return;
+    const int n = snprintf(line, sizeof line, "%s [%d/%d] %s%s\n", stamp, log_rank, log_n_ranks,
+                           prefixes[level], text);
+    if (n < 0 || write(log_file, line, (size_t)n) == n || log_failed)
+        return;
+    log_failed = true;
+    (void)snprintf(reason, sizeof reason,
+                   "debug.log: cannot be written: %s; lines are missing from it", strerror(errno));
+    show(AXL_LOG_WARN, reason);
+}
+
+void axl_log(axl_log_level level, const char *fmt, ...)
+{
+    char text[4096];
+    va_list args;
+
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    record(level, text);
+    show(level, text);
 }
 
 // mpirun gives ranks a pseudo-terminal even when its own output goes to a file, so then the parent's output decides.

@@ -89,7 +89,11 @@ axl_status axl_trace_write(const axl_trace *t, const char *path, int rank)
     n = n > 0 ? fputs("\n]}\n", file) : n;
     const bool closed = fclose(file) == 0;
     file = NULL;
-    AXL_REQUIRE(n >= 0 && closed, AXL_E_IO, "%s: cannot be written: %s", path, strerror(errno));
+    if (n < 0 || !closed) {
+        const int error = errno;
+        (void)remove(path); // half of one cannot be read
+        AXL_FAIL(AXL_E_IO, "%s: cannot be written: %s", path, strerror(error));
+    }
 out:
     if (file != NULL)
         (void)fclose(file);

@@ -3,20 +3,18 @@
 
 #include "src/base/mem.h"
 #include "src/base/str.h"
+#include "src/io/append.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 struct axl_tfevents {
-    FILE *file;
-    axl_str path;  // for messages
-    axl_str event; // the message being made
-    axl_str part;  // a message inside it
-    axl_str value; // one inside that
+    axl_append *file; // owned
+    axl_str event;    // the message being made
+    axl_str part;     // a message inside it
+    axl_str value;    // one inside that
 };
 
 enum { VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5 }; // wire types
@@ -141,9 +139,7 @@ static axl_status write_event(axl_tfevents *e)
     AXL_TRY(put_little(record, axl_tfevents_checksum(record->data, 8), 4));
     AXL_TRY(axl_str_append(record, e->event.data, e->event.len));
     AXL_TRY(put_little(record, axl_tfevents_checksum(e->event.data, e->event.len), 4));
-    AXL_REQUIRE(fwrite(record->data, 1, record->len, e->file) == record->len &&
-                    fflush(e->file) == 0,
-                AXL_E_IO, "%s: cannot be written: %s", e->path.data, strerror(errno));
+    axl_append_put(e->file, record->data, record->len);
 out:
     return status;
 }
@@ -170,34 +166,35 @@ axl_status axl_tfevents_open(const char *dir, int64_t step, axl_tfevents **out)
 {
     axl_status status = AXL_OK;
     axl_tfevents *e = NULL;
+    axl_str path = {0};
     char host[64] = "";
 
     AXL_TRY(axl_calloc(1, sizeof *e, "the event file", &e));
     (void)gethostname(host, sizeof host - 1);
-    AXL_TRY(axl_str_printf(&e->path, "%s/events.out.tfevents.%010lld.%s.%d", dir,
+    AXL_TRY(axl_str_printf(&path, "%s/events.out.tfevents.%010lld.%s.%d", dir,
                            (long long)time(NULL), host, (int)getpid()));
-    e->file = fopen(e->path.data, "wb");
-    AXL_REQUIRE(e->file != NULL, AXL_E_IO, "%s: cannot be written: %s", e->path.data,
-                strerror(errno));
+    AXL_TRY(axl_append_open(path.data, &e->file));
     AXL_TRY(write_head(e, step));
     *out = e;
     e = NULL; // handed to the caller
 out:
-    axl_tfevents_close(e);
+    (void)axl_tfevents_close(e);
+    axl_str_fini(&path);
     return status;
 }
 
-void axl_tfevents_close(axl_tfevents *e)
+axl_status axl_tfevents_close(axl_tfevents *e)
 {
+    axl_status status = AXL_OK;
+
     if (e == NULL)
-        return;
-    if (e->file != NULL)
-        (void)fclose(e->file);
-    axl_str_fini(&e->path);
+        return AXL_OK;
+    status = axl_append_close(e->file);
     axl_str_fini(&e->event);
     axl_str_fini(&e->part);
     axl_str_fini(&e->value);
     free(e);
+    return status;
 }
 
 // 5 summary {1 value {1 tag, 2 simple_value}}, a value for each scalar.

@@ -18,14 +18,15 @@ typedef struct axl_tfevents axl_tfevents;
 // drops what older files in dir say about steps from it on, as a run that goes on from a checkpoint wants.
 // AXL_E_IO. Local.
 axl_status axl_tfevents_open(const char *dir, int64_t step, axl_tfevents **out);
-void axl_tfevents_close(axl_tfevents *e); // NULL-safe
+axl_status
+axl_tfevents_close(axl_tfevents *e); // AXL_E_IO when events are missing in the end; NULL-safe
 
 typedef struct axl_tfevents_scalar {
     const char *tag; // "train/loss": the part before the slash is a group of charts
     double value;    // written as float
 } axl_tfevents_scalar;
 
-// Appends n scalars of one step and flushes. AXL_E_IO. Local.
+// Appends n scalars of one step; src/io/append.h says what a full disk does. Local.
 axl_status axl_tfevents_put(axl_tfevents *e, int64_t step, const axl_tfevents_scalar *scalars,
                             size_t n);
 

@@ -29,22 +29,49 @@ out:
     return status;
 }
 
-axl_status axl_metrics_open(axl_trainer *t)
+static axl_status open_lines(const axl_trainer *t, const char *name, axl_append **out)
 {
     axl_status status = AXL_OK;
     axl_str path = {0};
 
-    if (axl_comm_rank(t->env.world) != 0)
-        goto out;
-    AXL_TRY(axl_str_printf(&path, "%s/metrics.jsonl", t->env.config->output_dir));
+    AXL_TRY(axl_str_printf(&path, "%s/%s", t->env.config->output_dir, name));
     AXL_TRY(drop_torn_line(path.data));
-    t->metrics = fopen(path.data, "a");
-    AXL_REQUIRE(t->metrics != NULL, AXL_E_IO, "%s: cannot be written: %s", path.data,
-                strerror(errno));
-    if (t->env.config->use_tensorboard)
-        AXL_TRY(axl_tfevents_open(t->env.config->output_dir, t->step + 1, &t->events));
+    AXL_TRY(axl_append_open(path.data, out));
 out:
     axl_str_fini(&path);
+    return status;
+}
+
+axl_status axl_metrics_open(axl_trainer *t)
+{
+    axl_status status = AXL_OK;
+    const axl_config *c = t->env.config;
+
+    if (axl_comm_rank(t->env.world) != 0)
+        goto out;
+    AXL_TRY(open_lines(t, "metrics.jsonl", &t->metrics));
+    if (c->generate_samples && t->data.tokenizer != NULL)
+        AXL_TRY(open_lines(t, "samples.jsonl", &t->samples));
+    if (c->use_tensorboard)
+        AXL_TRY(axl_tfevents_open(c->output_dir, t->step + 1, &t->events));
+out:
+    return status;
+}
+
+axl_status axl_metrics_close(axl_trainer *t)
+{
+    axl_status status = AXL_OK;
+    axl_append *metrics = t->metrics, *samples = t->samples;
+    axl_tfevents *events = t->events;
+
+    t->metrics = t->samples = NULL;
+    t->events = NULL;
+    if (axl_append_close(samples) != AXL_OK)
+        axl_warn("%s", axl_error_message());
+    if (axl_tfevents_close(events) != AXL_OK)
+        axl_warn("%s", axl_error_message());
+    AXL_TRY(axl_append_close(metrics));
+out:
     return status;
 }
 
@@ -91,16 +118,6 @@ static axl_status put_comm_bytes(const axl_trainer *t, const axl_traffic *sent, 
         }
     }
     AXL_TRY(axl_str_puts(line, "}"));
-out:
-    return status;
-}
-
-static axl_status write_line(axl_trainer *t, const axl_str *line)
-{
-    axl_status status = AXL_OK;
-
-    AXL_REQUIRE(fprintf(t->metrics, "%s\n", line->data) > 0 && fflush(t->metrics) == 0, AXL_E_IO,
-                "metrics.jsonl: cannot be written: %s", strerror(errno));
 out:
     return status;
 }
@@ -186,8 +203,8 @@ axl_status axl_metrics_step(axl_trainer *t, const axl_step_report *r)
     if (r->expert_load > 0.0)
         AXL_TRY(axl_str_printf(&line, ", \"expert_load_max_over_mean\": %.9g", r->expert_load));
     AXL_TRY(put_comm_bytes(t, &r->traffic, &line));
-    AXL_TRY(axl_str_puts(&line, "}"));
-    AXL_TRY(write_line(t, &line));
+    AXL_TRY(axl_str_puts(&line, "}\n"));
+    axl_append_put(t->metrics, line.data, line.len);
     AXL_TRY(put_step_event(t, r));
 out:
     axl_str_fini(&line);
@@ -213,8 +230,8 @@ axl_status axl_metrics_eval(axl_trainer *t, const axl_eval_report *r)
         AXL_TRY(axl_str_printf(&line,
                                ", \"best_step\": %lld, \"evaluations_without_improvement\": %lld",
                                (long long)best, (long long)t->steer.n_worse));
-    AXL_TRY(axl_str_puts(&line, "}"));
-    AXL_TRY(write_line(t, &line));
+    AXL_TRY(axl_str_puts(&line, "}\n"));
+    axl_append_put(t->metrics, line.data, line.len);
     AXL_TRY(put_eval_event(t, r));
 out:
     axl_str_fini(&line);

@@ -38,9 +38,11 @@ axl_status axl_profile_end(axl_trainer *t, bool last)
     if (t->trace == NULL || (is_traced(t) && !last))
         goto out;
     AXL_TRY(axl_str_printf(&path, "%s/profiler_trace.json", t->env.config->output_dir));
-    AXL_TRY(axl_trace_write(t->trace, path.data, axl_comm_rank(t->env.world)));
-    axl_info("wrote %lld spans to %s; ui.perfetto.dev shows them", (long long)axl_trace_n(t->trace),
-             path.data);
+    if (axl_trace_write(t->trace, path.data, axl_comm_rank(t->env.world)) == AXL_OK)
+        axl_info("wrote %lld spans to %s; ui.perfetto.dev shows them",
+                 (long long)axl_trace_n(t->trace), path.data);
+    else
+        axl_warn("%s; the run goes on without the trace", axl_error_message());
 out:
     if (t->trace != NULL && (!is_traced(t) || last)) {
         t->work.run.trace = NULL;

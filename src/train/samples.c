@@ -10,9 +10,7 @@
 #include "src/base/mem.h"
 #include "src/generate/generate.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { LEAST_TOKENS = 5 }; // of a sample that is gone on with
 
@@ -73,8 +71,7 @@ static axl_status tell(const axl_trainer *t, int64_t number, const generation *g
 {
     axl_status status = AXL_OK;
     const axl_tokenizer *tokenizer = t->data.tokenizer;
-    axl_str prompt = {0}, text = {0}, line = {0}, path = {0};
-    FILE *file = NULL;
+    axl_str prompt = {0}, text = {0}, line = {0};
 
     AXL_TRY(axl_tokenizer_decode(tokenizer, g->prompt, (size_t)g->n_prompt, true, &prompt));
     AXL_TRY(axl_tokenizer_decode(tokenizer, g->ids, (size_t)g->n, true, &text));
@@ -84,19 +81,13 @@ static axl_status tell(const axl_trainer *t, int64_t number, const generation *g
     AXL_TRY(axl_str_puts(&line, ", \"generated\": "));
     AXL_TRY(axl_str_put_json(&line, text.data, text.len));
     AXL_TRY(axl_str_puts(&line, "}\n"));
-    AXL_TRY(axl_str_printf(&path, "%s/samples.jsonl", t->env.config->output_dir));
-    file = fopen(path.data, "a");
-    AXL_REQUIRE(file != NULL && fwrite(line.data, 1, line.len, file) == line.len, AXL_E_IO,
-                "%s: cannot be written: %s", path.data, strerror(errno));
+    axl_append_put(t->samples, line.data, line.len);
     axl_info("sample %lld after step %lld: %s >>> %s", (long long)number, (long long)t->step,
              prompt.data != NULL ? prompt.data : "", text.data != NULL ? text.data : "");
 out:
-    if (file != NULL && fclose(file) != 0 && status == AXL_OK)
-        axl_warn("%s may lack its last line: %s", path.data, strerror(errno));
     axl_str_fini(&prompt);
     axl_str_fini(&text);
     axl_str_fini(&line);
-    axl_str_fini(&path);
     return status;
 }
 

@@ -9,6 +9,7 @@
 #include "src/base/trace.h"
 #include "src/config/config.h"
 #include "src/data/loader.h"
+#include "src/io/append.h"
 #include "src/io/json.h"
 #include "src/io/tfevents.h"
 #include "src/methods/method.h"
@@ -95,7 +96,8 @@ typedef struct axl_trainer {
     double peak_flops;         // FLOP/s of all ranks that mfu counts against; 0: not known
     axl_steer steer;
     int watchdog_count;   // log lines in a row above the threshold
-    FILE *metrics;        // rank 0: metrics.jsonl
+    axl_append *metrics;  // owned; rank 0: metrics.jsonl
+    axl_append *samples;  // owned; rank 0 with generate_samples: samples.jsonl
     axl_tfevents *events; // owned; rank 0 with use_tensorboard
     axl_trace *trace;     // owned; rank 0 within profiler_steps, which is also in work.run
     double run_start;     // axl_now() at the first step
@@ -167,8 +169,12 @@ axl_status axl_steer_check(axl_trainer *t);
 
 // ---- metrics.c
 
-axl_status axl_metrics_open(axl_trainer *t); // rank 0; drops a torn last line
-// One object of metrics.jsonl, flushed, and a line for the reader.
+// Files that grow with the run, of rank 0; drops torn last lines. Lines that cannot be written do not end the run
+// (src/io/append.h). Closing them at its end warns of events and samples that are missing, and fails with AXL_E_IO when
+// metrics are. Local.
+axl_status axl_metrics_open(axl_trainer *t);
+axl_status axl_metrics_close(axl_trainer *t);
+// One object of metrics.jsonl and a line for the reader.
 axl_status axl_metrics_step(axl_trainer *t, const axl_step_report *r);
 axl_status axl_metrics_eval(axl_trainer *t, const axl_eval_report *r);
 // Memory in place now, bytes: RssAnon + RssShmem of this process; of a device with memory of its own what this process

@@ -322,9 +322,10 @@ void axl_trainer_destroy(axl_trainer *t)
     if (t == NULL)
         return;
     axl_comm_progress_stop(t->progress); // first: it uses the device and what is queued there
-    if (t->metrics != NULL)
-        (void)fclose(t->metrics);
-    axl_tfevents_close(t->events);
+    // a run that ends well has closed them, and told what is missing
+    (void)axl_append_close(t->metrics);
+    (void)axl_append_close(t->samples);
+    (void)axl_tfevents_close(t->events);
     axl_trace_destroy(t->trace);
     free(t->grad);
     free(t->logp);
@@ -474,6 +475,10 @@ static axl_status finish(axl_trainer *t)
         axl_info("best evaluation: %s %.6g at step %lld", axl_steer_metric(c), s->best,
                  (long long)s->best_step);
     axl_info("wrote the model of step %lld to %s", (long long)step, c->output_dir);
+    status = axl_metrics_close(t);
+    if (status != AXL_OK)
+        (void)axl_error_context(status, "the model is whole, but not the record of its making");
+    AXL_TRY(axl_comm_agree(t->env.world, status));
 out:
     return status;
 }

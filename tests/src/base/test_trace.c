@@ -3,7 +3,9 @@
 #include "src/base/trace.h"
 #include "tests/check.h"
 
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static void spans_are_written_as_chrome_events(void **state)
@@ -54,11 +56,32 @@ static void no_trace_costs_nothing_and_bad_paths_are_named(void **state)
     axl_trace_destroy(t);
 }
 
+static void half_a_trace_is_removed(void **state)
+{
+    char path[] = "/tmp/axl_trace_XXXXXX";
+    axl_trace *t = NULL;
+    struct rlimit before, small;
+    (void)state;
+
+    assert_true(mkstemp(path) >= 0);
+    CHECK_OK(axl_trace_create(1, &t));
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = before;
+    small.rlim_cur = 100;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    CHECK_FAILS(axl_trace_write(t, path, 0), AXL_E_IO, "cannot be written: File too large");
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(access(path, F_OK), -1);
+    axl_trace_destroy(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spans_are_written_as_chrome_events),
         cmocka_unit_test(no_trace_costs_nothing_and_bad_paths_are_named),
+        cmocka_unit_test(half_a_trace_is_removed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

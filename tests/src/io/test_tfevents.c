@@ -67,7 +67,7 @@ static void a_file_holds_what_was_put(void **state)
     CHECK_OK(axl_tfevents_open(dir, 7, &e));
     CHECK_OK(axl_tfevents_put(e, 300,
                               (const axl_tfevents_scalar[]){{"train/loss", 1.5}, {"b", -2.0}}, 2));
-    axl_tfevents_close(e);
+    CHECK_OK(axl_tfevents_close(e));
     DIR *folder = opendir(dir);
     const struct dirent *entry = NULL;
     while ((entry = readdir(folder)) != NULL)
