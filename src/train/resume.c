@@ -13,6 +13,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 static const char *const groups[] = {"model", "exp_avg", "exp_avg_sq"};
 
@@ -183,6 +184,45 @@ out:
     axl_str_fini(&path);
     free(tensors);
     return status;
+}
+
+axl_status axl_save_hint(const axl_trainer *t, axl_status status)
+{
+    const axl_config *c = t->env.config;
+    axl_str message = {0};
+    char *path = NULL;
+
+    if (status != AXL_E_IO || c->save_only_model || axl_comm_rank(t->env.world) != 0)
+        return status;
+    if (axl_str_puts(&message, axl_error_message()) == AXL_OK &&
+        axl_ckpt_latest(c->output_dir, &path) == AXL_OK && path != NULL)
+        (void)axl_error_set(status, __FILE__, __LINE__,
+                            "%s; %s is whole: auto_resume_from_checkpoints: true goes on from it",
+                            message.data, path);
+    else if (message.len > 0)
+        (void)axl_error_set(status, __FILE__, __LINE__, "%s; no checkpoint is there to go on from",
+                            message.data);
+    axl_str_fini(&message);
+    free(path);
+    return status;
+}
+
+void axl_save_warn(const axl_trainer *t)
+{
+    const axl_config *c = t->env.config;
+    const double n = (double)t->model->n_elements, gib = 1073741824.0;
+    const double model = n * (double)axl_dtype_size(t->model->arch.file_dtype) / gib;
+    const double checkpoint =
+        c->derived.save_when == AXL_WHEN_NEVER ? 0.0 : n * n_groups(t) * sizeof(float) / gib;
+    struct statvfs system;
+
+    if (axl_comm_rank(t->env.world) != 0 || statvfs(c->output_dir, &system) != 0)
+        return;
+    const double left = (double)system.f_bavail * (double)system.f_frsize / gib;
+    if (left < model + checkpoint)
+        axl_warn("%s has %.3g GiB left, but a checkpoint takes up to %.3g GiB and the model %.3g "
+                 "GiB; free space there before they are saved",
+                 c->output_dir, left, checkpoint, model);
 }
 
 static axl_status restore_meta(axl_trainer *t, axl_ckpt *k)

@@ -207,6 +207,10 @@ axl_status axl_write_card(const axl_trainer *t); // rank 0: README.md of output_
 // resume_from_checkpoint or auto_resume_from_checkpoints names. Collective on world.
 axl_status axl_resume(axl_trainer *t);
 axl_status axl_save_checkpoint(axl_trainer *t);
+// Warns when output_dir has less room than the model and a checkpoint take. Local.
+void axl_save_warn(const axl_trainer *t);
+// Adds to the message of a failed save what there is to go on from; returns status. Local.
+axl_status axl_save_hint(const axl_trainer *t, axl_status status);
 // The weights of a checkpoint of this run, and nothing else of it. Collective on world.
 axl_status axl_load_weights(axl_trainer *t, const char *path);
 

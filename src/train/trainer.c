@@ -252,6 +252,7 @@ static axl_status build(axl_trainer *t, bool train)
     if (status == AXL_OK)
         status = axl_metrics_open(t);
     AXL_TRY(axl_comm_agree(world, status));
+    axl_save_warn(t);
     if (t->step == 0) // a checkpoint has them scaled already
         AXL_TRY(axl_weight_scales_apply(c, t->model));
 out:
@@ -377,7 +378,7 @@ out:
 static axl_status save(axl_trainer *t)
 {
     axl_watch_phase(t->env.world, AXL_PHASE_SAVING, t->step);
-    axl_status status = axl_save_checkpoint(t);
+    axl_status status = axl_save_hint(t, axl_save_checkpoint(t));
 
     t->agreed = status != AXL_OK;
     return status;
@@ -467,7 +468,7 @@ static axl_status finish(axl_trainer *t)
         axl_info("stopped after step %lld of %lld: %lld evaluations without improvement",
                  (long long)t->step, (long long)t->total_steps, (long long)s->n_worse);
     AXL_TRY(load_best(t, &step));
-    AXL_TRY(axl_model_save(t->model, t->source, c->output_dir));
+    AXL_TRY(axl_save_hint(t, axl_model_save(t->model, t->source, c->output_dir)));
     AXL_TRY(axl_comm_agree(t->env.world, axl_vocabulary_write(&t->data.vocabulary, c->output_dir)));
     AXL_TRY(axl_comm_agree(t->env.world, axl_write_card(t)));
     AXL_TRY(axl_metrics_memory(t));
