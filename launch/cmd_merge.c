@@ -92,7 +92,10 @@ static axl_status run(axl_comm *world, const arguments *a)
 
     AXL_TRY(axl_comm_agree(world, axl_hfdir_check_free(a->output)));
     AXL_TRY(axl_comm_agree(world, find_checkpoint(a->path, &path)));
-    AXL_TRY(axl_ckpt_merge(world, path.data, a->output, &a->options));
+    status = axl_ckpt_merge(world, path.data, a->output, &a->options);
+    if (status != AXL_OK && axl_comm_rank(world) == 0)
+        axl_hfdir_discard(a->output);
+    AXL_TRY(status);
     if (axl_comm_rank(world) == 0)
         (void)printf("%s: merged into %s in %.1f s\n", path.data, a->output, axl_now() - start);
 

@@ -207,7 +207,8 @@ out:
     return status;
 }
 
-static axl_status write_side_files(merging *m)
+// The one that says that all is there, or the others.
+static axl_status write_side_files(merging *m, bool last)
 {
     axl_status status = AXL_OK;
     axl_str text = {0}, path = {0};
@@ -216,6 +217,8 @@ static axl_status write_side_files(merging *m)
         const char *name = axl_ckpt_file_name(m->ckpt, i);
         AXL_REQUIRE(name[0] != '\0' && name[0] != '.' && strchr(name, '/') == NULL, AXL_E_INPUT,
                     "%s: the embedded file '%s' has no plain name", axl_ckpt_path(m->ckpt), name);
+        if ((strcmp(name, "config.json") == 0) != last)
+            continue;
         axl_str_clear(&text);
         axl_str_clear(&path);
         AXL_TRY(axl_ckpt_read_file(m->ckpt, name, &text));
@@ -235,8 +238,9 @@ static axl_status publish(merging *m)
 
     if (axl_comm_rank(m->comm) != 0)
         goto out;
-    AXL_TRY(write_side_files(m));
+    AXL_TRY(write_side_files(m, false));
     AXL_TRY(axl_hfdir_writer_publish(m->writer));
+    AXL_TRY(write_side_files(m, true));
 
 out:
     return status;

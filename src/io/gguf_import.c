@@ -231,16 +231,20 @@ axl_status axl_gguf_import(const char *path, const char *out_dir,
     axl_gguf *g = NULL;
     axl_gguf_model m;
     axl_dtype dtype = AXL_F32;
+    bool begun = false;
 
     AXL_TRY(axl_gguf_open(path, &g));
     AXL_TRY(axl_gguf_read_model(g, &m));
     AXL_TRY(axl_hfdir_check_free(out_dir));
+    begun = true;
     AXL_TRY(axl_dir_make(out_dir));
     AXL_TRY(axl_gguf_write_tokenizer(g, out_dir));
     AXL_TRY(write_weights(g, &m, out_dir, options != NULL ? options->dtype : AXL_GGUF_KEEP_DTYPE,
                           &dtype));
     AXL_TRY(axl_gguf_write_config(g, &m, dtype, out_dir)); // last: it says that all is there
 out:
+    if (begun && status != AXL_OK)
+        axl_hfdir_discard(out_dir);
     axl_gguf_close(g);
     return status;
 }

@@ -45,6 +45,10 @@ axl_status axl_hfdir_read_block(const axl_hfdir *d, const axl_tensor_spec *want,
 // Fails with AXL_E_INPUT, naming the file, when dir holds a model already that writing would replace.
 axl_status axl_hfdir_check_free(const char *dir);
 
+// After writing a model there has failed: removes the files that axl_hfdir_check_free looks for, so that it can be tried
+// again.
+void axl_hfdir_discard(const char *dir);
+
 // The files of a directory to be written.
 typedef struct axl_hfdir_plan {
     axl_safetensors_plan *files; // [n_files], owned

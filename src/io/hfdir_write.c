@@ -393,16 +393,18 @@ void axl_hfdir_writer_destroy(axl_hfdir_writer *w)
     free(w);
 }
 
+// What tells a reader that a directory holds a model.
+static const char *const model_files[] = {"config.json", "model.safetensors", INDEX_NAME};
+#define N_MODEL_FILES (sizeof model_files / sizeof *model_files)
+
 axl_status axl_hfdir_check_free(const char *dir)
 {
     axl_status status = AXL_OK;
     axl_str path = {0};
-    static const char *const names[] = {"config.json", "model.safetensors",
-                                        "model.safetensors.index.json"};
 
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    for (size_t i = 0; i < N_MODEL_FILES; i++) {
         axl_str_clear(&path);
-        AXL_TRY(axl_str_printf(&path, "%s/%s", dir, names[i]));
+        AXL_TRY(axl_str_printf(&path, "%s/%s", dir, model_files[i]));
         AXL_REQUIRE(!axl_path_exists(path.data), AXL_E_INPUT,
                     "%s: is there already and would be overwritten; choose another directory",
                     path.data);
@@ -410,4 +412,16 @@ axl_status axl_hfdir_check_free(const char *dir)
 out:
     axl_str_fini(&path);
     return status;
+}
+
+void axl_hfdir_discard(const char *dir)
+{
+    axl_str path = {0};
+
+    for (size_t i = 0; i < N_MODEL_FILES; i++) {
+        axl_str_clear(&path);
+        if (axl_str_printf(&path, "%s/%s", dir, model_files[i]) == AXL_OK)
+            (void)unlink(path.data);
+    }
+    axl_str_fini(&path);
 }
