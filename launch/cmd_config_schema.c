@@ -2,6 +2,7 @@
 #include "launch/commands.h"
 
 #include "src/config/config.h"
+#include "src/io/file.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -34,8 +35,7 @@ int axl_cmd_config_schema(int argc, char **argv)
     AXL_TRY(field      ? axl_config_schema_field(argv[2], &text)
             : markdown ? axl_config_docs(&text)
                        : axl_config_schema(&text));
-    AXL_REQUIRE(fwrite(text.data, 1, text.len, stdout) == text.len && fflush(stdout) == 0, AXL_E_IO,
-                "cannot write to the terminal");
+    AXL_TRY(axl_print(&text));
 out:
     if (status != AXL_OK)
         (void)fprintf(stderr, "axl-dist config-schema: %s\n", axl_error_message());

@@ -4,6 +4,7 @@
 
 #include "src/base/log.h"
 #include "src/base/mem.h"
+#include "src/io/file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -272,8 +273,7 @@ static axl_status print_report(const axl_doctor *d, bool json)
     axl_str text = {0};
 
     AXL_TRY(json ? axl_doctor_json(d, &text) : axl_doctor_text(d, &text));
-    AXL_REQUIRE(fwrite(text.data, 1, text.len, stdout) == text.len && fflush(stdout) == 0, AXL_E_IO,
-                "cannot write to the terminal");
+    AXL_TRY(axl_print(&text));
 
 out:
     axl_str_fini(&text);

@@ -5,6 +5,7 @@
 #include "src/base/log.h"
 #include "src/data/data_stream.h"
 #include "src/data/dump.h"
+#include "src/io/file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,8 +43,7 @@ static axl_status explain(const axl_data_command *d, const char *row, bool json)
     if (d->data.stream != NULL)
         AXL_TRY(axl_data_stream_first(feed, &set));
     AXL_TRY(axl_explain_sample(set, sample, d->data.tokenizer, &place, json, &text));
-    AXL_REQUIRE(fwrite(text.data, 1, text.len, stdout) == text.len && fflush(stdout) == 0, AXL_E_IO,
-                "cannot write to the terminal");
+    AXL_TRY(axl_print(&text));
 
 out:
     axl_feed_destroy(feed);

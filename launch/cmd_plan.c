@@ -326,8 +326,7 @@ int axl_cmd_plan(int argc, char **argv)
     AXL_TRY(load(&o, &config));
     AXL_TRY(make(&o, config, &report));
     AXL_TRY(o.json ? axl_plan_json(&report, &text) : axl_plan_text(&report, &text));
-    AXL_REQUIRE(fwrite(text.data, 1, text.len, stdout) == text.len && fflush(stdout) == 0, AXL_E_IO,
-                "cannot write to the terminal");
+    AXL_TRY(axl_print(&text));
 out:
     if (status != AXL_OK)
         (void)fprintf(stderr, "axl-dist plan: %s\n", axl_error_message());

@@ -1,6 +1,7 @@
 // axl-dist tokenize: text to ids and back, a line at a time.
 #include "launch/commands.h"
 
+#include "src/io/file.h"
 #include "src/io/json.h"
 #include "src/text/tokenizer.h"
 
@@ -164,10 +165,9 @@ static axl_status run(const options *o)
             continue;
         axl_str_clear(&out);
         AXL_TRY_CTX(run_line(t, o, line, (size_t)n, &b, &out), "stdin:%lld", number);
-        AXL_REQUIRE(fwrite(out.data, 1, out.len, stdout) == out.len, AXL_E_IO,
-                    "standard output cannot be written");
+        if (fwrite(out.data, 1, out.len, stdout) != out.len)
+            AXL_TRY(axl_write_failed("standard output"));
     }
-    AXL_REQUIRE(fflush(stdout) == 0, AXL_E_IO, "standard output cannot be written");
 out:
     axl_tokenizer_destroy(t);
     axl_token_buffer_fini(&b);

@@ -2,6 +2,7 @@
 #include "launch/commands.h"
 
 #include "src/config/config.h"
+#include "src/io/file.h"
 #include "src/train/train.h"
 #include "src/train/weight_scales.h"
 
@@ -121,8 +122,7 @@ static axl_status print(const axl_diagnostics *findings, bool ok, bool trains, c
             AXL_TRY(axl_str_printf(&text, "%zu error%s\n", findings->n_errors,
                                    findings->n_errors == 1 ? "" : "s"));
     }
-    AXL_REQUIRE(fwrite(text.data, 1, text.len, stdout) == text.len && fflush(stdout) == 0, AXL_E_IO,
-                "cannot write to the terminal");
+    AXL_TRY(axl_print(&text));
 out:
     axl_str_fini(&text);
     return status;

@@ -1,7 +1,9 @@
 // The program: a table of subcommands. A first argument that is no command is a configuration to train.
 #include "launch/commands.h"
+#include "src/base/status.h"
 #include "src/base/str.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -41,18 +43,30 @@ static bool looks_like_config(const char *word)
     return strchr(word, '.') != NULL || strchr(word, '/') != NULL;
 }
 
+// What a command prints is its result, but for training: there it is for whoever looks on.
+static int printed(int code)
+{
+    if ((fflush(stdout) == 0 && ferror(stdout) == 0) || code != 0)
+        return code;
+    (void)fputs("error: standard output cannot be written\n", stderr);
+    return axl_status_exit_code(AXL_E_IO);
+}
+
 int main(int argc, char **argv)
 {
     const char *names[N_COMMANDS];
 
+    (void)signal(SIGXFSZ, SIG_IGN); // a file that must not grow is an error with a message
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         usage(argc < 2 ? stderr : stdout);
-        return argc < 2 ? 2 : 0;
+        return printed(argc < 2 ? 2 : 0);
     }
     for (size_t i = 0; i < N_COMMANDS; i++) {
         names[i] = commands[i].name;
-        if (strcmp(argv[1], commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
+        if (strcmp(argv[1], commands[i].name) != 0)
+            continue;
+        const int code = commands[i].run(argc - 1, argv + 1);
+        return commands[i].run == axl_cmd_train ? code : printed(code);
     }
     if (looks_like_config(argv[1]))
         return axl_cmd_train(argc, argv);

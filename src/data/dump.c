@@ -276,7 +276,7 @@ axl_status axl_dump_all(const axl_prepared *set, const axl_dump_source *from, co
 {
     axl_status status = AXL_OK;
     bool to_stdout = strcmp(path, "-") == 0;
-    dumping d = {.set = set, .from = from, .path = path};
+    dumping d = {.set = set, .from = from, .path = to_stdout ? "standard output" : path};
 
     d.file = to_stdout ? stdout : fopen(path, "w");
     if (d.file == NULL)

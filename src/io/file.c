@@ -95,6 +95,13 @@ out:
     return status;
 }
 
+axl_status axl_print(const axl_str *text)
+{
+    if (fwrite(text->data, 1, text->len, stdout) != text->len || fflush(stdout) != 0)
+        return axl_write_failed("standard output");
+    return AXL_OK;
+}
+
 axl_status axl_temporary_name(const char *path, axl_str *out)
 {
     char host[64] = "";

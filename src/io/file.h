@@ -20,6 +20,9 @@ const char *axl_write_hint(int error);
 // AXL_E_IO with "path: cannot be written: <errno's text><hint>".
 axl_status axl_write_failed(const char *path);
 
+// Writes text to standard output, at once. AXL_E_IO.
+axl_status axl_print(const axl_str *text);
+
 // path.<host>.<process>.tmp: a name beside path that no other process uses, also none on another host that
 // shares the folder and happens to have the same process number. Appends to *out.
 axl_status axl_temporary_name(const char *path, axl_str *out);
