@@ -136,7 +136,7 @@ double axl_spread_std(const axl_spread *s)
     uint64_t sum[SUM_DIGITS], square[SQR_DIGITS], left[LONG_DIGITS], right[LONG_DIGITS];
 
     if (!axl_spread_finite(s))
-        return NAN;
+        return (double)NAN;
     if (n < 2)
         return 0.0;
     magnitude(s->words + SUM_AT, SUM_DIGITS, sum);

@@ -73,7 +73,7 @@ static int put_span(FILE *file, const span *s, int rank, double zero)
 axl_status axl_trace_write(const axl_trace *t, const char *path, int rank)
 {
     axl_status status = AXL_OK;
-    double zero = INFINITY;
+    double zero = (double)INFINITY;
     FILE *file = fopen(path, "w");
 
     AXL_REQUIRE(file != NULL, AXL_E_IO, "%s: cannot be written: %s", path, strerror(errno));
