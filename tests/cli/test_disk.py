@@ -130,7 +130,7 @@ class FullDisk(Case):
 
     def test_a_run_goes_on_until_there_is_room(self):
         self.mount("20k")  # for resolved_config.json and the first lines
-        path = self.on_disk("room", "use_tensorboard: true\ngradient_accumulation_steps: 1\nmax_steps: 2000\n", saves=False)
+        path = self.on_disk("room", "use_tensorboard: true\ngradient_accumulation_steps: 1\nmax_steps: 600\n", saves=False)
         run = subprocess.Popen([PROGRAM, path], env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         said = ""
         with run.stderr as stderr:
@@ -143,7 +143,7 @@ class FullDisk(Case):
             said += stderr.read()
         self.assertEqual(run.wait(timeout=120), 0, said)
         out = os.path.join(self.disk, "out")
-        self.assertEqual(sorted(tiny.read_metrics(out)), list(range(1, 2001)))
+        self.assertEqual(sorted(tiny.read_metrics(out)), list(range(1, 601)))
         self.assertEqual([step for step, _ in tiny.read_events(out)], sorted(tiny.read_metrics(out)))
 
     def test_prepared_sets(self):
