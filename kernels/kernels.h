@@ -190,6 +190,13 @@ typedef struct axl_cast_args {
     int64_t n;
 } axl_cast_args;
 
+// Several conversions, in any order, as few launches as there can be: none may read what another one writes.
+typedef struct axl_cast_list_args {
+    const axl_cast_args
+        *items; // [n_items] host memory, the caller's again after the call; all of the same dtypes
+    int n_items;
+} axl_cast_list_args;
+
 // rows_gather: dst[i] = src[rows[i]]; rows_add: dst[rows[i]] += src[i], the rows being all different.
 // rows NULL: row i itself.
 typedef struct axl_rows_args {
@@ -257,6 +264,7 @@ typedef struct axl_adamw_args {
     K(ce_bwd, axl_ce_bwd_args)                                                                     \
     K(add, axl_add_args)                                                                           \
     K(cast, axl_cast_args)                                                                         \
+    K(cast_list, axl_cast_list_args)                                                               \
     K(bias_bwd, axl_bias_bwd_args)                                                                 \
     K(sumsq, axl_sumsq_args)                                                                       \
     K(adamw, axl_adamw_args)                                                                       \

@@ -350,6 +350,32 @@ out:
     return status;
 }
 
+// ---- conversions that go together
+
+typedef struct casts {
+    axl_cast_args items[32];
+    int n;
+} casts;
+
+static axl_status flush_casts(axl_sharder *s, casts *c)
+{
+    const axl_cast_list_args a = {.items = c->items, .n_items = c->n};
+
+    c->n = 0;
+    return a.n_items == 0 ? AXL_OK : s->device->kernels->cast_list(s->device->compute, &a);
+}
+
+static axl_status add_cast(axl_sharder *s, casts *c, const axl_cast_args *a)
+{
+    axl_status status = AXL_OK;
+
+    if (c->n == (int)(sizeof c->items / sizeof *c->items))
+        AXL_TRY(flush_casts(s, c));
+    c->items[c->n++] = *a;
+out:
+    return status;
+}
+
 // ---- weights
 
 // Where the gathered form of a param goes: kept weights have a place of their own, in the order of params.
@@ -388,36 +414,37 @@ static char *gather_place(const axl_sharder *s, const axl_unit *u, int k)
     return s->gather_buffer + at;
 }
 
+// This rank's rows in the gathered matrix.
+static char *own_place(const axl_param *p)
+{
+    return (char *)p->full +
+           (size_t)(p->shard * axl_param_shard_count(p)) * axl_dtype_size(p->dtype);
+}
+
 static axl_status gather_param(axl_sharder *s, axl_param *p)
 {
     axl_status status = AXL_OK;
-    int64_t count = axl_param_shard_count(p);
-    char *own = (char *)p->full + (size_t)(p->shard * count) * axl_dtype_size(p->dtype);
-    const void *send = p->master;
+    const bool own = s->host != NULL || p->dtype != AXL_F32; // what is sent has been put there
 
-    if (s->host != NULL) {
-        AXL_TRY(axl_host_state_send(s, p, own));
-        send = own;
-    } else if (p->dtype !=
-               AXL_F32) { // rounded once, straight into this rank's place of the gathered matrix
-        const axl_cast_args a = {
-            .src = p->master, .src_dtype = AXL_F32, .dst = own, .dst_dtype = p->dtype, .n = count};
-        AXL_TRY(s->device->kernels->cast(s->device->compute, &a));
-        send = own;
-    }
+    if (s->host != NULL)
+        AXL_TRY(axl_host_state_send(s, p, own_place(p)));
     if (p->n_shards > 1)
-        AXL_TRY(
-            axl_comm_all_gather(p->shard_comm, send, p->full, count, p->dtype, s->device->gather));
+        AXL_TRY(axl_comm_all_gather(p->shard_comm, own ? own_place(p) : (const char *)p->master,
+                                    p->full, axl_param_shard_count(p), p->dtype,
+                                    s->device->gather));
 out:
     return status;
 }
 
-axl_status axl_unit_prefetch(axl_sharder *s, axl_unit *u)
+// Gives what the unit uses and does not hold yet its place, and rounds this rank's rows, once, straight into it. *out:
+// bit k says that use k is still to be sent.
+static axl_status place_weights(axl_sharder *s, const axl_unit *u, uint64_t *out)
 {
     axl_status status = AXL_OK;
-    axl_comm *open = NULL;
-    bool travels = false;
+    casts c = {.n = 0};
 
+    *out = 0;
+    AXL_ASSERT(u->n_uses <= 64);
     for (int k = 0; k < u->n_uses; k++) {
         axl_param *p = u->uses[k];
         if (p->full != NULL)
@@ -427,6 +454,32 @@ axl_status axl_unit_prefetch(axl_sharder *s, axl_unit *u)
             continue;
         }
         p->full = gather_place(s, u, k);
+        *out |= (uint64_t)1 << k;
+        if (s->host == NULL && p->dtype != AXL_F32)
+            AXL_TRY(add_cast(s, &c,
+                             &(axl_cast_args){.src = p->master,
+                                              .src_dtype = AXL_F32,
+                                              .dst = own_place(p),
+                                              .dst_dtype = p->dtype,
+                                              .n = axl_param_shard_count(p)}));
+    }
+    AXL_TRY(flush_casts(s, &c));
+out:
+    return status;
+}
+
+axl_status axl_unit_prefetch(axl_sharder *s, axl_unit *u)
+{
+    axl_status status = AXL_OK;
+    axl_comm *open = NULL;
+    uint64_t arrives;
+    bool travels = false;
+
+    AXL_TRY(place_weights(s, u, &arrives));
+    for (int k = 0; k < u->n_uses; k++) {
+        axl_param *p = u->uses[k];
+        if ((arrives >> k & 1) == 0)
+            continue;
         if (s->host != NULL && !travels)
             AXL_TRY(after_compute(s->device->gather)); // it has read what lay there
         travels = travels || p->n_shards > 1 || s->host != NULL;
@@ -512,25 +565,39 @@ out:
     return status;
 }
 
-// What is sent: the full gradient, or its bf16 copy.
-static axl_status to_send(axl_sharder *s, const axl_param *p, const void **out, axl_dtype *dtype)
+// Where the bf16 copy of a full gradient lies, when that is sent.
+static char *narrow_grad(const axl_sharder *s, const axl_param *p)
+{
+    return s->send_buffer + ((const char *)p->grad_full - s->grad_buffer) / 2;
+}
+
+static bool is_reduced(const axl_unit *u, const axl_param *p)
+{
+    return p->trainable && !writes_shard(p) && owns(u, p);
+}
+
+// What the unit sends is whole, and in bf16 where that travels.
+static axl_status finish_grads(axl_sharder *s, const axl_unit *u)
 {
     axl_status status = AXL_OK;
-    char *copy = NULL;
+    casts c = {.n = 0};
 
-    *out = p->grad_full;
-    *dtype = AXL_F32;
-    if (!s->options.reduce_bf16)
-        goto out;
-    copy = s->send_buffer + ((const char *)p->grad_full - s->grad_buffer) / 2;
-    const axl_cast_args a = {.src = p->grad_full,
-                             .src_dtype = AXL_F32,
-                             .dst = copy,
-                             .dst_dtype = AXL_BF16,
-                             .n = axl_param_full_count(p)};
-    AXL_TRY(s->device->kernels->cast(s->device->compute, &a));
-    *out = copy;
-    *dtype = AXL_BF16;
+    for (int k = 0; k < u->n_uses; k++) {
+        const axl_param *p = u->uses[k];
+        if (!is_reduced(u, p))
+            continue;
+        if (!p->grad_written) // a rank without tokens adds nothing, but takes part
+            AXL_TRY(s->device->ops->zero(s->device->compute, p->grad_full,
+                                         (size_t)(p->rows * p->cols) * sizeof(float)));
+        if (s->options.reduce_bf16)
+            AXL_TRY(add_cast(s, &c,
+                             &(axl_cast_args){.src = p->grad_full,
+                                              .src_dtype = AXL_F32,
+                                              .dst = narrow_grad(s, p),
+                                              .dst_dtype = AXL_BF16,
+                                              .n = axl_param_full_count(p)}));
+    }
+    AXL_TRY(flush_casts(s, &c));
 out:
     return status;
 }
@@ -538,15 +605,12 @@ out:
 static axl_status reduce_param(axl_sharder *s, axl_param *p)
 {
     axl_status status = AXL_OK;
-    const void *send;
-    axl_dtype dtype;
+    const bool narrow = s->options.reduce_bf16;
 
-    if (!p->grad_written) // a rank without tokens adds nothing, but takes part
-        AXL_TRY(s->device->ops->zero(s->device->compute, p->grad_full,
-                                     (size_t)(p->rows * p->cols) * sizeof(float)));
-    AXL_TRY(to_send(s, p, &send, &dtype));
-    AXL_TRY(axl_comm_reduce_scatter(p->shard_comm, send, p->grad_shard, axl_param_shard_count(p),
-                                    dtype, p->shard_written, s->device->reduce));
+    AXL_TRY(axl_comm_reduce_scatter(p->shard_comm, narrow ? narrow_grad(s, p) : p->grad_full,
+                                    p->grad_shard, axl_param_shard_count(p),
+                                    narrow ? AXL_BF16 : AXL_F32, p->shard_written,
+                                    s->device->reduce));
     p->shard_written = true;
     p->grad_full = NULL;
 out:
@@ -597,9 +661,10 @@ axl_status axl_unit_reduce(axl_sharder *s, axl_unit *u)
     axl_status status = AXL_OK;
     axl_comm *open = NULL;
 
+    AXL_TRY(finish_grads(s, u));
     for (int k = 0; k < u->n_uses; k++) {
         axl_param *p = u->uses[k];
-        if (!p->trainable || writes_shard(p) || !owns(u, p))
+        if (!is_reduced(u, p))
             continue;
         AXL_TRY(switch_group(s->device->reduce, &open, p->shard_comm));
         AXL_TRY(reduce_param(s, p));

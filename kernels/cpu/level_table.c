@@ -24,6 +24,11 @@ axl_status AXL_CPU(sum_parts)(axl_stream *s, const axl_sum_parts_args *a)
                                      a); // comm/ adds by itself where the host reaches the memory
 }
 
+axl_status AXL_CPU(cast_list)(axl_stream *s, const axl_cast_list_args *a)
+{
+    return axl_ref_cast_each(s, a, AXL_CPU(cast));
+}
+
 axl_status AXL_CPU(gemm_grouped)(axl_stream *s, const axl_gemm_grouped_args *a)
 {
     return axl_ref_gemm_each(s, a, AXL_CPU(gemm));

@@ -1,4 +1,4 @@
-// Conversion between element types, eight elements a thread.
+// Conversion between element types, eight elements a thread; of one array, or of as many as a launch carries.
 #include "kernels/cuda/vector.cuh"
 
 namespace
@@ -32,9 +32,9 @@ template <> __device__ __forceinline__ bf16 convert<bf16, double>(double v)
 }
 
 template <class D, class S, bool wide>
-__global__ void __launch_bounds__(AXL_THREADS) cast(const S *src, D *dst, int64_t n)
+__device__ __forceinline__ void cast_block(const S *src, D *dst, int64_t n, int64_t block)
 {
-    const int64_t i = ((int64_t)blockIdx.x * AXL_THREADS + threadIdx.x) * W;
+    const int64_t i = (block * AXL_THREADS + threadIdx.x) * W;
     axl_raw<D, W> out;
 
     if (i >= n)
@@ -46,26 +46,104 @@ __global__ void __launch_bounds__(AXL_THREADS) cast(const S *src, D *dst, int64_
     axl_put<wide>(dst + i, n - i, out);
 }
 
-template <class D, class S> axl_status run(axl_stream *s, const axl_cast_args *a)
+template <class D, class S, bool wide>
+__global__ void __launch_bounds__(AXL_THREADS) cast(const S *src, D *dst, int64_t n)
 {
-    const bool wide = axl_is_aligned(a->src) && axl_is_aligned(a->dst) && a->n % W == 0;
-
-    return axl_cuda_launch(s, "cast", wide ? cast<D, S, true> : cast<D, S, false>,
-                           dim3(axl_cuda_blocks(a->n, AXL_THREADS * W)), dim3(AXL_THREADS), 0,
-                           (const S *)a->src, (D *)a->dst, a->n);
+    cast_block<D, S, wide>(src, dst, n, blockIdx.x);
 }
 
-template <class S> axl_status run_from(axl_stream *s, const axl_cast_args *a)
+// By value, as arguments of the kernel: 4 KB at most.
+constexpr int ITEMS = 64;
+struct cast_items {
+    const void *src[ITEMS];
+    void *dst[ITEMS];
+    int64_t n[ITEMS];
+    unsigned end[ITEMS]; // blocks of this item and those before
+    bool wide[ITEMS];
+    int n_items;
+};
+
+template <class D, class S>
+__global__ void __launch_bounds__(AXL_THREADS) cast_list(const __grid_constant__ cast_items a)
+{
+    int at = 0, step = ITEMS / 2; // the first item whose end lies behind the block
+
+    for (; step > 0; step /= 2)
+        if (at + step <= a.n_items - 1 && a.end[at + step - 1] <= blockIdx.x)
+            at += step;
+    const int64_t block = blockIdx.x - (at > 0 ? a.end[at - 1] : 0);
+    if (a.wide[at])
+        cast_block<D, S, true>((const S *)a.src[at], (D *)a.dst[at], a.n[at], block);
+    else
+        cast_block<D, S, false>((const S *)a.src[at], (D *)a.dst[at], a.n[at], block);
+}
+
+bool is_wide(const axl_cast_args *a)
+{
+    return axl_is_aligned(a->src) && axl_is_aligned(a->dst) && a->n % W == 0;
+}
+
+template <class D, class S> struct one {
+    static axl_status run(axl_stream *s, const axl_cast_args *a, int)
+    {
+        return axl_cuda_launch(s, "cast", is_wide(a) ? cast<D, S, true> : cast<D, S, false>,
+                               dim3(axl_cuda_blocks(a->n, AXL_THREADS * W)), dim3(AXL_THREADS), 0,
+                               (const S *)a->src, (D *)a->dst, a->n);
+    }
+};
+
+template <class D, class S> struct list {
+    static axl_status run(axl_stream *s, const axl_cast_args *a, int n_items)
+    {
+        cast_items items;
+        axl_status status = AXL_OK;
+
+        for (int first = 0; first < n_items && status == AXL_OK; first += ITEMS) {
+            items.n_items = n_items - first < ITEMS ? n_items - first : ITEMS;
+            unsigned blocks = 0;
+            for (int i = 0; i < items.n_items; i++) {
+                const axl_cast_args *item = &a[first + i];
+                blocks += axl_cuda_blocks(item->n, AXL_THREADS * W);
+                items.src[i] = item->src;
+                items.dst[i] = item->dst;
+                items.n[i] = item->n;
+                items.end[i] = blocks;
+                items.wide[i] = is_wide(item);
+            }
+            status = axl_cuda_launch(s, "cast_list", cast_list<D, S>, dim3(blocks),
+                                     dim3(AXL_THREADS), 0, items);
+        }
+        return status;
+    }
+};
+
+template <template <class, class> class How, class S>
+axl_status run_from(axl_stream *s, const axl_cast_args *a, int n)
 {
     switch (a->dst_dtype) {
     case AXL_F32:
-        return run<float, S>(s, a);
+        return How<float, S>::run(s, a, n);
     case AXL_BF16:
-        return run<bf16, S>(s, a);
+        return How<bf16, S>::run(s, a, n);
     case AXL_F64:
-        return run<double, S>(s, a);
+        return How<double, S>::run(s, a, n);
     default:
         return axl_cuda_no_dtype("cast", a->dst_dtype);
+    }
+}
+
+template <template <class, class> class How>
+axl_status run(axl_stream *s, const axl_cast_args *a, int n)
+{
+    switch (a->src_dtype) {
+    case AXL_F32:
+        return run_from<How, float>(s, a, n);
+    case AXL_BF16:
+        return run_from<How, bf16>(s, a, n);
+    case AXL_F64:
+        return run_from<How, double>(s, a, n);
+    default:
+        return axl_cuda_no_dtype("cast", a->src_dtype);
     }
 }
 
@@ -73,14 +151,10 @@ template <class S> axl_status run_from(axl_stream *s, const axl_cast_args *a)
 
 extern "C" axl_status axl_cuda_cast(axl_stream *s, const axl_cast_args *a)
 {
-    switch (a->src_dtype) {
-    case AXL_F32:
-        return run_from<float>(s, a);
-    case AXL_BF16:
-        return run_from<bf16>(s, a);
-    case AXL_F64:
-        return run_from<double>(s, a);
-    default:
-        return axl_cuda_no_dtype("cast", a->src_dtype);
-    }
+    return run<one>(s, a, 1);
+}
+
+extern "C" axl_status axl_cuda_cast_list(axl_stream *s, const axl_cast_list_args *a)
+{
+    return a->n_items == 0 ? AXL_OK : run<list>(s, a->items, a->n_items);
 }

@@ -19,6 +19,7 @@ axl_status axl_cuda_attn_sinks_bwd(axl_stream *s, const axl_attn_sinks_bwd_args 
 axl_status axl_cuda_attn_sinks_fwd(axl_stream *s, const axl_attn_sinks_args *a);
 axl_status axl_cuda_bias_bwd(axl_stream *s, const axl_bias_bwd_args *a);
 axl_status axl_cuda_cast(axl_stream *s, const axl_cast_args *a);
+axl_status axl_cuda_cast_list(axl_stream *s, const axl_cast_list_args *a);
 axl_status axl_cuda_ce_bwd(axl_stream *s, const axl_ce_bwd_args *a);
 axl_status axl_cuda_ce_fwd(axl_stream *s, const axl_ce_args *a);
 axl_status axl_cuda_ce_merge(axl_stream *s, const axl_ce_merge_args *a);

@@ -19,6 +19,7 @@ const axl_kernels axl_kernels_cuda = {
     .attn_sinks_fwd = axl_cuda_attn_sinks_fwd,
     .bias_bwd = axl_cuda_bias_bwd,
     .cast = axl_cuda_cast,
+    .cast_list = axl_cuda_cast_list,
     .ce_bwd = axl_cuda_ce_bwd,
     .ce_fwd = axl_cuda_ce_fwd,
     .ce_merge = axl_cuda_ce_merge,

@@ -17,3 +17,18 @@ axl_status axl_ref_cast(axl_stream *s, const axl_cast_args *a)
 out:
     return status;
 }
+
+axl_status axl_ref_cast_each(axl_stream *s, const axl_cast_list_args *a,
+                             axl_status (*cast)(axl_stream *s, const axl_cast_args *item))
+{
+    axl_status status = AXL_OK;
+
+    for (int i = 0; i < a->n_items && status == AXL_OK; i++)
+        status = cast(s, &a->items[i]);
+    return status;
+}
+
+axl_status axl_ref_cast_list(axl_stream *s, const axl_cast_list_args *a)
+{
+    return axl_ref_cast_each(s, a, axl_ref_cast);
+}

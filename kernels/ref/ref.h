@@ -16,6 +16,9 @@ AXL_KERNEL_LIST(AXL_REF_PROTOTYPE)
 
 typedef axl_status (*axl_gemm_fn)(axl_stream *s, const axl_gemm_args *a);
 // gemm_grouped by one call of gemm a group.
+// cast_list by one cast after the other.
+axl_status axl_ref_cast_each(axl_stream *s, const axl_cast_list_args *a,
+                             axl_status (*cast)(axl_stream *s, const axl_cast_args *item));
 axl_status axl_ref_gemm_each(axl_stream *s, const axl_gemm_grouped_args *a, axl_gemm_fn gemm);
 
 // The widest head that ref's local sums hold.

@@ -20,6 +20,7 @@
 // shared memory comes from AXL_SHARED_ARRAY and AXL_DYNAMIC_SHARED (kernels/cuda/cuda.cuh), which end with the block
 #define __constant__ static
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define __align__(n) __attribute__((aligned(n)))
 
 struct uint3 {

@@ -74,7 +74,7 @@ static void must(axl_status status, const char *entry)
     }                                                                                              \
     static axl_status late_##entry(axl_stream *s, const args *a)                                   \
     {                                                                                              \
-        if (strcmp(#entry, "gemm_grouped") != 0)                                                   \
+        if (strcmp(#entry, "gemm_grouped") != 0 && strcmp(#entry, "cast_list") != 0)               \
             look_for_host_pointers(#entry, a, sizeof *a);                                          \
         axl_cuda_note_launch(s, #entry, 1, 1, 1, 1);                                               \
         queue(s, work_##entry, free, a, sizeof *a);                                                \
@@ -117,6 +117,36 @@ static axl_status grouped(axl_stream *s, const axl_gemm_grouped_args *a)
     return AXL_OK;
 }
 
+// The same of the list of arrays.
+static void work_casts(void *args)
+{
+    must(cpu->kernels->cast_list(cpu->compute, args), "cast_list");
+}
+
+static void release_casts(void *args)
+{
+    axl_cast_list_args *a = args;
+
+    free((void *)(uintptr_t)a->items);
+    free(a);
+}
+
+static axl_status casts(axl_stream *s, const axl_cast_list_args *a)
+{
+    axl_cast_list_args own = *a;
+    axl_cast_args *items = malloc(((size_t)a->n_items + 1) * sizeof *items);
+
+    if (items == NULL)
+        abort();
+    memcpy(items, a->items, (size_t)a->n_items * sizeof *items);
+    for (int i = 0; i < a->n_items; i++)
+        look_for_host_pointers("cast_list", &items[i], sizeof items[i]);
+    own.items = items;
+    axl_cuda_note_launch(s, "cast_list", 1, 1, 1, 1);
+    queue(s, work_casts, release_casts, &own, sizeof own);
+    return AXL_OK;
+}
+
 #define FIELD(entry, args) .entry = late_##entry,
 const axl_kernels axl_kernels_cuda = {.name = "emulated", AXL_KERNEL_LIST(FIELD)};
 
@@ -138,6 +168,7 @@ static axl_status create_late(int n_threads, axl_device **out)
         AXL_TRY(axl_cpu_device_create(axl_cpu_kernels(axl_cpu_best_level()), n_threads, &cpu));
     all = axl_kernels_cuda;
     all.gemm_grouped = grouped;
+    all.cast_list = casts;
     AXL_TRY(axl_cuda_device_create(0, out));
     (*out)->kernels = &all;
     ops = *(*out)->ops;

@@ -33,9 +33,10 @@ axl_status axl_cuda_attn_cudnn_bwd(axl_stream *s, const axl_attn_bwd_args *b, bo
 
 // The case lists (tests/kernels/cases.c) whose entries are all there.
 static const char *const names[] = {
-    "adamw", "add",  "attn", "attn_eager", "attn_fp8", "attn_half", "attn_merge", "attn_sage",
-    "bias",  "cast", "ce",   "ce_merge",   "combine",  "embed",     "gemm",       "gemm_grouped",
-    "glu",   "norm", "rope", "route",      "rows",     "sum_parts", "sumsq",      NULL};
+    "adamw",     "add",       "attn",         "attn_eager", "attn_fp8", "attn_half", "attn_merge",
+    "attn_sage", "bias",      "cast",         "cast_list",  "ce",       "ce_merge",  "combine",
+    "embed",     "gemm",      "gemm_grouped", "glu",        "norm",     "rope",      "route",
+    "rows",      "sum_parts", "sumsq",        NULL};
 
 static bool is_there(const kt_kernel *k)
 {

@@ -104,6 +104,26 @@ static void a_norm_and_an_update_are_a_few_calls(void **state)
     }
 }
 
+static void the_weights_of_a_unit_are_rounded_in_one_call(void **state)
+{
+    long long queued[2];
+    int n_units = 0;
+
+    (void)state;
+    if (axl_comm_size(world) > 1)
+        skip(); // collectives of this device go through the host
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        trial t;
+        trial_begin(&t, "llama", world, &(trial_options){.backend = "cuda", .bf16 = bf16 == 1});
+        const long long before = emu_read_calls().queued;
+        trial_run(&t);
+        queued[bf16] = emu_read_calls().queued - before;
+        n_units = t.model->n_units;
+        trial_end(&t);
+    }
+    assert_int_equal(queued[1] - queued[0], n_units);
+}
+
 static void nothing_is_taken_or_made_after_the_first_step(void **state)
 {
     (void)state;
@@ -401,6 +421,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_host_waits_once_a_micro_step_and_once_for_the_norm),
         cmocka_unit_test(experts_wait_once_a_layer),
         cmocka_unit_test(a_norm_and_an_update_are_a_few_calls),
+        cmocka_unit_test(the_weights_of_a_unit_are_rounded_in_one_call),
         cmocka_unit_test(nothing_is_taken_or_made_after_the_first_step),
         cmocka_unit_test(graphs_change_no_bit_and_save_calls),
         cmocka_unit_test(activations_on_the_host_change_no_bit),

@@ -23,6 +23,6 @@ const kt_kernel *const kt_kernels[] = {
     &rope_kernel,       &glu_kernel,     &embed_kernel,     &ce_kernel,        &ce_merge_kernel,
     &add_kernel,        &cast_kernel,    &attn_half_kernel, &attn_sage_kernel, &attn_fp8_kernel,
     &attn_eager_kernel, &bias_kernel,    &sumsq_kernel,     &adamw_kernel,     &route_kernel,
-    &combine_kernel,    &grouped_kernel, &sum_parts_kernel,
+    &combine_kernel,    &grouped_kernel, &sum_parts_kernel, &cast_list_kernel,
 };
 const int kt_n_kernels = (int)(sizeof kt_kernels / sizeof kt_kernels[0]);

@@ -74,6 +74,32 @@ static void cast_run(kt_run *r, const void *c)
     KT_CALL(r, cast, &a, 0, bytes * 3);
 }
 
+// Arrays of a range of lengths, some of them empty or not aligned, in both directions.
+static void cast_list_run(kt_run *r, const void *c)
+{
+    enum { MOST = 70 }; // more than a launch of the GPU carries
+    const pass_case *g = c;
+    const int n_items = g->rows < MOST ? (int)g->rows : MOST;
+    const int64_t n = n_items * g->cols;
+    axl_cast_args items[MOST];
+    const axl_cast_list_args a = {.items = items, .n_items = n_items};
+
+    for (int down = 0; down < 2; down++) {
+        const axl_dtype from = down ? kt_stat(r) : r->dtype, to = down ? r->dtype : kt_stat(r);
+        const char *x = kt_in(r, down ? "y" : "x", 1, n, n, from, down ? 1e-39 : 1.0);
+        char *out = kt_inout(r, down ? "narrow" : "wide", 1, n, n, to, 1.0, 1);
+        for (int i = 0; i < n_items; i++) {
+            const int64_t at = i * g->cols;
+            items[i] = (axl_cast_args){.src = x + (size_t)at * axl_dtype_size(from),
+                                       .src_dtype = from,
+                                       .dst = out + (size_t)at * axl_dtype_size(to),
+                                       .dst_dtype = to,
+                                       .n = i % 3 == 1 ? g->cols * i / n_items : g->cols};
+        }
+        KT_CALL(r, cast_list, &a, 0, (double)n * (double)axl_dtype_size(r->dtype) * 3);
+    }
+}
+
 static void bias_run(kt_run *r, const void *c)
 {
     const pass_case *g = c;
@@ -128,6 +154,7 @@ static void adamw_run(kt_run *r, const void *c)
                                              .n_cases = sizeof(list) / sizeof((list)[0])};
 PASS_KERNEL(add, pass_cases)
 PASS_KERNEL(cast, pass_cases)
+PASS_KERNEL(cast_list, pass_cases)
 PASS_KERNEL(bias, pass_cases)
 PASS_KERNEL(sumsq, sumsq_cases)
 PASS_KERNEL(adamw, adamw_cases)
