@@ -14,6 +14,7 @@
 #include <time.h>
 
 #define PATIENCE_SECONDS 1.0
+#define LOOK_ROUNDS      1000 // half a second of naps
 
 static const char *const op_names[AXL_COMM_N_OPS] = {
     [AXL_COMM_ALL_GATHER] = "all_gather", [AXL_COMM_REDUCE_SCATTER] = "reduce_scatter",
@@ -233,10 +234,13 @@ axl_status axl_comm_idle(axl_comm *c, int64_t round)
         c->root->yields = axl_now();
     // A rank that is waited for so long prepares data or writes a checkpoint; a yielding rank would still take its
     // share of the cores.
-    if (axl_now() > c->root->yields + PATIENCE_SECONDS)
+    if (axl_now() > c->root->yields + PATIENCE_SECONDS) {
         (void)nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
-    else
+        if (round % LOOK_ROUNDS == 0)
+            AXL_TRY(axl_nccl_look(c->root)); // its device may stand for ever
+    } else {
         (void)sched_yield(); // the rank waited for may need this core
+    }
 
 out:
     return status;

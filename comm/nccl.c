@@ -75,6 +75,25 @@ bool axl_nccl_failed(axl_comm_root *root, char *text, size_t bytes)
     return failed;
 }
 
+// Under a watch another rank is mostly named as the cause; without one its words are all there will be.
+axl_status axl_nccl_look(axl_comm_root *root)
+{
+    axl_status status = AXL_OK;
+    const axl_flight *f = &root->flight;
+    char text[256] = "", doing[160] = "";
+
+    if (axl_watch_looks(root->watch) || !axl_nccl_failed(root, text, sizeof text))
+        goto out;
+    if (f->device.op != NULL)
+        (void)snprintf(doing, sizeof doing,
+                       "; the last that the device was given: %s on axis %s (%lld bytes)",
+                       f->device.op, f->device.axis, (long long)f->device.bytes);
+    AXL_FAIL(AXL_E_COMM, "%s%s", text, doing);
+
+out:
+    return status;
+}
+
 // ---- whether to use it
 
 // What each rank tells all others.

@@ -46,6 +46,10 @@ void axl_nccl_end(axl_comm_root *root); // all are gone
 // Whether the library has found a failure by itself; then text says which. For the watch's thread; never waits.
 bool axl_nccl_failed(axl_comm_root *root, char *text, size_t bytes);
 
+// AXL_E_COMM when the library has found a failure and nobody else looks for one: no watch that would judge it. For the
+// main thread, while it waits.
+axl_status axl_nccl_look(axl_comm_root *root);
+
 // AXL_E_COMM with the library's words, unless code says that the call went well or goes on. The lock is held.
 axl_status axl_nccl_check(const axl_nccl *n, axl_nccl_handle h, axl_nccl_result code,
                           const char *call);

@@ -61,9 +61,18 @@ static void landing_fini(void *kept)
     ops->stream_destroy(l->sums);
     ops->free(l->device, l->memory, HALVES * l->half);
     free(l->pieces);
+    l->device->lost = NULL;
     l->device->kept = NULL;
     l->device->kept_fini = NULL;
     free(l);
+}
+
+// Every device with a landing may wait for other ranks.
+static axl_status look(axl_device *device)
+{
+    const landing *l = device->kept;
+
+    return axl_nccl_look(l->root);
 }
 
 axl_status axl_nccl_landing_create(axl_comm_root *root, axl_device *device)
@@ -80,6 +89,7 @@ axl_status axl_nccl_landing_create(axl_comm_root *root, axl_device *device)
     l->half = root->landing_bytes / HALVES / ALIGN * ALIGN;
     device->kept = l;
     device->kept_fini = landing_fini;
+    device->lost = look;
     AXL_TRY(device->ops->stream_create(device, "sums", &l->sums));
     AXL_TRY(device->ops->alloc(device, HALVES * l->half, "sums over ranks", &memory));
     l->memory = memory;

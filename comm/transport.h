@@ -126,6 +126,7 @@ axl_status axl_mpi_init(int *argc, char ***argv, axl_comm *world);
 
 // watch.c: frees a stopped watch. Its connections last until MPI has ended, so that no goodbye is lost.
 void axl_watch_destroy(struct axl_watch *w);
+bool axl_watch_looks(const struct axl_watch *w); // it is there, and has not been stopped; NULL-safe
 
 // self.c: a communicator of one rank.
 void axl_self_init(axl_comm *c);

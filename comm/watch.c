@@ -342,6 +342,11 @@ void axl_watch_destroy(axl_watch *w)
     free(w);
 }
 
+bool axl_watch_looks(const axl_watch *w)
+{
+    return w != NULL && !w->stopped;
+}
+
 static void request(axl_watch *w, int what)
 {
     const uint64_t one = 1;

@@ -26,6 +26,8 @@ axl_status axl_device_read(axl_device *d, void *host, const void *from, size_t b
 {
     axl_status status = AXL_OK;
 
+    if (d->lost != NULL) // copies of ordinary memory wait without asking
+        AXL_TRY(d->ops->synchronize(d->compute));
     AXL_TRY(d->ops->copy(d->compute, host, from, bytes));
     AXL_TRY(d->ops->synchronize(d->compute));
 
@@ -37,6 +39,8 @@ axl_status axl_device_write(axl_device *d, void *to, const void *host, size_t by
 {
     axl_status status = AXL_OK;
 
+    if (d->lost != NULL)
+        AXL_TRY(d->ops->synchronize(d->compute));
     AXL_TRY(d->ops->copy(d->compute, to, host, bytes));
     AXL_TRY(d->ops->synchronize(d->compute));
 

@@ -94,7 +94,10 @@ struct axl_device {
     char card[32]; // the accelerator's address on the host's PCI bus, "0000:3b:00.0", the same in
                    // all processes that use it; "": this is none
     char chip[64]; // its name, "NVIDIA H100 80GB HBM3"; "": this is none
-    void *kept;    // owned: what comm/ keeps with the device;
+    // comm/'s: fails when what a stream does will never end. The host asks it now and then while it waits for one.
+    // NULL: all streams end
+    axl_status (*lost)(axl_device *d);
+    void *kept;                    // owned: what comm/ keeps with the device;
     void (*kept_fini)(void *kept); // called when the device goes, before its streams. NULL: nothing
     void *priv;                    // owned by the backend
 };

@@ -7,13 +7,16 @@
 #include "kernels/cuda/cuda_backend.h"
 
 #include "kernels/cuda/driver.h"
+#include "src/base/log.h"
 #include "src/base/mem.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define N_EVENTS        256
-#define N_NOTES         16 // a power of two
+#define N_NOTES         16  // a power of two
+#define ASK_SECONDS     0.5 // between questions of a waiting host
 #define WORKSPACE_BYTES ((size_t)64 << 20)
 #define LEAST_MAJOR     8   // compute capability: A100 and later
 #define NO_KERNEL_IMAGE 209 // cudaErrorNoKernelImageForDevice
@@ -369,33 +372,48 @@ out:
     return status;
 }
 
-static axl_status cuda_await(const axl_event *e)
+// The host waits for an event of s, or for all of it (event NULL). Where work may be lost it looks, as the runtime's own
+// waits do by default, and asks meanwhile.
+static axl_status stand_by(axl_stream *s, cudaEvent_t event, const char *what)
 {
     axl_status status = AXL_OK;
+    axl_device *d = s->device;
+    const cudaStream_t handle = axl_cuda_stream(s);
+    cudaError_t error = cudaErrorNotReady;
+    double asked = axl_now();
 
-    if (e->stream == NULL)
-        goto out;
-    const cuda_stream *on = stream_of(e->stream);
-    waits_on(e->stream->device, e->stream);
-    STREAM_TRY(e->stream, cudaEventSynchronize(on->events[(e->ticket - 1) % N_EVENTS]),
-               "waiting for an event", 0);
+    waits_on(d, s);
+    if (d->lost == NULL)
+        error = event != NULL ? cudaEventSynchronize(event) : cudaStreamSynchronize(handle);
+    while (error == cudaErrorNotReady) {
+        error = event != NULL ? cudaEventQuery(event) : cudaStreamQuery(handle);
+        if (error != cudaErrorNotReady)
+            break;
+        (void)cudaGetLastError(); // a look is no failure of the next launch
+        (void)sched_yield();
+        if (axl_now() - asked < ASK_SECONDS)
+            continue;
+        AXL_TRY_CTX(d->lost(d), "%s on stream %s", what, s->name);
+        asked = axl_now();
+    }
+    STREAM_TRY(s, error, what, 0);
 
 out:
-    if (e->stream != NULL)
-        waits_on(e->stream->device, NULL);
+    waits_on(d, NULL);
     return status;
+}
+
+static axl_status cuda_await(const axl_event *e)
+{
+    if (e->stream == NULL)
+        return AXL_OK;
+    return stand_by(e->stream, stream_of(e->stream)->events[(e->ticket - 1) % N_EVENTS],
+                    "waiting for an event");
 }
 
 static axl_status cuda_synchronize(axl_stream *s)
 {
-    axl_status status = AXL_OK;
-
-    waits_on(s->device, s);
-    STREAM_TRY(s, cudaStreamSynchronize(axl_cuda_stream(s)), "waiting for the work", 0);
-
-out:
-    waits_on(s->device, NULL);
-    return status;
+    return stand_by(s, NULL, "waiting for the work");
 }
 
 // ---- graphs

@@ -33,6 +33,7 @@ cudaError_t sticky = cudaSuccess; // of device work; every later call returns it
 emu_calls calls;
 int arch = 90; // compute capability * 10
 int n_multiprocessors = 4;
+bool (*stands)(void);      // may be null
 bool early;                // streams but the first run at once
 long long fail_after = -1; // pieces of device work
 cudaError_t failure;
@@ -273,6 +274,11 @@ extern "C" void emu_fail_after(long long n, cudaError_t error)
     sticky = cudaSuccess;
 }
 
+extern "C" void emu_set_stands(bool (*now)(void))
+{
+    stands = now;
+}
+
 extern "C" void emu_set_arch(int to)
 {
     arch = to;
@@ -498,9 +504,11 @@ cudaError_t cudaStreamSynchronize(cudaStream_t s)
 cudaError_t cudaStreamQuery(cudaStream_t s)
 {
     REFUSE_IN_CAPTURE();
+    if (s->done < s->queued && stands != nullptr && stands())
+        return set_error(cudaErrorNotReady);
     if (s->done < s->queued)
         run_until(s, s->done + 1);
-    return s->done < s->queued ? cudaErrorNotReady : cudaSuccess;
+    return s->done < s->queued ? set_error(cudaErrorNotReady) : present_error();
 }
 cudaError_t cudaDeviceSynchronize(void)
 {
@@ -557,9 +565,11 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
 {
     emu_stream *s = event->stream;
 
+    if (stream_lives(s) && s->done < event->target && stands != nullptr && stands())
+        return set_error(cudaErrorNotReady);
     if (stream_lives(s) && s->done < event->target)
         run_until(s, s->done + 1);
-    return stream_lives(s) && s->done < event->target ? cudaErrorNotReady : cudaSuccess;
+    return stream_lives(s) && s->done < event->target ? cudaErrorNotReady : present_error();
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {

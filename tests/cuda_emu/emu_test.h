@@ -32,6 +32,9 @@ void emu_set_early(bool early);
 void emu_push_work(cudaStream_t s, void (*work)(void *), void *data);
 void emu_push_repeated(cudaStream_t s, void (*work)(void *), void *data, void (*release)(void *));
 
+// Asked before a look at a stream or event: true: the device stands, nothing runs and the answer is "not ready".
+void emu_set_stands(bool (*stands)(void));
+
 // Compute capability * 10 of devices made from now on; 90 at first.
 void emu_set_arch(int arch);
 

@@ -20,6 +20,7 @@
 #include <string.h>
 #include <time.h>
 
+void emu_set_stands(bool (*stands)(void));
 void emu_push_work(cudaStream_t s, void (*work)(void *), void *data);
 bool emu_is_device(const void *p);
 
@@ -554,18 +555,23 @@ static void finish(sending *x)
     free(x->requests);
 }
 
-// Fails where the test wants it, and never returns then.
-static void may_fail(struct ncclComm *c)
+// Fails where the test wants it.
+static bool fails(struct ncclComm *c)
 {
     const char *given = getenv("AXL_EMU_NCCL_FAIL");
     int rank = -1, at = 0;
 
     if (given == NULL || sscanf(given, "%d:%d", &rank, &at) != 2 || rank != world_rank() ||
         nccl_seen.groups < at)
-        return;
+        return false;
     __atomic_store_n(&c->state, REMOTE_ERROR, __ATOMIC_RELEASE);
-    for (int round = 0;; round = 100)
-        nap(round);
+    return true;
+}
+
+// The work that is next will never end.
+static bool stands(void)
+{
+    return first != NULL && fails(first->comm);
 }
 
 static void run_group(void *data)
@@ -576,7 +582,8 @@ static void run_group(void *data)
     for (group *before = first; before != g; before = first)
         (void)cudaEventSynchronize(
             before->event); // called earlier: it may be what the others wait for
-    may_fail(g->comm);
+    for (int round = 0; fails(g->comm); round = 100)
+        nap(round);
     start_all(&x, g);
     prepare(g);
     receive_all(g);
@@ -748,6 +755,7 @@ bool axl_nccl_load(axl_nccl_calls *out, const char **why)
     const char *given = getenv("AXL_EMU_NCCL");
 
     *why = "libnccl.so.2 is not found";
+    emu_set_stands(stands);
 #define FIELD(field, name, result, args) out->field = emu_##name;
     AXL_NCCL_CALLS(FIELD)
     AXL_NCCL_CALLS_SINCE_219(FIELD)

@@ -1,5 +1,5 @@
 // One rank of the runs that test_nccl_failures.py makes fail: nccl_rank MODE HEARTBEAT COLLECTIVE. The ranks gather on their
-// emulated GPUs; rank 1 misbehaves as MODE says.
+// emulated GPUs; rank 1 misbehaves as MODE says. HEARTBEAT 0: nobody watches. Mode "event": the host waits for events.
 #include "comm/watch.h"
 #include "src/base/log.h"
 
@@ -25,11 +25,25 @@ static void misbehave(const char *mode)
         n = n * 5 + 1;
 }
 
+// Into ordinary memory, behind the collective.
+static axl_status read_after(axl_device *device, const axl_event *there, const void *full)
+{
+    axl_status status = AXL_OK;
+    float first = 0.0f;
+
+    AXL_TRY(device->ops->wait(device->compute, there));
+    AXL_TRY(axl_device_read(device, &first, full, sizeof first));
+
+out:
+    return status;
+}
+
 static axl_status gather(axl_comm *c, axl_device *device, const char *mode, bool bad)
 {
     axl_status status = AXL_OK;
     const size_t bytes = (size_t)axl_comm_size(c) * COUNT * sizeof(float);
     const int64_t count = bad && is(mode, "mismatch") ? COUNT / 2 : COUNT;
+    axl_event there;
     void *full = NULL;
 
     AXL_TRY(device->ops->alloc(device, bytes, "a test", &full));
@@ -38,11 +52,18 @@ static axl_status gather(axl_comm *c, axl_device *device, const char *mode, bool
             misbehave(mode);
         AXL_TRY(axl_comm_all_gather(c, (char *)full + axl_comm_rank(c) * count * 4, full, count,
                                     AXL_F32, device->gather));
-        AXL_TRY(device->ops->synchronize(device->gather));
+        AXL_TRY(device->ops->record(device->gather, &there));
+        if (is(mode, "event"))
+            AXL_TRY(device->ops->await(&there));
+        else if (is(mode, "read"))
+            AXL_TRY(read_after(device, &there, full));
+        else
+            AXL_TRY(device->ops->synchronize(device->gather));
     }
 
 out:
-    device->ops->free(device, full, bytes);
+    if (status == AXL_OK) // a device that stands would not give it back
+        device->ops->free(device, full, bytes);
     return status;
 }
 
@@ -60,7 +81,8 @@ int main(int argc, char **argv)
                                  .collective_timeout = strtod(argv[3], NULL)};
     AXL_TRY(axl_comm_init(NULL, NULL, &world));
     axl_log_set_rank(axl_comm_rank(world), axl_comm_size(world));
-    AXL_TRY(axl_watch_start(world, &o));
+    if (o.heartbeat_timeout > 0.0)
+        AXL_TRY(axl_watch_start(world, &o));
     AXL_TRY(axl_device_create(&d, &device));
     AXL_TRY(axl_comm_use_device(world, device));
     AXL_TRY(axl_comm_split(world, 0, 0, "dp_shard", &shard));

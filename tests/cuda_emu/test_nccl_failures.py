@@ -48,6 +48,15 @@ class Nccl(unittest.TestCase):
                          r"exited or there was a network error: emulated: the link went down; it was " + IN,
                          collective=300, AXL_EMU_NCCL_FAIL="1:3")
 
+    def test_a_failure_that_the_library_finds_where_nobody_watches(self):
+        for mode, wait in (("fine", "waiting for the work on stream gather"), ("event", "waiting for an event on stream gather"),
+                           ("read", "waiting for the work on stream compute")):
+            said, _ = self.run_ranks(mode, 4, heartbeat=0, AXL_EMU_NCCL_FAIL="1:3")
+            self.assertEqual(len(said), 1, said)
+            self.assertIn("axl-dist: rank 1: " + wait + ": NCCL failed on axis dp_shard: remote process exited or there was a network "
+                          "error: emulated: the link went down; the last that the device was given: all_gather on axis dp_shard "
+                          "(384 bytes)", said[0])
+
     def test_ranks_that_do_not_fit_are_refused_by_the_emulation(self):
         _, done = self.run_ranks("mismatch", 134)
         self.assertRegex(done.stderr, r"NCCL: rank \d calls ncclAllGather of \d+ bytes, rank \d ncclAllGather of \d+ bytes")
