@@ -56,6 +56,11 @@ void axl_comm_destroy(axl_comm *c);
 // ranks decide alike. Collective on world. AXL_E_COMM, AXL_E_MEMORY.
 axl_status axl_comm_use_device(axl_comm *world, axl_device *device);
 
+// Bytes of the device's memory that collectives over NCCL take for sums, of ranks that are not alone; and what they
+// have taken of this device.
+#define AXL_COMM_DEVICE_BYTES ((size_t)64 << 20)
+size_t axl_comm_device_bytes(const axl_device *device);
+
 int axl_comm_rank(const axl_comm *c);
 int axl_comm_size(const axl_comm *c);
 const char *axl_comm_name(const axl_comm *c); // borrowed

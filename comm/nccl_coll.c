@@ -98,6 +98,13 @@ out:
     return status;
 }
 
+size_t axl_comm_device_bytes(const axl_device *device)
+{
+    const landing *l = device->kept;
+
+    return l != NULL ? HALVES * l->half : 0;
+}
+
 axl_stream *axl_nccl_sums(const axl_device *device)
 {
     const landing *l = device->kept;

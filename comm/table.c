@@ -66,7 +66,7 @@ axl_status axl_comm_init(int *argc, char ***argv, axl_comm **out_world)
         AXL_TRY(axl_mpi_init(argc, argv, world));
     world->root->spin_rounds = spin_rounds(world);
     world->root->message_bytes = (int64_t)1 << 30;
-    world->root->landing_bytes = (size_t)64 << 20;
+    world->root->landing_bytes = AXL_COMM_DEVICE_BYTES;
     *out_world = world;
     world = NULL;
 

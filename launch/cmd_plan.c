@@ -1,6 +1,8 @@
 // axl-dist plan: what a run will take and how long a step will last, from the YAML and the model's description alone.
 #include "launch/commands.h"
 
+#include "kernels/chip.h"
+#include "kernels/kernels.h"
 #include "launch/plan_report.h"
 #include "src/io/file.h"
 #include "src/io/gguf_import.h"
@@ -24,13 +26,16 @@ static const char usage[] =
     "is\n"
     "one, for the rows of the embedding; needs no weights, no data and no GPU. Rows are taken as "
     "full.\n"
-    "When the run does not fit, the cheapest mend is named. Exit code 0; 2: bad input.\n"
+    "When it does not fit, the cheapest mend is named; else what would be faster. Exit code 0; 2:\n"
+    "bad input.\n"
     "\n"
     "  --ranks N            ranks of the run, up to 1000000\n"
     "  --nodes M            nodes that they fill evenly; else the cluster says how many ranks one "
     "has\n"
-    "  --cluster NAME|FILE  a100, cpu, h100 (when not given), h200, tcp, or a file: like those of\n"
-    "                       configs/clusters, or what axl-dist doctor --json printed\n"
+    "  --cluster NAME|FILE  a100, cpu, h100, h200, tcp, or a file: like those of configs/clusters, "
+    "or\n"
+    "                       what axl-dist doctor --json printed. Not given: cpu with device: cpu,\n"
+    "                       else what this machine has, or h100\n"
     "  --search             rank all layouts for the same rows a step by predicted time\n"
     "  --json               print an object instead of tables\n"
     "  --document-tokens N  mean length of a document; else a document fills a row (sequence_len)\n"
@@ -119,7 +124,7 @@ out:
 }
 
 // The file's findings; errors are the result of the command.
-static axl_status load(const options *o, axl_config **out)
+static axl_status load(const options *o, bool gpus, axl_config **out)
 {
     axl_status status = AXL_OK;
     axl_diagnostics findings = {0};
@@ -127,6 +132,7 @@ static axl_status load(const options *o, axl_config **out)
     const axl_config_options machine = {.overrides = o->overrides,
                                         .n_overrides = o->n_overrides,
                                         .has_bf16 = true,
+                                        .has_cuda = gpus,
                                         .n_ranks = (int)o->n_ranks,
                                         .elsewhere = true};
 
@@ -270,14 +276,62 @@ static axl_forecast_data data_of(const axl_config *c, int64_t document)
     return d;
 }
 
+// Where the run will be, when nobody says it: on processors when the file asks for them, on GPUs as those of this
+// machine, else on the commonest. *why: said to the reader.
+static axl_status choose_cluster(const axl_config *c, const char **name, const char **why)
+{
+    axl_status status = AXL_OK;
+    const axl_chip *chip = NULL;
+    axl_str gpus = {0};
+
+    if (strcmp(c->device, "cpu") == 0) {
+        *name = "cpu";
+        *why = "device: cpu asks for processors; --cluster names others";
+        goto out;
+    }
+    if (axl_kernels_take_gpu()) {
+        AXL_TRY(axl_kernels_accelerators(&gpus));
+        chip = axl_chip_find(gpus.data);
+    }
+    if (chip != NULL && chip->cluster != NULL) {
+        *name = chip->cluster;
+        *why = "the GPUs of this machine; --cluster names others";
+        goto out;
+    }
+    *name = "h100";
+    *why = axl_kernels_take_gpu()
+               ? "assumed, no cluster is ready-made for the GPUs of this machine; --cluster names "
+                 "others"
+               : "assumed, for this machine has no GPU; --cluster h200, a100, a file, or cpu for "
+                 "processors";
+out:
+    axl_str_fini(&gpus);
+    return status;
+}
+
+static void warn_of_device(const options *o, const axl_config *c, const axl_cluster *cluster)
+{
+    const bool cpu = strcmp(c->device, "cpu") == 0, gpu = strcmp(c->device, "cuda") == 0;
+
+    if ((cpu && !cluster->is_host) || (gpu && cluster->is_host))
+        (void)fprintf(stderr, "note: %s says device: %s, but %s has %s; planned for %s\n", o->path,
+                      c->device, cluster->name, cluster->is_host ? "processors" : "GPUs",
+                      cluster->name);
+}
+
 static axl_status make(const options *o, const axl_config *c, axl_plan_report *r)
 {
     axl_status status = AXL_OK;
     const axl_mesh_sizes *m = &c->derived.mesh;
     const int mesh[AXL_N_AXES] = {m->dp_replicate, m->dp_shard, m->ep, m->cp, m->tp};
     axl_arch arch = {0};
+    const char *cluster = NULL;
 
-    AXL_TRY(axl_cluster_read(o->cluster != NULL ? o->cluster : "h100", &r->cluster));
+    if (o->cluster == NULL) {
+        AXL_TRY(choose_cluster(c, &cluster, &r->why_cluster));
+        AXL_TRY(axl_cluster_read(cluster, &r->cluster));
+    }
+    warn_of_device(o, c, &r->cluster);
     if (o->n_nodes > 0)
         r->cluster.node_ranks = (double)(o->n_ranks / o->n_nodes);
     r->n_ranks = o->n_ranks;
@@ -303,8 +357,7 @@ static axl_status make(const options *o, const axl_config *c, axl_plan_report *r
                 (long long)r->job.work.whole_tokens);
     AXL_TRY(axl_forecast_make(&arch, &r->cluster, &r->job, &r->forecast));
     r->searched = o->search;
-    if (o->search || !axl_forecast_fits(&r->forecast))
-        AXL_TRY(axl_search_run(&arch, &r->cluster, &r->data, &r->job, &r->search));
+    AXL_TRY(axl_search_run(&arch, &r->cluster, &r->data, &r->job, &r->search));
 out:
     axl_arch_fini(&arch);
     return status;
@@ -323,7 +376,10 @@ int axl_cmd_plan(int argc, char **argv)
         (void)fputs(usage, stdout);
         goto out;
     }
-    AXL_TRY(load(&o, &config));
+    if (o.cluster != NULL)
+        AXL_TRY(axl_cluster_read(o.cluster, &report.cluster));
+    AXL_TRY(load(&o, !report.cluster.is_host,
+                 &config)); // device: auto means GPUs unless the cluster has none
     AXL_TRY(make(&o, config, &report));
     AXL_TRY(o.json ? axl_plan_json(&report, &text) : axl_plan_text(&report, &text));
     AXL_TRY(axl_print(&text));

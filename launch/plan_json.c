@@ -58,13 +58,20 @@ static axl_status put_memory(axl_json *o, const axl_plan_report *r)
     const axl_forecast *f = &r->forecast;
     axl_json *m = NULL;
     axl_plan_memory row;
+    int64_t estimated = 0;
 
     AXL_TRY(put_object(o, "memory_bytes", &m));
-    for (int i = 0; axl_plan_memory_at(r, i, &row); i++)
+    for (int i = 0; axl_plan_memory_at(r, i, &row); i++) {
         AXL_TRY(put_int(m, row.key, (int64_t)row.bytes));
+        estimated += row.estimated ? (int64_t)row.bytes : 0;
+    }
     AXL_TRY(put_int(m, "sum", (int64_t)f->total));
     AXL_TRY(put_int(m, "tensors", (int64_t)f->tensors));
+    AXL_TRY(put_int(m, "estimated", estimated)); // part of the sum
     AXL_TRY(put_int(m, "limit", (int64_t)f->limit));
+    AXL_TRY(put_int(m, "pinned_host", (int64_t)(f->work.host + f->sharder.host)));
+    AXL_TRY(put_int(m, "pinned_node", (int64_t)f->pinned));
+    AXL_TRY(put_int(m, "pinned_node_limit", (int64_t)f->pinned_limit));
     AXL_TRY(put_bool(o, "fits", axl_forecast_fits(f)));
 out:
     return status;
@@ -164,9 +171,11 @@ static axl_status fill(axl_json *root, const axl_plan_report *r)
 {
     axl_status status = AXL_OK;
     const axl_forecast *f = &r->forecast;
+    axl_json *faster = NULL;
 
     AXL_TRY(put_text(root, "family", r->family));
     AXL_TRY(put_text(root, "cluster", r->cluster.name));
+    AXL_TRY(put_text(root, "cluster_from", r->why_cluster != NULL ? r->why_cluster : "--cluster"));
     AXL_TRY(put_int(root, "ranks", r->n_ranks));
     AXL_TRY(put_int(root, "nodes", r->n_nodes));
     AXL_TRY(put_mesh(root, r->job.mesh));
@@ -190,6 +199,10 @@ static axl_status fill(axl_json *root, const axl_plan_report *r)
         AXL_TRY(put_search(root, r));
     if (!axl_forecast_fits(f))
         AXL_TRY(put_mend(root, r));
+    if (axl_forecast_fits(f) && axl_plan_mends(r)) {
+        AXL_TRY(put_object(root, "faster", &faster));
+        AXL_TRY(fill_row(faster, &r->search.mend));
+    }
 out:
     return status;
 }

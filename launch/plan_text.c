@@ -19,22 +19,30 @@ bool axl_plan_memory_at(const axl_plan_report *r, int i, axl_plan_memory *out)
 {
     const axl_sharder_bytes *s = &r->forecast.sharder;
     const axl_work_bytes *w = &r->forecast.work;
+    const size_t *b = r->forecast.beside.bytes;
+    const bool host = r->cluster.is_host;
     const axl_plan_memory rows[] = {
-        {"weights", "weights, fp32", s->master},
-        {"gradients", "gradients, fp32", s->grads + s->squares},
-        {"moments", "moments of the optimizer", s->moments},
-        {"gathered_weights", "gathered weights", s->gathered},
-        {"gradients_in_flight", "gradients in flight", s->grad_buffers},
-        {"micro_step_sums", "sums of micro-steps", s->levels},
-        {"layer_inputs", "activations: inputs of layers", w->carries},
-        {"saved", "activations: kept for backward", w->saved},
-        {"scratch", "scratch of one layer", w->scratch},
-        {"residual_gradient", "gradient of the residual stream", w->grads},
-        {"batch", "batch and rotation tables", w->batch},
-        {"head", "logits and head", w->head},
-        {"ring", "keys and values of other ranks", w->ring},
-        {"host", "host: loader, rests of pages", r->cluster.is_host ? r->forecast.host : 0},
-        {"process", "runtime of the process", r->forecast.process},
+        {"weights", "weights, fp32", s->master, false},
+        {"gradients", "gradients, fp32", s->grads + s->squares, false},
+        {"moments", "moments of the optimizer", s->moments, false},
+        {"gathered_weights", "gathered weights", s->gathered, false},
+        {"gradients_in_flight", "gradients in flight", s->grad_buffers, false},
+        {"micro_step_sums", "sums of micro-steps", s->levels, false},
+        {"layer_inputs", "activations: inputs of layers", w->carries, false},
+        {"saved", "activations: kept for backward", w->saved, false},
+        {"scratch", "scratch of one layer", w->scratch, false},
+        {"residual_gradient", "gradient of the residual stream", w->grads, false},
+        {"batch", "batch and rotation tables", w->batch, false},
+        {"head", "logits and head", w->head, false},
+        {"ring", "keys and values of other ranks", w->ring, false},
+        {"kernels_workspace", "workspace of kernels", b[AXL_BESIDE_WORKSPACE], false},
+        {"sums_over_ranks", "parts of sums over ranks", b[AXL_BESIDE_SUMS], false},
+        {"host", "host: loader, rests of pages", host ? r->forecast.host : 0, false},
+        {"cudnn", "about: cuDNN's attention", b[AXL_BESIDE_CUDNN], true},
+        {"cuda_graphs", "at most: CUDA graphs", b[AXL_BESIDE_GRAPHS], true},
+        {"nccl", "about: NCCL's buffers", b[AXL_BESIDE_NCCL], true},
+        {"process", host ? "runtime of the process" : "about: CUDA's context", r->forecast.process,
+         true},
     };
 
     if (i >= (int)(sizeof rows / sizeof *rows))
@@ -76,6 +84,8 @@ static axl_status put_run(const axl_plan_report *r, axl_str *out)
                            axl_dtype_name(r->job.work.dtype), (long long)r->n_ranks,
                            r->n_ranks == 1 ? "" : "s", (long long)r->n_nodes,
                            r->n_nodes == 1 ? "" : "s", r->cluster.name));
+    if (r->why_cluster != NULL)
+        AXL_TRY(axl_str_printf(out, "%s: %s\n", r->cluster.name, r->why_cluster));
     AXL_TRY(axl_str_printf(out, "mesh dp_replicate %d, dp_shard %d, ep %d, cp %d, tp %d\n", m[0],
                            m[1], m[2], m[3], m[4]));
     AXL_TRY(axl_str_printf(
@@ -90,30 +100,54 @@ out:
     return status;
 }
 
+// What stands behind a row's number.
+static void put_note(const axl_forecast *f, const char *key, char *note, size_t size)
+{
+    const axl_beside *b = &f->beside;
+
+    note[0] = '\0';
+    if (strcmp(key, "head") == 0)
+        (void)snprintf(note, size, "  %lld rows of logits at a time", (long long)f->chunk);
+    else if (strcmp(key, "nccl") == 0)
+        (void)snprintf(note, size, "  %d communicator%s, %lld connection%s inside nodes",
+                       b->n_communicators, b->n_communicators == 1 ? "" : "s",
+                       (long long)b->n_peers, b->n_peers == 1 ? "" : "s");
+    else if (strcmp(key, "cuda_graphs") == 0)
+        (void)snprintf(note, size, "  %lld kernels", (long long)b->n_kernels);
+}
+
+static axl_status put_pinned(const axl_forecast *f, axl_str *out)
+{
+    axl_status status = AXL_OK;
+
+    if (f->pinned == 0)
+        goto out;
+    AXL_TRY(axl_str_printf(out, "  %-32s %10.3f  beside the sum; %.1f on a node",
+                           "pinned memory of the host", gib(f->work.host + f->sharder.host),
+                           gib(f->pinned)));
+    if (f->pinned_limit > 0)
+        AXL_TRY(axl_str_printf(out, " of %.0f%s", gib(f->pinned_limit),
+                               f->pinned > f->pinned_limit ? ": too much" : ""));
+    AXL_TRY(axl_str_puts(out, "\n"));
+out:
+    return status;
+}
+
 static axl_status put_memory(const axl_plan_report *r, axl_str *out)
 {
     axl_status status = AXL_OK;
     const axl_forecast *f = &r->forecast;
     axl_plan_memory row;
-    char note[48];
+    char note[80];
 
     AXL_TRY(axl_str_puts(out, "\nmemory of a rank, GiB\n"));
     for (int i = 0; axl_plan_memory_at(r, i, &row); i++) {
-        note[0] = '\0';
-        if (strcmp(row.key, "head") == 0)
-            (void)snprintf(note, sizeof note, "  %lld rows of logits at a time",
-                           (long long)f->chunk);
+        put_note(f, row.key, note, sizeof note);
         if (row.bytes > 0)
             AXL_TRY(axl_str_printf(out, "  %-32s %10.3f%s\n", row.what, gib(row.bytes), note));
     }
-    AXL_TRY(axl_str_printf(out, "  %-32s %10.3f  of %.1f: ", "sum", gib(f->total), gib(f->limit)));
-    if (axl_forecast_fits(f))
-        AXL_TRY(axl_str_printf(out, "fits, %.3f left\n", gib(f->limit - f->total)));
-    else
-        AXL_TRY(axl_str_printf(out, "does not fit, %.3f too much\n", gib(f->total - f->limit)));
-    if (f->work.host + f->sharder.host > 0)
-        AXL_TRY(axl_str_printf(out, "  %-32s %10.3f  beside the sum\n", "pinned memory of the host",
-                               gib(f->work.host + f->sharder.host)));
+    AXL_TRY(axl_str_printf(out, "  %-32s %10.3f  of %.1f\n", "sum", gib(f->total), gib(f->limit)));
+    AXL_TRY(put_pinned(f, out));
 out:
     return status;
 }
@@ -148,11 +182,6 @@ static axl_status put_time(const axl_plan_report *r, axl_str *out)
                                    100.0 * f->time.s[i] / f->step));
     AXL_TRY(axl_str_printf(out, "  %-32s %10.4f  and %.4f of traffic beside kernels\n", "sum",
                            f->step, f->hidden));
-    AXL_TRY(axl_str_printf(out,
-                           "  %.6g tokens/s, %.5g a rank; MFU %.1f %% (%.1f %% with the causal "
-                           "half only)\n",
-                           f->tokens_per_second, f->tokens_per_second_rank, 100.0 * f->mfu,
-                           100.0 * f->mfu_causal));
 out:
     return status;
 }
@@ -259,23 +288,45 @@ out:
     return status;
 }
 
+static axl_status put_need(const axl_plan_report *r, axl_str *out)
+{
+    axl_status status = AXL_OK;
+
+    AXL_TRY(axl_str_printf(out, "no layout of %lld ranks fits", (long long)r->n_ranks));
+    if (r->search.ranks_needed > 0)
+        AXL_TRY(axl_str_printf(
+            out,
+            "; %lld ranks do, with tensor_parallel_size: %d, gradient_checkpointing: true and "
+            "micro_batch_size: 1",
+            (long long)r->search.ranks_needed, r->search.tp_needed));
+    AXL_TRY(axl_str_puts(out, "\n"));
+out:
+    return status;
+}
+
+bool axl_plan_mends(const axl_plan_report *r)
+{
+    return r->search.has_mend &&
+           (!axl_forecast_fits(&r->forecast) ||
+            r->search.mend.forecast.step < (1.0 - AXL_PLAN_GAIN) * r->forecast.step);
+}
+
 static axl_status put_mend(const axl_plan_report *r, axl_str *out)
 {
     axl_status status = AXL_OK;
     const axl_search_row *m = &r->search.mend;
+    const bool fits = axl_forecast_fits(&r->forecast);
 
-    if (!r->search.has_mend) {
-        AXL_TRY(axl_str_printf(out, "\nno layout of %lld ranks fits", (long long)r->n_ranks));
-        if (r->search.ranks_needed > 0)
-            AXL_TRY(axl_str_printf(
-                out,
-                "; %lld ranks do, with tensor_parallel_size: %d, gradient_checkpointing: true and "
-                "micro_batch_size: 1",
-                (long long)r->search.ranks_needed, r->search.tp_needed));
-        AXL_TRY(axl_str_puts(out, "\n"));
+    if (!axl_plan_mends(r)) {
+        AXL_TRY(
+            fits ? axl_str_printf(out,
+                                  "nothing to change: no layout of these ranks is %.0f %% faster "
+                                  "for the same rows a step\n",
+                                  100.0 * AXL_PLAN_GAIN)
+                 : put_need(r, out));
         goto out;
     }
-    AXL_TRY(axl_str_puts(out, "\nthe cheapest mend: "));
+    AXL_TRY(axl_str_puts(out, fits ? "faster: " : "the cheapest mend: "));
     AXL_TRY(put_changes(r, m, out));
     AXL_TRY(axl_str_printf(out,
                            "\n  then %.3f GiB of %.1f, %.4f s a step instead of %.4f (%+.1f %%): "
@@ -287,18 +338,44 @@ out:
     return status;
 }
 
+// The answer, before what it is made of: does it fit, how fast is it, what should be changed.
+static axl_status put_answer(const axl_plan_report *r, axl_str *out)
+{
+    axl_status status = AXL_OK;
+    const axl_forecast *f = &r->forecast;
+
+    AXL_TRY(axl_str_puts(out, "\n"));
+    if (f->total > f->limit)
+        AXL_TRY(axl_str_printf(out, "does not fit, %.3f GiB too much: %.3f of %.1f a rank\n",
+                               gib(f->total - f->limit), gib(f->total), gib(f->limit)));
+    else if (!axl_forecast_fits(f))
+        AXL_TRY(axl_str_printf(
+            out, "does not fit: the ranks of a node pin %.0f GiB of its host's %.0f\n",
+            gib(f->pinned), gib(f->pinned_limit)));
+    else
+        AXL_TRY(axl_str_printf(out, "fits, %.3f GiB left: %.3f of %.1f a rank\n",
+                               gib(f->limit - f->total), gib(f->total), gib(f->limit)));
+    AXL_TRY(axl_str_printf(out,
+                           "%.4f s a step%s: %.6g tokens/s, %.5g a rank; MFU %.1f %% (%.1f %% with "
+                           "the causal half only)\n",
+                           f->step, axl_forecast_fits(f) ? "" : ", if it did", f->tokens_per_second,
+                           f->tokens_per_second_rank, 100.0 * f->mfu, 100.0 * f->mfu_causal));
+    AXL_TRY(put_mend(r, out));
+out:
+    return status;
+}
+
 axl_status axl_plan_text(const axl_plan_report *r, axl_str *out)
 {
     axl_status status = AXL_OK;
 
     AXL_TRY(put_run(r, out));
+    AXL_TRY(put_answer(r, out));
     AXL_TRY(put_memory(r, out));
     AXL_TRY(put_time(r, out));
     AXL_TRY(put_bytes(r, out));
     if (r->searched)
         AXL_TRY(put_search(r, out));
-    if (!axl_forecast_fits(&r->forecast))
-        AXL_TRY(put_mend(r, out));
 out:
     return status;
 }

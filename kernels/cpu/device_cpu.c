@@ -76,7 +76,7 @@ static axl_status cpu_alloc(axl_device *d, size_t bytes, const char *what, void 
         map += front;
         (void)madvise(map, size, MADV_HUGEPAGE); // a hint: failing changes nothing
     }
-    atomic_fetch_add(&state_of(d)->used, size);
+    atomic_fetch_add(&state_of(d)->used, bytes); // what was asked: whole pages are the system's
     *out = map;
 
 out:
@@ -88,7 +88,7 @@ static void cpu_free(axl_device *d, void *p, size_t bytes)
     if (p == NULL)
         return;
     (void)munmap(p, mapped_bytes(bytes));
-    atomic_fetch_sub(&state_of(d)->used, mapped_bytes(bytes));
+    atomic_fetch_sub(&state_of(d)->used, bytes);
 }
 
 // Not counted: it is no memory of the device.

@@ -6,6 +6,7 @@
 #include "kernels/cuda/attention_cudnn.h"
 
 #include "kernels/cuda/cudnn_sdpa.h"
+#include "kernels/gpu_memory.h"
 #include "src/base/log.h"
 #include "src/base/mem.h"
 
@@ -14,7 +15,6 @@
 #include <string.h>
 
 enum { N_PLANS = 64, LEAST_SEQLEN = 128, SPACE_ALIGNMENT = 256 };
-#define MOST_SPACE ((size_t)1 << 30) // bytes; what needs more goes to this program's own kernels
 
 typedef struct kept {
     axl_dnn_shape shape;
@@ -258,7 +258,7 @@ static axl_status find_space(dnn *l, size_t bytes, char **out)
     axl_device *d = l->device;
 
     *out = NULL;
-    if (bytes > MOST_SPACE)
+    if (bytes > AXL_GPU_LIBRARY_BYTES)
         goto out;
     if (bytes > d->workspace_bytes && bytes > l->space_bytes) {
         d->ops->free(d, l->space, l->space_bytes);

@@ -7,6 +7,7 @@
 #include "kernels/cuda/cuda_backend.h"
 
 #include "kernels/cuda/driver.h"
+#include "kernels/gpu_memory.h"
 #include "src/base/log.h"
 #include "src/base/mem.h"
 
@@ -17,7 +18,6 @@
 #define N_EVENTS        256
 #define N_NOTES         16  // a power of two
 #define ASK_SECONDS     0.5 // between questions of a waiting host
-#define WORKSPACE_BYTES ((size_t)64 << 20)
 #define LEAST_MAJOR     8   // compute capability: A100 and later
 #define NO_KERNEL_IMAGE 209 // cudaErrorNoKernelImageForDevice
 
@@ -641,7 +641,7 @@ axl_status axl_cuda_device_create(int local_rank, axl_device **out)
     AXL_TRY(cuda_stream_create(d, "gather", &d->gather));
     AXL_TRY(cuda_stream_create(d, "reduce", &d->reduce));
     AXL_TRY(cuda_stream_create(d, "exchange", &d->exchange));
-    d->workspace_bytes = WORKSPACE_BYTES;
+    d->workspace_bytes = AXL_GPU_WORKSPACE_BYTES;
     AXL_TRY(cuda_alloc(d, d->workspace_bytes, "the kernels' workspace", &d->workspace));
     *out = d;
     d = NULL;

@@ -64,10 +64,22 @@ static bool wanted(const axl_work *w)
     for (int u = 0; u < w->model->n_units; u++)
         any = any || (w->model->units[u].layer >= 0 &&
                       repeats(axl_model_program(w->model, &w->model->units[u])));
-    return any && w->device->ops->begin_capture != NULL && w->options.train &&
-           w->model->mesh->size[AXL_TP] == 1 && w->model->mesh->size[AXL_CP] == 1 &&
+    return any && (w->device == NULL || w->device->ops->begin_capture != NULL) &&
+           w->options.train && w->model->mesh->size[AXL_TP] == 1 &&
+           w->model->mesh->size[AXL_CP] == 1 &&
            (w->options.graphs == AXL_GRAPHS_ON ||
             (w->options.graphs == AXL_GRAPHS_AUTO && elements <= AUTO_ELEMENTS));
+}
+
+int64_t axl_graphs_most_kernels(const axl_work *w)
+{
+    int64_t n = 0;
+
+    for (int u = 0; u < w->model->n_units - 1 && wanted(w); u++) {
+        const axl_program *p = axl_model_program(w->model, &w->model->units[u]);
+        n += repeats(p) ? 3 * p->n_insns * SHAPES : 0; // backward has about two for one of forward
+    }
+    return n;
 }
 
 axl_status axl_graphs_create(const axl_work *w, axl_graphs **out)

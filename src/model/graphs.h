@@ -15,6 +15,10 @@
 axl_status axl_graphs_create(const axl_work *w, axl_graphs **out);
 void axl_graphs_destroy(axl_graphs *g); // NULL-safe; waits for the compute stream
 
+// Kernels of all graphs that w's units may hold at once, roughly and at most; 0: they are not repeated. Of a w that is
+// imagined, as a device that can repeat them would hold them.
+int64_t axl_graphs_most_kernels(const axl_work *w);
+
 // Rounds what sizes launches up to powers of two, at most n_seqs and max_seqlen of the plan. g may be NULL: it leaves
 // them alone.
 void axl_graphs_round(const axl_graphs *g, int32_t *n_seqs, int32_t *max_seqlen);

@@ -11,6 +11,7 @@
 
 #define MAX_CLUSTERS 32
 #define GIB          1073741824.0
+#define MIB          1048576.0
 
 // A key of the file. Sections are told apart by the dots: "node.inside.latency_us".
 typedef struct key_row {
@@ -46,6 +47,11 @@ static const key_row keys[] = {
     NEEDED("device.achievable.memory", memory_achievable, 1.0, 0.01, 1.0),
     NEEDED("device.memory_gb_per_s", memory_rate, 1e9, 0.1, 1e6),
     NEEDED("device.kernel_us", kernel_seconds, 1e-6, 0.0, 1e4),
+    OPTIONAL("device.nccl_mib.communicator", nccl_communicator, MIB, 0.0, 1e5, 300.0),
+    OPTIONAL("device.nccl_mib.peer", nccl_peer, MIB, 0.0, 1e5, 450.0),
+    OPTIONAL("device.nccl_mib.between", nccl_between, MIB, 0.0, 1e5, 512.0),
+    OPTIONAL("device.graph_kernel_kib", graph_kernel, 1024.0, 0.0, 1e5, 10.0),
+    OPTIONAL("node.host_memory_gib", host_memory, GIB, 0.0, 1e6, 0.0),
     NEEDED("node.ranks", node_ranks, 1.0, 1.0, 1e5),
     NEEDED("node.inside.gb_per_s", inside.bytes_per_second, 1e9, 1e-3, 1e5),
     NEEDED("node.inside.achievable", inside.achievable, 1.0, 0.01, 1.0),

@@ -24,8 +24,14 @@ typedef struct axl_cluster {
     char name[64];
     // the device of one rank
     double memory;  // bytes that a process may take of it
-    double process; // bytes of it that go to the runtime: context, libraries, communicators
-    bool is_host;   // the device's memory is the host's: buffers of the loader count, too
+    double process; // bytes of it that go to the runtime: a GPU's context; of a host the program
+    // estimates of what libraries and the driver keep (beside.h), bytes
+    double nccl_communicator; // of one that carries anything
+    double nccl_peer;    // more for each rank of the same node that it sends to or receives from
+    double nccl_between; // more when its ranks are on several nodes
+    double graph_kernel; // of a CUDA graph, each kernel
+    double host_memory;  // of a node's host, which ranks may pin; 0: not known
+    bool is_host;        // the device's memory is the host's: buffers of the loader count, too
     double peak_f32, peak_bf16, peak_fp8; // FLOP/s of dense products; 0: it cannot
     double peak_tf32;             // of f32 products whose factors are rounded to TF32; 0: it cannot
     bool library_attention_grads; // cuDNN makes attention's gradient (axl_chip)

@@ -3,6 +3,7 @@
 
 #include "comm/cp_layout.h"
 #include "src/base/mem.h"
+#include "src/model/graphs.h"
 #include "src/plan/cost.h"
 #include "src/plan/network.h"
 #include "src/plan/pipeline.h"
@@ -206,16 +207,24 @@ static size_t page_rests(const axl_forecast *f)
            page_rest(work) + page_rest(f->work.ring);
 }
 
-void axl_forecast_memory(const axl_cluster *c, const axl_forecast_job *job,
-                         const axl_sharder_bytes *weights, const axl_work_bytes *work,
+void axl_forecast_memory(const axl_arch *arch, const axl_cluster *c, const axl_forecast_job *job,
+                         const axl_sharder_bytes *weights, const axl_forecast_kernels *kernels,
                          axl_forecast *f)
 {
-    *f = (axl_forecast){.sharder = *weights, .work = *work};
+    double ranks = 1.0;
+
+    for (int i = 0; i < AXL_N_AXES; i++)
+        ranks *= job->mesh[i];
+    *f = (axl_forecast){.sharder = *weights, .work = kernels->bytes};
     f->tensors = axl_sharder_total(&f->sharder) + axl_work_total(&f->work);
     f->host = host_bytes(&job->work, job->mesh[AXL_CP], job->n_micro) + page_rests(f);
     f->process = (size_t)c->process;
-    f->total = f->tensors + f->process + (c->is_host ? f->host : 0);
+    axl_beside_of(c, arch, &job->work, job->mesh, kernels->n_graphed, &f->beside);
+    f->total = f->tensors + axl_beside_total(&f->beside) + f->process + (c->is_host ? f->host : 0);
     f->limit = (size_t)c->memory;
+    f->pinned =
+        (f->work.host + f->sharder.host) * (size_t)(ranks < c->node_ranks ? ranks : c->node_ranks);
+    f->pinned_limit = (size_t)c->host_memory;
 }
 
 // ---- weights
@@ -386,7 +395,8 @@ axl_status axl_forecast_kernels_make(const axl_work *w, const axl_cluster *clust
     axl_status status = AXL_OK;
     const axl_model *m = w->model;
     const axl_cost_input x = {.cluster = cluster, .model = m, .job = job, .view = view};
-    axl_forecast_kernels k = {.bytes = w->bytes, .chunk = w->chunk};
+    axl_forecast_kernels k = {
+        .bytes = w->bytes, .chunk = w->chunk, .n_graphed = axl_graphs_most_kernels(w)};
 
     AXL_TRY(axl_calloc((size_t)m->n_programs, sizeof *k.units, "the units' kernels", &k.units));
     for (int p = 0; p < m->n_programs; p++) {
@@ -457,8 +467,8 @@ axl_status axl_forecast_make(const axl_arch *arch, const axl_cluster *cluster,
     AXL_TRY(axl_work_imagine(&w, m, &job->work));
     AXL_TRY(axl_forecast_weights_make(m, &job->sharder, &weights));
     AXL_TRY(axl_forecast_kernels_make(&w, cluster, job, &view, &kernels));
-    axl_forecast_memory(cluster, job, &weights.bytes[job->sharder.reshard_after_forward], &w.bytes,
-                        out);
+    axl_forecast_memory(arch, cluster, job, &weights.bytes[job->sharder.reshard_after_forward],
+                        &kernels, out);
     AXL_TRY(axl_forecast_time(m, cluster, job, &weights, &kernels, out));
     AXL_TRY(axl_traffic_outlook(&w, &job->sharder, job->n_micro, job->n_tokens, job->n_docs,
                                 job->rank < 0, &out->expected, &out->worst));

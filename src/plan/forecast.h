@@ -11,6 +11,7 @@
 #include "sharding/unit.h"
 #include "src/model/traffic.h"
 #include "src/plan/arithmetic.h"
+#include "src/plan/beside.h"
 #include "src/plan/cluster.h"
 
 // How the data fill a micro-batch.
@@ -65,12 +66,15 @@ typedef struct axl_forecast {
     // memory of this rank, bytes
     axl_sharder_bytes sharder;
     axl_work_bytes work;
-    size_t host;    // buffers of the loader, the host's side of a batch, rests of pages
-    size_t process; // of the runtime, from the cluster
-    size_t tensors; // sharder + work
-    size_t total;   // what counts on the device
-    size_t limit;   // of the device
-    int64_t chunk;  // rows of logits at a time
+    size_t host;         // buffers of the loader, the host's side of a batch, rests of pages
+    size_t process;      // of the runtime, from the cluster
+    size_t tensors;      // sharder + work
+    axl_beside beside;   // of the device, beside tensors
+    size_t pinned;       // memory of a node's host that its ranks pin
+    size_t total;        // what counts on the device
+    size_t limit;        // of the device
+    size_t pinned_limit; // of a node's host; 0: not known
+    int64_t chunk;       // rows of logits at a time
     // arithmetic
     double
         flops_token; // of the model, forward and backward, attention counted in full (as MFU does)
@@ -137,6 +141,7 @@ typedef struct axl_unit_kernels {
 typedef struct axl_forecast_kernels {
     axl_work_bytes bytes;
     int64_t chunk;           // rows of logits at a time
+    int64_t n_graphed;       // kernels of graphs, at most
     axl_unit_kernels *units; // [n_programs], owned
     double micro;            // seconds of a micro-step, at least
 } axl_forecast_kernels;
@@ -147,10 +152,10 @@ axl_status axl_forecast_kernels_make(const axl_work *w, const axl_cluster *clust
                                      axl_forecast_kernels *out);
 void axl_forecast_kernels_fini(axl_forecast_kernels *k);
 
-// Memory alone: everything else of *out becomes zero.
-void axl_forecast_memory(const axl_cluster *cluster, const axl_forecast_job *job,
-                         const axl_sharder_bytes *weights, const axl_work_bytes *work,
-                         axl_forecast *out);
+// Memory alone: everything else of *out becomes zero. Of kernels only bytes and n_graphed are looked at.
+void axl_forecast_memory(const axl_arch *arch, const axl_cluster *cluster,
+                         const axl_forecast_job *job, const axl_sharder_bytes *weights,
+                         const axl_forecast_kernels *kernels, axl_forecast *out);
 
 // Adds arithmetic and time to a forecast of memory. The model's mesh is that of the job.
 axl_status axl_forecast_time(const axl_model *m, const axl_cluster *cluster,
@@ -162,7 +167,7 @@ axl_status axl_forecast_copy_arch(const axl_arch *arch, axl_arch *out);
 
 static inline bool axl_forecast_fits(const axl_forecast *f)
 {
-    return f->total <= f->limit;
+    return f->total <= f->limit && (f->pinned_limit == 0 || f->pinned <= f->pinned_limit);
 }
 
 #endif

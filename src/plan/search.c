@@ -4,6 +4,7 @@
 #include "src/plan/search.h"
 
 #include "src/base/mem.h"
+#include "src/model/graphs.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,7 +110,8 @@ static axl_status fill_kernels(searcher *s, const axl_forecast_job *job, int64_t
         AXL_TRY(axl_forecast_kernels_make(&w, s->cluster, job, &view, &bound));
         c->least = BOUND * bound.micro;
     } else {
-        c->k = (axl_forecast_kernels){.bytes = w.bytes, .chunk = w.chunk};
+        c->k = (axl_forecast_kernels){
+            .bytes = w.bytes, .chunk = w.chunk, .n_graphed = axl_graphs_most_kernels(&w)};
         c->known = true;
     }
 out:
@@ -196,7 +198,7 @@ static axl_status try_job(searcher *s, const axl_forecast_job *job, cached_kerne
             : s->weights.bytes[r->reshard];
 
     s->out->n_tried++;
-    axl_forecast_memory(s->cluster, job, &other, &c->k.bytes, &r->forecast);
+    axl_forecast_memory(s->arch, s->cluster, job, &other, &c->k, &r->forecast);
     if (!axl_forecast_fits(&r->forecast))
         goto out;
     s->out->n_fit++;
@@ -239,7 +241,10 @@ static axl_status try_micro(searcher *s, cached_kernels *kernels, axl_search_row
         job.sharder.invariant = r->accumulation;
     if (job.work.whole_tokens > INT32_MAX || job.n_tokens < (int64_t)MIN_TOKENS * r->mesh[AXL_CP])
         goto out;
-    for (int mode = AXL_CHECKPOINT_NONE; mode <= (int)AXL_CHECKPOINT_FULL; mode++) {
+    // activations leave for the host only where layers are run again
+    const int first =
+        s->asked->work.offload != AXL_OFFLOAD_NONE ? AXL_CHECKPOINT_SELECTIVE : AXL_CHECKPOINT_NONE;
+    for (int mode = first; mode <= (int)AXL_CHECKPOINT_FULL; mode++) {
         r->mode = job.work.checkpointing = (axl_checkpointing)mode;
         if (has_no_room(s, &job)) {
             s->out->n_tried += 2;
@@ -404,6 +409,7 @@ static axl_status forecast_asked(const searcher *s, axl_forecast *out)
     axl_cluster roomy = *s->cluster;
 
     roomy.memory = 1e18; // its time, even if it does not fit
+    roomy.host_memory = 0.0;
     return axl_forecast_make(s->arch, &roomy, s->asked, out);
 }
 

@@ -243,21 +243,53 @@ static double mib(size_t bytes)
     return (double)bytes / 1048576.0;
 }
 
-static size_t planned_bytes(const axl_trainer *t)
+// What of the device's memory the run takes, by class; tests/cli/test_plan.py holds their names against the plan's.
+typedef struct memory_class {
+    const char *name;
+    size_t bytes;
+} memory_class;
+
+enum { N_CLASSES = 12 };
+
+static size_t count_memory(const axl_trainer *t, memory_class out[N_CLASSES])
 {
-    return axl_sharder_total(&t->sharder.bytes) + axl_work_total(&t->work.bytes);
+    const axl_sharder_bytes *s = &t->sharder.bytes;
+    const axl_work_bytes *w = &t->work.bytes;
+    const memory_class classes[N_CLASSES] = {
+        {"weights", s->master},
+        {"gradients", s->grads + s->squares},
+        {"moments", s->moments},
+        {"gathered weights", s->gathered},
+        {"gradients in flight", s->grad_buffers},
+        {"micro-step sums", s->levels},
+        {"activations", w->batch + w->carries + w->saved + w->grads},
+        {"scratch", w->scratch},
+        {"head", w->head},
+        {"keys of other ranks", w->ring},
+        {"workspace of kernels", t->env.device->workspace_bytes},
+        {"sums over ranks", axl_comm_device_bytes(t->env.device)},
+    };
+    size_t sum = 0;
+
+    for (int i = 0; i < N_CLASSES; i++) {
+        out[i] = classes[i];
+        sum += classes[i].bytes;
+    }
+    return sum;
 }
 
 void axl_metrics_plan(const axl_trainer *t)
 {
-    const axl_sharder_bytes *s = &t->sharder.bytes;
-    const axl_work_bytes *w = &t->work.bytes;
+    memory_class classes[N_CLASSES];
+    const size_t sum = count_memory(t, classes);
+    char text[640] = "";
+    size_t n = 0;
 
-    axl_info("plan, MiB a rank: weights %.1f, gradients %.1f, moments %.1f, gathered weights %.1f, "
-             "gradients in flight %.1f, activations %.1f, scratch %.1f, head %.1f, sum %.1f",
-             mib(s->master), mib(s->grads), mib(s->moments), mib(s->gathered), mib(s->grad_buffers),
-             mib(w->batch + w->carries + w->saved + w->grads), mib(w->scratch), mib(w->head),
-             mib(planned_bytes(t)));
+    for (int i = 0; i < N_CLASSES && n < sizeof text; i++)
+        if (classes[i].bytes > 0)
+            n += (size_t)snprintf(text + n, sizeof text - n, "%s %.1f, ", classes[i].name,
+                                  mib(classes[i].bytes));
+    axl_info("plan, MiB a rank: %ssum %.1f", text, mib(sum));
 }
 
 // One line an operation that sends anything: bytes expected in a step and at most, of rank 0.
@@ -305,14 +337,15 @@ out:
 axl_status axl_metrics_memory(const axl_trainer *t)
 {
     axl_status status = AXL_OK;
+    memory_class classes[N_CLASSES];
     size_t used = 0;
     size_t all = 0;
 
     t->env.device->ops->mem_info(t->env.device, &used, &all);
     double largest = (double)used;
     AXL_TRY(axl_comm_all_reduce_f64(t->env.world, &largest, 1, AXL_REDUCE_MAX));
-    axl_info("memory, MiB a rank: planned %.1f, taken for tensors %.1f, %s %.1f",
-             mib(planned_bytes(t)), mib((size_t)largest),
+    axl_info("memory, MiB a rank: planned %.1f, taken %.1f, %s %.1f", mib(count_memory(t, classes)),
+             mib((size_t)largest),
              t->env.device->host_memory ? "process (RssAnon + RssShmem)" : "at most on the GPU",
              mib((size_t)t->peak_memory));
 out:

@@ -92,6 +92,18 @@ class WithGpu(Case):
         # of a chip without a data sheet nothing is claimed
         self.assertFalse(any("mfu" in row for row in self.metrics()))
 
+    def test_what_is_planned_is_what_is_taken(self):
+        for more in ("", "gradient_checkpointing: true\nactivation_offloading: true\n",
+                     "fsdp_config: {offload_params: true}\nfsdp_version: 2\n"):
+            p = self.run_program("train", more)
+            self.assertEqual(p.returncode, 0, p.stdout + p.stderr)
+            planned, taken = re.search(r"memory, MiB a rank: planned (\S+), taken (\S+),", p.stdout + p.stderr).groups()
+            self.assertEqual(planned, taken)
+            p = self.run_program("plan", more, args=("--ranks", "1", "--json"))
+            memory = json.loads(p.stdout)["memory_bytes"]
+            self.assertEqual(memory["sums_over_ranks"], 0) # one rank alone has none
+            self.assertAlmostEqual((memory["sum"] - memory["estimated"]) / 2**20, float(taken), delta=0.051)
+
     def test_each_attention_gives_the_same_losses(self):
         for value in VALUES:
             with self.subTest(value=value):

@@ -65,7 +65,8 @@ static void memory_is_zero_aligned_and_counted(void **state)
         assert_int_equal(p[sizes[i] - 1], 0);
         p[sizes[i] - 1] = 1;
         d->ops->mem_info(d, &used, &total);
-        assert_true(used >= before + sizes[i] && total > used);
+        assert_int_equal(used, before + sizes[i]);
+        assert_true(total > used);
         d->ops->free(d, p, sizes[i]);
         d->ops->mem_info(d, &used, &total);
         assert_int_equal(used, before);

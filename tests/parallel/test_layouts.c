@@ -219,6 +219,41 @@ static void check_bytes(const trial *t, const axl_forecast *f)
     }
 }
 
+// All memory of a device of its own, and who is connected with whom there: those that sent anything.
+static void check_device(const trial *t, const axl_arch *arch, const axl_forecast_job *job)
+{
+    axl_cluster gpus;
+    axl_forecast f;
+    size_t used = 0, all = 0;
+    int n_used = 0;
+    double sent[AXL_N_GROUPS] = {0.0}; // by any rank
+    axl_comm_counter c[AXL_COMM_N_OPS] = {{0}};
+
+    CHECK_OK(axl_cluster_read("h100", &gpus));
+    CHECK_OK(axl_forecast_make(arch, &gpus, job, &f));
+    for (int g = AXL_GROUP_WORLD + 1; g < AXL_N_GROUPS; g++) {
+        if (t->mesh->comms[g] == NULL || g == AXL_GROUP_LOSS)
+            continue; // small sums of the host
+        axl_comm_counters_read(t->mesh->comms[g], c);
+        for (int op = 0; op < AXL_COMM_N_OPS; op++)
+            sent[g] += (double)c[op].sent_bytes;
+    }
+    CHECK_OK(axl_comm_all_reduce_f64(world, sent, AXL_N_GROUPS, AXL_REDUCE_MAX));
+    for (int g = 0; g < AXL_N_GROUPS; g++)
+        n_used += sent[g] > 0.0;
+    // documents that lie whole on the ranks of cp need nobody's keys
+    n_used += t->mesh->size[AXL_CP] > 1 && sent[AXL_GROUP_AXIS + AXL_CP] == 0.0;
+    if (f.beside.n_communicators != n_used)
+        fail_msg("%s: %d communicators sent, the plan says %d", t->where, n_used,
+                 f.beside.n_communicators);
+    if (t->device->host_memory)
+        return;
+    t->device->ops->mem_info(t->device, &used, &all);
+    const bool nccl = axl_comm_device_bytes(t->device) > 0;
+    assert_int_equal(used, f.tensors + f.beside.bytes[AXL_BESIDE_WORKSPACE] +
+                               (nccl ? f.beside.bytes[AXL_BESIDE_SUMS] : 0));
+}
+
 // The plan knows only config.json, the mesh and the sizes of the batch; the run knows all.
 static void check_plan(const layout *l)
 {
@@ -260,6 +295,7 @@ static void check_plan(const layout *l)
     assert_int_equal(f.n_params, t.model->n_elements);
     check_bytes(&t, &f);
     assert_true(f.step > 0.0);
+    check_device(&t, &arch, &job);
     axl_arch_fini(&arch);
     trial_end(&t);
 }

@@ -126,8 +126,7 @@ static void check_taken(const char *model, const trial_options *o)
     size_t all = axl_sharder_total(&plan) + axl_work_total(&planned);
     assert_int_equal(asked, all);
     counting.mem_info(t.device, &after, &total);
-    // the system gives whole pages
-    assert_true(after - before >= all && after - before < all + 24 * 4096);
+    assert_int_equal(after - before, all);
     axl_work_fini(&w);
     axl_sharder_fini(&s);
     counting.mem_info(t.device, &after, &total);

@@ -367,6 +367,100 @@ static void a_rank_of_a_hundred_thousand_has_a_plan(void **state)
     axl_arch_fini(&arch);
 }
 
+// ---- memory beside tensors
+
+static void read_b200(axl_cluster *c)
+{
+    axl_str text = {0};
+
+    CHECK_OK(axl_file_read(AXL_SOURCE_DIR "/configs/clusters/h100.yaml", &text));
+    memcpy(strstr(text.data, "chip: H100"), "chip: B200", 10);
+    CHECK_OK(axl_cluster_parse(text.data, text.len, "b200.yaml", c));
+    axl_str_fini(&text);
+}
+
+static void memory_beside_tensors_is_counted(void **state)
+{
+    axl_arch arch;
+    axl_cluster c;
+    axl_forecast f;
+    axl_forecast_data d = rows_8k;
+    (void)state;
+
+    CHECK_OK(axl_cluster_read("h100", &c));
+    read_arch("plan/llama-3.1-8b", &arch);
+    arch.attention.library = true;
+    axl_forecast_job job = job_of((const int[AXL_N_AXES]){1, 1, 1, 1, 1}, &d);
+    CHECK_OK(axl_forecast_make(&arch, &c, &job, &f));
+    assert_int_equal(f.beside.bytes[AXL_BESIDE_WORKSPACE], (size_t)64 << 20);
+    assert_int_equal(axl_beside_total(&f.beside), (size_t)64 << 20); // one rank alone, a long row
+    job = job_of((const int[AXL_N_AXES]){1, 8, 1, 1, 1}, &d);
+    CHECK_OK(axl_forecast_make(&arch, &c, &job, &f));
+    assert_int_equal(f.beside.bytes[AXL_BESIDE_SUMS], (size_t)64 << 20);
+    assert_int_equal(f.beside.n_communicators, 1); // with seven others of the node
+    assert_int_equal(f.beside.bytes[AXL_BESIDE_NCCL], (size_t)(300 + 7 * 450) << 20);
+    assert_int_equal(f.total, f.tensors + axl_beside_total(&f.beside) + f.process);
+    job = job_of((const int[AXL_N_AXES]){2, 4, 1, 1, 16},
+                 &d); // tp over two nodes, in pairs of a key head
+    CHECK_OK(axl_forecast_make(&arch, &c, &job, &f));
+    assert_int_equal(f.beside.n_communicators, 4);
+    assert_int_equal(f.beside.n_peers, 7 + 1);
+    assert_int_equal(f.beside.n_between, 3);
+    // cuDNN makes the gradient on sm_100: two statistics and two wide rows of every head
+    read_b200(&c);
+    job = job_of((const int[AXL_N_AXES]){1, 8, 1, 1, 1}, &d);
+    CHECK_OK(axl_forecast_make(&arch, &c, &job, &f));
+    assert_int_equal(f.beside.bytes[AXL_BESIDE_CUDNN], (size_t)16384 * 32 * 4 * (2 + 2 * 128));
+    d.micro_batch_size = 4; // more than it gets
+    job = job_of((const int[AXL_N_AXES]){1, 8, 1, 1, 1}, &d);
+    CHECK_OK(axl_forecast_make(&arch, &c, &job, &f));
+    assert_int_equal(f.beside.bytes[AXL_BESIDE_CUDNN], 0);
+    // graphs only of short rows, and of layers that nobody is waited for in
+    d = (axl_forecast_data){.sequence_len = 512,
+                            .micro_batch_size = 1,
+                            .accumulation = 1,
+                            .packing = true,
+                            .document_len = 512};
+    job = job_of((const int[AXL_N_AXES]){1, 8, 1, 1, 1}, &d);
+    job.work.graphs = AXL_GRAPHS_AUTO;
+    CHECK_OK(axl_forecast_make(&arch, &c, &job, &f));
+    assert_true(f.beside.n_kernels > 0);
+    assert_int_equal(f.beside.bytes[AXL_BESIDE_GRAPHS], (size_t)f.beside.n_kernels * 10240);
+    job = job_of((const int[AXL_N_AXES]){1, 4, 1, 1, 2}, &d);
+    job.work.graphs = AXL_GRAPHS_ON;
+    CHECK_OK(axl_forecast_make(&arch, &c, &job, &f));
+    assert_int_equal(f.beside.n_kernels, 0);
+    axl_arch_fini(&arch);
+}
+
+static void what_the_host_must_pin_has_to_fit_too(void **state)
+{
+    axl_arch arch;
+    axl_cluster c;
+    axl_forecast f;
+    axl_search s;
+    axl_forecast_job job = job_of((const int[AXL_N_AXES]){1, 8, 1, 1, 1}, &rows_8k);
+    (void)state;
+
+    CHECK_OK(axl_cluster_read("h100", &c));
+    read_arch("plan/llama-3.1-8b", &arch);
+    job.sharder.offload = true;
+    job.work.offload = AXL_OFFLOAD_ALL;
+    CHECK_OK(axl_forecast_make(&arch, &c, &job, &f));
+    assert_int_equal(f.pinned, 8 * (f.work.host + f.sharder.host));
+    assert_true(axl_forecast_fits(&f));
+    c.host_memory = (double)f.pinned - 1.0;
+    CHECK_OK(axl_forecast_make(&arch, &c, &job, &f));
+    assert_true(f.total <= f.limit && !axl_forecast_fits(&f));
+    CHECK_OK(axl_search_run(&arch, &c, &rows_8k, &job, &s));
+    assert_true(s.n_best > 0);
+    for (int i = 0; i < s.n_best; i++) {
+        assert_true(axl_forecast_fits(&s.best[i].forecast));
+        assert_true(s.best[i].mode != AXL_CHECKPOINT_NONE); // which activation_offloading needs
+    }
+    axl_arch_fini(&arch);
+}
+
 // ---- the search
 
 // What the search shares between layouts must not show.
@@ -468,6 +562,8 @@ int main(void)
         cmocka_unit_test(documents_shorten_attention),
         cmocka_unit_test(a_batch_is_as_full_as_its_documents_make_it),
         cmocka_unit_test(a_rank_of_a_hundred_thousand_has_a_plan),
+        cmocka_unit_test(memory_beside_tensors_is_counted),
+        cmocka_unit_test(what_the_host_must_pin_has_to_fit_too),
         cmocka_unit_test(found_layouts_are_what_a_plan_of_them_says),
         cmocka_unit_test(a_plan_that_does_not_fit_is_mended_with_few_keys),
     };
