@@ -124,6 +124,8 @@ static axl_status fill_row(axl_json *o, const axl_search_row *s)
     AXL_TRY(put_int(o, "gradient_accumulation_steps", s->accumulation));
     AXL_TRY(put_text(o, "checkpointing", axl_plan_mode_name(s->mode)));
     AXL_TRY(put_bool(o, "reshard_after_forward", s->reshard));
+    AXL_TRY(put_bool(o, "activation_offloading", s->offload != AXL_OFFLOAD_NONE));
+    AXL_TRY(put_bool(o, "offload_params", s->offload_state));
     AXL_TRY(put_int(o, "changes", s->n_changes));
     AXL_TRY(put_int(o, "memory_bytes", (int64_t)s->forecast.total));
     AXL_TRY(put_speed(o, &s->forecast));

@@ -168,6 +168,7 @@ static axl_status put_time(const axl_plan_report *r, axl_str *out)
         [AXL_TIME_GATHER] = "exposed: gathers of weights",
         [AXL_TIME_REDUCE] = "exposed: sums of gradients",
         [AXL_TIME_REPLICATE] = "exposed: sums over replicas",
+        [AXL_TIME_HOST] = "exposed: copies, updates on hosts",
     };
 
     AXL_TRY(axl_str_printf(out,
@@ -254,6 +255,37 @@ static axl_status put_key(axl_str *out, bool *first, const char *key, int64_t va
     return status;
 }
 
+// Those that say what is on the host. What of activations is there may have been asked for by another key.
+static axl_status put_host_changes(const axl_plan_report *r, const axl_search_row *m, bool first,
+                                   axl_str *out)
+{
+    axl_status status = AXL_OK;
+    static const char *const what[] = {"false", "hidden_states", "true"};
+    const axl_offload_what asked = r->job.work.offload;
+    const bool reshard = m->reshard != r->job.sharder.reshard_after_forward;
+    const bool state = m->offload_state != r->job.sharder.offload;
+
+    if (m->offload != asked && m->mode == r->job.work.checkpointing) {
+        AXL_TRY(axl_str_printf(out, "%sgradient_checkpointing: true", first ? "" : ", "));
+        first = false;
+    }
+    if (m->offload != asked || (asked != AXL_OFFLOAD_NONE && m->mode != r->job.work.checkpointing))
+        AXL_TRY(axl_str_printf(out, "%sactivation_offloading: %s", first ? "" : ", ",
+                               what[m->offload]));
+    first = first && m->offload == asked;
+    if (reshard || state)
+        AXL_TRY(axl_str_printf(out, "%sfsdp_config: {", first ? "" : ", "));
+    if (reshard)
+        AXL_TRY(axl_str_printf(out, "reshard_after_forward: %s%s", m->reshard ? "true" : "false",
+                               state ? ", " : ""));
+    if (state)
+        AXL_TRY(axl_str_printf(out, "offload_params: %s", m->offload_state ? "true" : "false"));
+    if (reshard || state)
+        AXL_TRY(axl_str_puts(out, "}"));
+out:
+    return status;
+}
+
 // The keys to change, as YAML.
 static axl_status put_changes(const axl_plan_report *r, const axl_search_row *m, axl_str *out)
 {
@@ -281,9 +313,7 @@ static axl_status put_changes(const axl_plan_report *r, const axl_search_row *m,
             m->mode == AXL_CHECKPOINT_NONE ? "false" : "true",
             m->mode == AXL_CHECKPOINT_SELECTIVE ? ", selective_checkpointing: true" : ""));
     first = first && m->mode == r->job.work.checkpointing;
-    if (m->reshard != r->job.sharder.reshard_after_forward)
-        AXL_TRY(axl_str_printf(out, "%sfsdp_config: {reshard_after_forward: %s}", first ? "" : ", ",
-                               m->reshard ? "true" : "false"));
+    AXL_TRY(put_host_changes(r, m, first, out));
 out:
     return status;
 }

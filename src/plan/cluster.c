@@ -51,6 +51,8 @@ static const key_row keys[] = {
     OPTIONAL("device.nccl_mib.peer", nccl_peer, MIB, 0.0, 1e5, 450.0),
     OPTIONAL("device.nccl_mib.between", nccl_between, MIB, 0.0, 1e5, 512.0),
     OPTIONAL("device.graph_kernel_kib", graph_kernel, 1024.0, 0.0, 1e5, 10.0),
+    OPTIONAL("device.host_gb_per_s", host_link, 1e9, 0.1, 1e5, 25.0),
+    OPTIONAL("node.host_memory_gb_per_s", host_rate, 1e9, 1.0, 1e6, 200.0),
     OPTIONAL("node.host_memory_gib", host_memory, GIB, 0.0, 1e6, 0.0),
     NEEDED("node.ranks", node_ranks, 1.0, 1.0, 1e5),
     NEEDED("node.inside.gb_per_s", inside.bytes_per_second, 1e9, 1e-3, 1e5),

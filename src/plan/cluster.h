@@ -31,6 +31,8 @@ typedef struct axl_cluster {
     double nccl_between; // more when its ranks are on several nodes
     double graph_kernel; // of a CUDA graph, each kernel
     double host_memory;  // of a node's host, which ranks may pin; 0: not known
+    double host_link;    // bytes/s of copies between a device and pinned memory, in one direction
+    double host_rate;    // bytes/s that a node's host updates weights with
     bool is_host;        // the device's memory is the host's: buffers of the loader count, too
     double peak_f32, peak_bf16, peak_fp8; // FLOP/s of dense products; 0: it cannot
     double peak_tf32;             // of f32 products whose factors are rounded to TF32; 0: it cannot

@@ -306,12 +306,18 @@ void axl_cost_head(const axl_cost_input *x, int64_t chunk, axl_seconds *out, dou
 void axl_cost_optimizer(const axl_cost_input *x, double elements, axl_seconds *out)
 {
     const axl_cluster *c = x->cluster;
+    const bool away = x->job->sharder.offload;
     // the update, and the norm before it
-    const double bytes = elements * (OPTIMIZER_BYTES + 4.0);
+    const double bytes = elements * (away ? 4.0 : OPTIMIZER_BYTES + 4.0);
+    const double all = (double)axl_network_ranks(x->model->mesh, ~0u);
+    const double ranks = all < c->node_ranks ? all : c->node_ranks;
     // weight, losses, norm and agreement of the ranks: small sums over all of them
     const double sums =
         6.0 * axl_network_seconds(c, x->model->mesh, ~0u, AXL_COMM_ALL_REDUCE, 64.0);
 
+    if (away) // the gradients come down in one copy, then the host updates and rounds, for all its ranks
+        out->s[AXL_TIME_HOST] += elements * 4.0 / c->host_link +
+                                 ranks * elements * (OPTIMIZER_BYTES + 6.0) / c->host_rate;
     out->s[AXL_TIME_OPTIMIZER] +=
         axl_cost_bytes(c, bytes) + sums + 2.0 * c->kernel_seconds * axl_model_n_params(x->model);
 }

@@ -19,7 +19,7 @@ void axl_cost_program(const axl_cost_input *x, const axl_program *p, const axl_u
 // Logits, loss and their gradients, chunk by chunk, of all scored rows.
 void axl_cost_head(const axl_cost_input *x, int64_t chunk, axl_seconds *out, double *flops);
 
-// Clipping and the update of elements of this rank, and the few numbers that all ranks agree on.
+// Clipping and the update of elements of this rank, on the device or by its host,, and the few numbers that all ranks agree on.
 void axl_cost_optimizer(const axl_cost_input *x, double elements, axl_seconds *out);
 
 // Moving bytes through the device's memory.

@@ -31,6 +31,7 @@ static const char *const time_names[AXL_TIME_N] = {
     [AXL_TIME_GATHER] = "gather",
     [AXL_TIME_REDUCE] = "reduce",
     [AXL_TIME_REPLICATE] = "replicate",
+    [AXL_TIME_HOST] = "host",
 };
 
 const char *axl_time_class_name(axl_time_class c)
@@ -292,10 +293,14 @@ static axl_unit_seconds unit_seconds(const axl_cost_input *x, const axl_unit *u,
 {
     const axl_sharder_options *o = &x->job->sharder;
     // the shard is rounded to the compute dtype before it travels; a sum is added to it
+    // on the device; the host's masters are rounded there
     const double cast =
-        o->dtype == AXL_F32 ? 0.0 : axl_cost_bytes(x->cluster, load->elements * 6.0);
+        o->dtype == AXL_F32 || o->offload ? 0.0 : axl_cost_bytes(x->cluster, load->elements * 6.0);
+    const double up =
+        o->offload ? load->elements * (double)axl_dtype_size(o->dtype) / x->cluster->host_link
+                   : 0.0;
     axl_unit_seconds s = {
-        .gather = travel_seconds(x, AXL_COMM_ALL_GATHER, load->gather),
+        .gather = up + travel_seconds(x, AXL_COMM_ALL_GATHER, load->gather),
         .reduce = travel_seconds(x, AXL_COMM_REDUCE_SCATTER, load->reduce),
         .forward = cast,
         .replicate = axl_network_seconds(x->cluster, x->model->mesh, AXL_AXIS_BIT(AXL_DP_REPLICATE),
@@ -346,6 +351,21 @@ static void fill_units(const axl_cost_input *x, const axl_forecast_weights *w,
     }
 }
 
+// Activations of a micro-step that leave during forward and come back during backward, in places that take turns: what
+// takes longer than the kernels is waited for.
+static double offload_seconds(const axl_cost_input *x, const axl_forecast_kernels *k)
+{
+    const axl_model *m = x->model;
+    const double copy = (double)k->bytes.host / x->cluster->host_link;
+    double there = 0.0, back = 0.0;
+
+    for (int u = 0; u < m->n_units - 1; u++) {
+        there += axl_seconds_sum(&k->units[m->units[u].program].there);
+        back += axl_seconds_sum(&k->units[m->units[u].program].back);
+    }
+    return (copy > there ? copy - there : 0.0) + (copy > back ? copy - back : 0.0);
+}
+
 static axl_status count_time(const axl_cost_input *x, const axl_forecast_weights *w,
                              const axl_forecast_kernels *k, axl_forecast *f)
 {
@@ -366,7 +386,8 @@ static axl_status count_time(const axl_cost_input *x, const axl_forecast_weights
     add_seconds(&f->time, &micro, (double)x->job->n_micro);
     const double before = f->time.s[AXL_TIME_OPTIMIZER];
     axl_cost_optimizer(x, w->elements, &f->time);
-    f->step += f->time.s[AXL_TIME_OPTIMIZER] - before;
+    f->time.s[AXL_TIME_HOST] += offload_seconds(x, k) * (double)x->job->n_micro;
+    f->step += f->time.s[AXL_TIME_OPTIMIZER] - before + f->time.s[AXL_TIME_HOST];
 out:
     free(units);
     return status;

@@ -50,6 +50,7 @@ typedef enum axl_time_class {
     AXL_TIME_GATHER,    // weights that come later than they are wanted
     AXL_TIME_REDUCE,    // gradients that leave later than their memory is wanted
     AXL_TIME_REPLICATE, // sums over replicas behind the last kernel
+    AXL_TIME_HOST,      // activations that come or leave late; gradients down, and updates there
     AXL_TIME_N
 } axl_time_class;
 

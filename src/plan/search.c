@@ -32,7 +32,8 @@ typedef struct searcher {
     const axl_arch *arch;
     const axl_cluster *cluster;
     const axl_forecast_data *data;
-    const axl_forecast_job *asked;
+    const axl_forecast_job *origin; // what was asked for
+    const axl_forecast_job *asked;  // the same, or with other things on the host
     axl_search *out;
     int64_t n_ranks, rows;          // rows of a step
     int64_t divisors[MAX_DIVISORS]; // [n_divisors] of n_ranks, ascending
@@ -132,12 +133,14 @@ static void forget_kernels(searcher *s)
 
 static int count_changes(const searcher *s, const axl_search_row *r)
 {
+    const axl_forecast_job *o = s->origin;
     int n = r->micro_batch_size != s->data->micro_batch_size;
 
-    n += r->mode != s->asked->work.checkpointing;
-    n += r->reshard != s->asked->sharder.reshard_after_forward;
+    n += r->mode != o->work.checkpointing;
+    n += r->reshard != o->sharder.reshard_after_forward;
+    n += (r->offload != o->work.offload) + (r->offload_state != o->sharder.offload);
     for (int i = 0; i < AXL_N_AXES; i++)
-        n += i != AXL_DP_SHARD && r->mesh[i] != s->asked->mesh[i];
+        n += i != AXL_DP_SHARD && r->mesh[i] != o->mesh[i];
     return n;
 }
 
@@ -197,11 +200,13 @@ static axl_status try_job(searcher *s, const axl_forecast_job *job, cached_kerne
             ? axl_sharder_plan(s->model->units, s->model->n_units, &job->sharder)
             : s->weights.bytes[r->reshard];
 
-    s->out->n_tried++;
+    s->out->n_tried += s->asked == s->origin;
     axl_forecast_memory(s->arch, s->cluster, job, &other, &c->k, &r->forecast);
     if (!axl_forecast_fits(&r->forecast))
         goto out;
-    s->out->n_fit++;
+    s->out->n_fit += s->asked == s->origin;
+    r->offload = job->work.offload;
+    r->offload_state = job->sharder.offload;
     r->n_changes = count_changes(s, r);
     AXL_TRY(fill_kernels(s, job, r->micro_batch_size, LEAST, c));
     if (!may_be_kept(s->out, r, (double)job->n_micro * c->least))
@@ -210,7 +215,8 @@ static axl_status try_job(searcher *s, const axl_forecast_job *job, cached_kerne
     if (!may_be_kept(s->out, r, (double)job->n_micro * c->k.micro * (1.0 - 1e-9)))
         goto out;
     AXL_TRY(axl_forecast_time(s->model, s->cluster, job, &s->weights, &c->k, &r->forecast));
-    keep_best(s->out, r);
+    if (s->asked == s->origin)
+        keep_best(s->out, r);
     keep_mend(s->out, r);
 out:
     return status;
@@ -224,6 +230,14 @@ static bool has_no_room(const searcher *s, const axl_forecast_job *job)
 
     return job->sharder.invariant == 0 &&
            (double)(kept < again ? kept : again) + s->cluster->process > s->cluster->memory;
+}
+
+// Activations leave for the host only where layers are run again, and all of them only where all is.
+static int least_mode(axl_offload_what what)
+{
+    return what == AXL_OFFLOAD_ALL      ? AXL_CHECKPOINT_FULL
+           : what == AXL_OFFLOAD_INPUTS ? AXL_CHECKPOINT_SELECTIVE
+                                        : AXL_CHECKPOINT_NONE;
 }
 
 // kernels: [N_MODES] of this cp and micro-batch.
@@ -241,13 +255,10 @@ static axl_status try_micro(searcher *s, cached_kernels *kernels, axl_search_row
         job.sharder.invariant = r->accumulation;
     if (job.work.whole_tokens > INT32_MAX || job.n_tokens < (int64_t)MIN_TOKENS * r->mesh[AXL_CP])
         goto out;
-    // activations leave for the host only where layers are run again
-    const int first =
-        s->asked->work.offload != AXL_OFFLOAD_NONE ? AXL_CHECKPOINT_SELECTIVE : AXL_CHECKPOINT_NONE;
-    for (int mode = first; mode <= (int)AXL_CHECKPOINT_FULL; mode++) {
+    for (int mode = least_mode(job.work.offload); mode <= (int)AXL_CHECKPOINT_FULL; mode++) {
         r->mode = job.work.checkpointing = (axl_checkpointing)mode;
         if (has_no_room(s, &job)) {
-            s->out->n_tried += 2;
+            s->out->n_tried += s->asked == s->origin ? 2 : 0;
             continue;
         }
         AXL_TRY(fill_kernels(s, &job, r->micro_batch_size, BYTES, &kernels[mode]));
@@ -453,6 +464,28 @@ out:
     return status;
 }
 
+// The same jobs with other things on the host: nothing of what was asked for, or more of it when nothing fits.
+static axl_status try_hosts(searcher *s)
+{
+    axl_status status = AXL_OK;
+    const axl_forecast_job *o = s->origin;
+    const bool some = o->work.offload != AXL_OFFLOAD_NONE || o->sharder.offload;
+
+    for (int i = 0; i < 4; i++) {
+        axl_forecast_job job = *o;
+        const bool less = i == 0;
+        if (less ? !some : some || s->out->has_mend || s->cluster->is_host)
+            continue;
+        job.work.offload = (i & 1) != 0 ? AXL_OFFLOAD_ALL : AXL_OFFLOAD_NONE;
+        job.sharder.offload = (i & 2) != 0;
+        s->asked = &job;
+        AXL_TRY(try_all(s));
+    }
+out:
+    s->asked = s->origin;
+    return status;
+}
+
 axl_status axl_search_run(const axl_arch *arch, const axl_cluster *cluster,
                           const axl_forecast_data *data, const axl_forecast_job *asked,
                           axl_search *out)
@@ -462,6 +495,7 @@ axl_status axl_search_run(const axl_arch *arch, const axl_cluster *cluster,
     searcher s = {.arch = arch,
                   .cluster = cluster,
                   .data = data,
+                  .origin = asked,
                   .asked = asked,
                   .out = out,
                   .n_ranks = 1,
@@ -476,6 +510,7 @@ axl_status axl_search_run(const axl_arch *arch, const axl_cluster *cluster,
                        "the kernels of layouts", &s.kernels));
     AXL_TRY(forecast_asked(&s, &base));
     AXL_TRY(try_all(&s));
+    AXL_TRY(try_hosts(&s));
     for (int i = 0; i < out->n_best; i++)
         explain(&base, &out->best[i]);
     if (out->has_mend)

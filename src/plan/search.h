@@ -13,6 +13,8 @@ typedef struct axl_search_row {
     int64_t micro_batch_size, accumulation;
     axl_checkpointing mode;
     bool reshard;
+    axl_offload_what offload; // of activations
+    bool offload_state;       // weights and moments are the host's
     int n_changes; // keys that differ from those asked for, dp_shard_size apart, which takes the rest
     axl_forecast forecast;
     char why[160]; // what its time goes to, beside the layout asked for
@@ -22,6 +24,8 @@ typedef struct axl_search {
     axl_search_row best[AXL_SEARCH_ROWS]; // [n_best], fastest first, one for each mesh
     int n_best;
     int64_t n_tried, n_fit; // jobs
+    // Found among layouts that keep what asked keeps on the host, and among those that keep nothing there; when nothing fits
+    // and the device has memory of its own, also among those that do.
     axl_search_row
         mend; // the fastest that fits, where each key that changes costs a tenth of the time
     bool has_mend;

@@ -461,6 +461,39 @@ static void what_the_host_must_pin_has_to_fit_too(void **state)
     axl_arch_fini(&arch);
 }
 
+static void what_is_kept_on_the_host_costs_time(void **state)
+{
+    axl_arch arch;
+    axl_cluster c;
+    axl_forecast there, away;
+    axl_forecast_job job = job_of((const int[AXL_N_AXES]){1, 8, 1, 1, 1}, &rows_8k);
+    (void)state;
+
+    CHECK_OK(axl_cluster_read("h100", &c));
+    read_arch("plan/llama-3.1-8b", &arch);
+    CHECK_OK(axl_forecast_make(&arch, &c, &job, &there));
+    near(there.time.s[AXL_TIME_HOST], 0.0);
+    job.work.offload = AXL_OFFLOAD_INPUTS; // 2 GiB there and back, beside a second of kernels
+    CHECK_OK(axl_forecast_make(&arch, &c, &job, &away));
+    near(away.step, there.step);
+    c.host_link /= 100.0;
+    CHECK_OK(axl_forecast_make(&arch, &c, &job, &away));
+    assert_true(away.step > there.step);
+    near(away.step - there.step, away.time.s[AXL_TIME_HOST]);
+    near(axl_seconds_sum(&away.time), away.step);
+    c.host_link *= 100.0;
+    job.work.offload = AXL_OFFLOAD_NONE;
+    job.sharder.offload = true;
+    CHECK_OK(axl_forecast_make(&arch, &c, &job, &away));
+    const double elements = (double)away.sharder.shard / 4.0; // but for the rounding of vectors
+    const double least = elements * 4.0 / c.host_link + 8.0 * elements * 34.0 / c.host_rate;
+    assert_true(away.time.s[AXL_TIME_HOST] > 0.999 * least);
+    assert_true(away.time.s[AXL_TIME_HOST] < 1.001 * least);
+    assert_true(away.time.s[AXL_TIME_GATHER] > there.time.s[AXL_TIME_GATHER]);
+    near(axl_seconds_sum(&away.time), away.step);
+    axl_arch_fini(&arch);
+}
+
 // ---- the search
 
 // What the search shares between layouts must not show.
@@ -546,6 +579,41 @@ static void a_plan_that_does_not_fit_is_mended_with_few_keys(void **state)
     axl_arch_fini(&arch);
 }
 
+static void the_host_mends_what_does_not_fit_and_nothing_else(void **state)
+{
+    axl_arch arch;
+    axl_cluster c;
+    axl_search s;
+    axl_forecast f;
+    axl_forecast_data d = rows_8k;
+    (void)state;
+
+    d.micro_batch_size = 1;
+    CHECK_OK(axl_cluster_read("h100", &c));
+    read_arch("plan/llama-3.1-8b", &arch);
+    axl_forecast_job job = job_of((const int[AXL_N_AXES]){1, 1, 1, 1, 1}, &d);
+    CHECK_OK(axl_search_run(&arch, &c, &d, &job, &s)); // 16 bytes a parameter: 120 GiB
+    assert_true(s.has_mend && s.mend.offload_state);
+    assert_int_equal(s.n_best, 0); // --search ranks layouts as asked
+    assert_int_equal(s.n_fit, 0);
+    job.sharder.offload = true;
+    job.work.offload = s.mend.offload;
+    job.work.checkpointing = s.mend.mode;
+    job.sharder.reshard_after_forward = s.mend.reshard;
+    CHECK_OK(axl_forecast_make(&arch, &c, &job, &f));
+    assert_true(axl_forecast_fits(&f));
+    assert_int_equal(f.total, s.mend.forecast.total);
+    near(f.step, s.mend.forecast.step);
+    job = job_of((const int[AXL_N_AXES]){1, 8, 1, 1, 1}, &d); // there is room on eight
+    job.sharder.offload = true;
+    CHECK_OK(axl_forecast_make(&arch, &c, &job, &f));
+    CHECK_OK(axl_search_run(&arch, &c, &d, &job, &s));
+    assert_true(s.n_best > 0 && s.best[0].offload_state);
+    assert_true(s.has_mend && !s.mend.offload_state);
+    assert_true(s.mend.forecast.step < f.step);
+    axl_arch_fini(&arch);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -563,8 +631,10 @@ int main(void)
         cmocka_unit_test(a_batch_is_as_full_as_its_documents_make_it),
         cmocka_unit_test(a_rank_of_a_hundred_thousand_has_a_plan),
         cmocka_unit_test(memory_beside_tensors_is_counted),
+        cmocka_unit_test(what_is_kept_on_the_host_costs_time),
         cmocka_unit_test(what_the_host_must_pin_has_to_fit_too),
         cmocka_unit_test(found_layouts_are_what_a_plan_of_them_says),
+        cmocka_unit_test(the_host_mends_what_does_not_fit_and_nothing_else),
         cmocka_unit_test(a_plan_that_does_not_fit_is_mended_with_few_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
