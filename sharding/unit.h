@@ -59,10 +59,10 @@ typedef struct axl_sharder {
     int n_units;
     axl_sharder_options options;
     axl_sharder_bytes bytes;
-    float *master, *grads, *moments[2]; // owned: all params of all units, in the order of
-    axl_param **
-        order; // [n_params], owned: trained with weight decay, trained without, frozen; of each those of
-        // equal cols side by side. So an update or a norm is a few long calls, however many there are
+    float *master, *grads, *moments[2]; // owned: all params of all units in `order`
+    // [n_params], owned: trained with weight decay, trained without, frozen; of each those of equal cols side by side.
+    // So an update or a norm is a few long calls, however many there are.
+    axl_param **order;
     int n_params;
     int64_t n_elements; // of each of the four
     float *level[AXL_SHARDER_MAX_LEVELS];
