@@ -65,11 +65,12 @@ __global__ void __launch_bounds__(AXL_THREADS) norm_fwd(axl_norm_args a)
 {
     constexpr int W = axl_width<T>;
     AXL_SHARED_ARRAY(float, scratch, AXL_ROW_SCRATCH);
-    const int at = (int)threadIdx.x % P, cols = (int)a.cols;
+    const int at = (int)threadIdx.x % P;
     const int64_t r = (int64_t)blockIdx.x * (AXL_THREADS / P) + (int)threadIdx.x / P;
-    const bool live = r < a.rows; // all lanes take part in the sums
-    const T *x = (const T *)a.x + (live ? r : 0) * cols;
-    T *out = (T *)a.out + (live ? r : 0) * cols;
+    const bool live = r < a.rows;            // all lanes take part in the sums
+    const int cols = live ? (int)a.cols : 0; // the others read nothing: out may be x
+    const T *x = (const T *)a.x + r * cols;
+    T *out = (T *)a.out + r * cols;
     axl_raw<T, W> keep[KEPT];
     float mean = 0.0f, square = 0.0f, none = 0.0f;
 
