@@ -3,8 +3,8 @@
 // A kernel runs block by block. Each thread of a block is a fiber; a fiber goes on until it meets a barrier
 // (of its block, or of lanes of its warp) and then the next one runs. So the code between barriers runs in an
 // order that the test chooses (emu_set_order), and a barrier that some thread never reaches ends the program with
-// a message. Under a thread sanitizer every fiber is a thread to it, and only CUDA's own barriers order their
-// accesses: a race within a block is reported as one. Blocks run one after another, backward if the order is not 0.
+// a message. With the race check (races.h) so do two accesses that only CUDA's own barriers could order, and did not.
+// Blocks run one after another, backward if the order is not 0.
 // Under an address sanitizer arrays in shared memory end where they end.
 #ifndef AXL_CUDA_EMU_DEVICE_H
 #define AXL_CUDA_EMU_DEVICE_H
@@ -73,22 +73,18 @@ void block_barrier();
 int block_barrier_count(int predicate); // how many predicates were true
 void warp_barrier(unsigned mask);
 
-// Gives every lane of mask the 64 bytes that each brought: from[lane]. Orders no memory.
-struct packet {
-    unsigned char bytes[64];
-};
-const packet *warp_exchange(unsigned mask, const void *bytes, int n);
+// The operations of a warp order no memory. value: becomes that of lane `from`.
+void shuffle(unsigned mask, void *value, size_t bytes, int from);
+// The lanes of mask whose value is this lane's, or is not 0.
+unsigned lanes_with(unsigned mask, unsigned long value, bool all_equal);
 
 void launch(cudaStream_t s, const void *kernel, dim3 grid, dim3 block, size_t shared_bytes,
             std::function<void()> body);
 
-template <class T> T shuffle(unsigned mask, T value, int from)
+template <class T> T shuffled(unsigned mask, T value, int from)
 {
-    static_assert(sizeof(T) <= 64);
-    const packet *all = warp_exchange(mask, &value, (int)sizeof value);
-    T out;
-    memcpy(&out, all[from & 31].bytes, sizeof out);
-    return out;
+    shuffle(mask, &value, sizeof value, from & 31);
+    return value;
 }
 
 } // namespace emu
@@ -121,53 +117,40 @@ static inline void __threadfence_block() {}
 // The source lane must be in mask; width is that of CUDA.
 template <class T> T __shfl_sync(unsigned mask, T v, int lane, int width = 32)
 {
-    return emu::shuffle(mask, v, (emu::lane & ~(width - 1)) | (lane & (width - 1)));
+    return emu::shuffled(mask, v, (emu::lane & ~(width - 1)) | (lane & (width - 1)));
 }
 
 template <class T> T __shfl_xor_sync(unsigned mask, T v, int bits, int width = 32)
 {
     (void)width;
-    return emu::shuffle(mask, v, emu::lane ^ bits);
+    return emu::shuffled(mask, v, emu::lane ^ bits);
 }
 
 template <class T> T __shfl_down_sync(unsigned mask, T v, unsigned by, int width = 32)
 {
     int last = emu::lane | (width - 1), from = emu::lane + (int)by;
-    return emu::shuffle(mask, v, from > last ? emu::lane : from);
+    return emu::shuffled(mask, v, from > last ? emu::lane : from);
 }
 
 template <class T> T __shfl_up_sync(unsigned mask, T v, unsigned by, int width = 32)
 {
     int first = emu::lane & ~(width - 1), from = emu::lane - (int)by;
-    return emu::shuffle(mask, v, from < first ? emu::lane : from);
+    return emu::shuffled(mask, v, from < first ? emu::lane : from);
 }
 
 static inline unsigned __ballot_sync(unsigned mask, int predicate)
 {
-    const emu::packet *all = emu::warp_exchange(mask, &predicate, sizeof predicate);
-    unsigned out = 0;
-    for (int lane = 0; lane < 32; lane++) {
-        int p = 0;
-        if (mask >> lane & 1u)
-            memcpy(&p, all[lane].bytes, sizeof p);
-        out |= (p != 0 ? 1u : 0u) << lane;
-    }
-    return out;
+    return emu::lanes_with(mask, (unsigned)predicate, false);
 }
 
 // Which lanes of mask have this lane's value.
 template <class T> unsigned __match_any_sync(unsigned mask, T value)
 {
-    const emu::packet *all = emu::warp_exchange(mask, &value, sizeof value);
-    unsigned out = 0;
-    for (int lane = 0; lane < 32; lane++) {
-        T other;
-        if (mask >> lane & 1u) {
-            memcpy(&other, all[lane].bytes, sizeof other);
-            out |= (other == value ? 1u : 0u) << lane;
-        }
-    }
-    return out;
+    unsigned long bits = 0;
+
+    static_assert(sizeof value <= sizeof bits);
+    memcpy(&bits, &value, sizeof value);
+    return emu::lanes_with(mask, bits, true);
 }
 
 static inline int __any_sync(unsigned mask, int predicate)
@@ -220,7 +203,8 @@ template <class F> cudaError_t cudaFuncSetAttribute(F *kernel, cudaFuncAttribute
 
 // ---- for the tests
 
-// In which order the threads of a block run between barriers: 0 forward, 1 backward, above: drawn by this seed.
+// In which order the threads of a block run between barriers, in streams made from now on: 0 forward, 1 backward,
+// above: drawn by this seed.
 extern "C" void emu_set_order(unsigned order);
 // Blocks and barriers so far.
 struct emu_counts {

@@ -2,6 +2,7 @@
 #include "tests/cuda_emu/emu_run.h"
 #include "tests/cuda_emu/mma.h"
 #include "tests/cuda_emu/product.h"
+#include "tests/cuda_emu/races.h"
 
 #include <algorithm>
 #include <array>
@@ -15,19 +16,17 @@
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
-#include <sanitizer/common_interface_defs.h>
-#endif
-#if defined(AXL_EMU_TSAN)
-#include <sanitizer/tsan_interface.h>
 #endif
 
-uint3 threadIdx, blockIdx;
-dim3 blockDim, gridDim;
+// Together, so that the race check knows them: whoever runs has his own.
+#define EMU_OWN __attribute__((section("emu_own")))
+EMU_OWN uint3 threadIdx, blockIdx;
+EMU_OWN dim3 blockDim, gridDim;
 
 namespace emu
 {
 
-int lane, warp;
+EMU_OWN int lane, warp;
 bool in_device;
 
 [[noreturn]] void die(const char *format, ...)
@@ -45,44 +44,12 @@ bool in_device;
 namespace
 {
 
-// ---- what the race check is told; nothing without it
-
-#if defined(AXL_EMU_TSAN)
-extern "C" void __tsan_write_range(void *at, unsigned long bytes);
-extern "C" void __tsan_read_range(void *at, unsigned long bytes);
-void note_copy(void *dst, const void *src, int bytes, int taken)
-{
-    __tsan_write_range(dst, (unsigned long)bytes);
-    __tsan_read_range(const_cast<void *>(src), (unsigned long)taken);
-}
-void note_read(void *at, int bytes)
-{
-    __tsan_read_range(at, (unsigned long)bytes);
-}
-void release(void *at)
-{
-    __tsan_release(at);
-}
-void acquire(void *at)
-{
-    __tsan_acquire(at);
-}
-#else
-void note_copy(void *, const void *, int, int) {}
-void note_read(void *, int) {}
-void release(void *) {}
-void acquire(void *) {}
-#endif
-
-// Lanes hand packets over by the engine, not through memory: the sanitizers' memcpy must not see it.
-void copy_unseen(void *dst, const void *src, size_t n)
-{
-    asm volatile("rep movsb" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
-}
-
 // ---- fibers
 
-constexpr size_t STACK_BYTES = (size_t)256 << 10;
+// Stacks lie behind each other and begin at different places of a page: what threads keep at the same depth would else
+// share a few lines of the caches.
+constexpr size_t STACK_BYTES = (size_t)256 << 10, MOST_THREADS = 1024;
+constexpr size_t STACK_SHIFT = 17 * 64, SHIFTS = 61;
 
 enum fiber_state { READY, AT_BLOCK_BARRIER, AT_WARP_BARRIER, DONE };
 
@@ -90,17 +57,20 @@ struct copy {
     void *dst;
     const void *src;
     int bytes, taken;
+    void *where; // for the race check
 };
 
 struct group_product { // of a warpgroup
     float *d;
     unsigned long a, b;
     bool mn_a, mn_b;
+    void *where; // for the race check
 };
 
 struct fiber {
     void *sp = nullptr;
-    char *stack = nullptr;
+    char *stack_end = nullptr;
+    fiber *next = nullptr; // in the order in which threads run
     fiber_state state = DONE;
     uint3 thread;
     int lane, warp;
@@ -108,13 +78,6 @@ struct fiber {
     std::deque<std::vector<group_product>> products; // the same
     std::vector<void *> landed;                      // copies that are not published
     const float *given = nullptr;                    // D, from its begin to the end of its products
-#if defined(__SANITIZE_ADDRESS__)
-    void *fake_stack = nullptr;
-    size_t stack_bytes = STACK_BYTES;
-#endif
-#if defined(AXL_EMU_TSAN)
-    void *tsan = nullptr;
-#endif
 };
 
 // Saves the callee-saved registers on the present stack, leaves its top in *from, and goes on at to.
@@ -142,13 +105,17 @@ emu_switch:
     .size emu_switch, .-emu_switch
 )");
 
+struct packet {
+    unsigned char bytes[64];
+};
+
 // Lanes that meet: those of one mask in one warp. A lane can be one meeting ahead of another, not two.
 constexpr int MASKS = 8; // of one warp in one block
 struct meeting {
     unsigned mask = 0, arrived = 0;
     unsigned generation = 0;
-    packet packets[2][32];
-    bool made = false; // what a meeting makes together; whoever goes on first after it makes it
+    packet packets[2][32]; // what each brings
+    bool made = false;     // what a meeting makes together; whoever goes on first after it makes it
 };
 
 struct engine {
@@ -166,8 +133,8 @@ struct engine {
     size_t shared_used = 0;
     std::vector<char> unpublished; // a piece of 16 bytes of shared memory each
     std::vector<std::pair<const void *, char *>> arrays; // key, place
-    char start = 0, barrier = 0, finish = 0;             // addresses for the race check
-    unsigned order = 0;
+    char *stacks = nullptr;
+    unsigned order = 0; // of new streams
     emu_counts counts = {};
 };
 
@@ -181,18 +148,21 @@ void go(fiber *to)
     threadIdx = to->thread;
     lane = to->lane;
     warp = to->warp;
-#if defined(AXL_EMU_TSAN)
-    __tsan_switch_to_fiber(to->tsan, 1 /* orders nothing */);
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_start_switch_fiber(from->state == DONE && from != &e.main ? nullptr
-                                                                          : &from->fake_stack,
-                                   to->stack, to->stack_bytes);
-#endif
+    if (to == &e.main)
+        races_stop();
+    else
+        races_run(to->warp * 32 + to->lane);
     emu_switch(&from->sp, to->sp);
-#if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_finish_switch_fiber(from->fake_stack, nullptr, nullptr);
-#endif
+}
+
+// The running thread waits, or has ended: the next one that can run does; none can: main goes on.
+void give_way()
+{
+    fiber *self = e.running, *f = self->next;
+
+    while (f->state != READY && f != self)
+        f = f->next;
+    go(f->state == READY ? f : &e.main);
 }
 
 void release_block()
@@ -201,6 +171,7 @@ void release_block()
     e.barrier_generation++;
     e.count[e.barrier_generation & 1u] = 0;
     e.counts.block_barriers++;
+    races_block_barrier();
     for (int i = 0; i < e.n_threads; i++)
         if (e.fibers[(size_t)i]->state == AT_BLOCK_BARRIER)
             e.fibers[(size_t)i]->state = READY;
@@ -214,39 +185,23 @@ void check_block_barrier()
 
 void fiber_main()
 {
-#if defined(__SANITIZE_ADDRESS__)
-    const void *bottom = nullptr;
-    size_t bytes = 0;
-    __sanitizer_finish_switch_fiber(nullptr, &bottom, &bytes);
-    if (e.main.stack == nullptr) { // the first switch comes from the program's own stack
-        e.main.stack = (char *)const_cast<void *>(bottom);
-        e.main.stack_bytes = bytes;
-    }
-#endif
     fiber *self = e.running;
-    acquire(&e.start);
     (*e.body)();
-    release(&e.finish);
     self->state = DONE;
+    races_leave(self->warp * 32 + self->lane);
     e.n_done++;
     check_block_barrier(); // a thread that has left counts no more
-    go(&e.main);
+    give_way();
     die("a thread that had ended ran again");
 }
 
 void prepare(fiber *f)
 {
-    if (f->stack == nullptr) {
-        f->stack = (char *)mmap(nullptr, STACK_BYTES, PROT_READ | PROT_WRITE,
-                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (f->stack == MAP_FAILED)
-            die("no memory for stacks");
-    }
 #if defined(__SANITIZE_ADDRESS__)
     // The frames of fiber_main and go never returned, all others have.
-    __asan_unpoison_memory_region(f->stack + STACK_BYTES - 4096, 4096);
+    __asan_unpoison_memory_region(f->stack_end - 4096, 4096);
 #endif
-    void **top = (void **)(f->stack + STACK_BYTES);
+    void **top = (void **)f->stack_end;
     *--top = nullptr; // the return address of fiber_main; the stack is aligned as after a call
     *--top = (void *)&fiber_main; // where emu_switch returns to
     for (int i = 0; i < 6; i++)
@@ -259,11 +214,6 @@ void prepare(fiber *f)
         f->products.assign(1, {});
     f->landed.clear();
     f->given = nullptr;
-#if defined(AXL_EMU_TSAN)
-    // kept from block to block: making one is slow, and blocks are ordered as a whole
-    if (f->tsan == nullptr)
-        f->tsan = __tsan_create_fiber(0);
-#endif
 }
 
 void report_deadlock()
@@ -278,29 +228,22 @@ void report_deadlock()
         blockIdx.x, blockIdx.y, blockIdx.z, e.n_done, e.n_threads, e.n_at_barrier, at_warp);
 }
 
-void run_threads()
+// Makes the ring in which threads take turns.
+void set_order(unsigned order)
 {
-    std::vector<int> order((size_t)e.n_threads);
+    std::vector<int> turns((size_t)e.n_threads);
 
     for (int i = 0; i < e.n_threads; i++)
-        order[(size_t)i] = e.order == 1 ? e.n_threads - 1 - i : i;
-    unsigned state = e.order * 2654435761u + 1;
-    for (int i = e.n_threads - 1; e.order > 1 && i > 0; i--) {
+        turns[(size_t)i] = order == 1 ? e.n_threads - 1 - i : i;
+    unsigned state = order * 2654435761u + 1;
+    for (int i = e.n_threads - 1; order > 1 && i > 0; i--) {
         state = state * 1664525u + 1013904223u;
-        std::swap(order[(size_t)i], order[(size_t)(state >> 8) % (size_t)(i + 1)]);
+        std::swap(turns[(size_t)i], turns[(size_t)(state >> 8) % (size_t)(i + 1)]);
     }
-    while (e.n_done < e.n_threads) {
-        bool ran = false;
-        for (int i : order) {
-            fiber *f = e.fibers[(size_t)i].get();
-            if (f->state != READY)
-                continue;
-            ran = true;
-            go(f);
-        }
-        if (!ran)
-            report_deadlock();
-    }
+    for (int i = 0; i < e.n_threads; i++)
+        e.fibers[(size_t)turns[(size_t)i]]->next =
+            e.fibers[(size_t)turns[(size_t)((i + 1) % e.n_threads)]].get();
+    e.main.next = e.fibers[(size_t)turns[0]].get();
 }
 
 // Takes bytes of the block's shared memory. They hold NaN in every format: what was there before.
@@ -321,6 +264,7 @@ void reset_shared()
 {
     if (e.shared == nullptr)
         e.shared = (char *)aligned_alloc(1024, SHARED_BYTES);
+    races_shared(e.shared, SHARED_BYTES);
 #if defined(__SANITIZE_ADDRESS__)
     __asan_unpoison_memory_region(e.shared, SHARED_BYTES);
 #endif
@@ -359,27 +303,48 @@ void run_block(uint3 block, dim3 block_dim, dim3 grid_dim, size_t shared_bytes)
         f->warp = i / 32;
         prepare(f);
     }
-    release(&e.start);
-    run_threads();
-    acquire(&e.finish);
+    races_block(n);
+    e.running = &e.main;
+    go(e.main.next);
+    if (e.n_done < n)
+        report_deadlock();
     e.counts.blocks++;
 }
 
 } // namespace
 
-void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()> &body)
+namespace
+{
+
+void make_fibers()
+{
+    if (e.stacks == nullptr) {
+        e.stacks = (char *)mmap(nullptr, MOST_THREADS * STACK_BYTES, PROT_READ | PROT_WRITE,
+                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (e.stacks == MAP_FAILED)
+            die("no memory for stacks");
+        races_ignore(e.stacks, MOST_THREADS * STACK_BYTES);
+    }
+    while ((int)e.fibers.size() < e.n_threads) {
+        const size_t i = e.fibers.size();
+        e.fibers.push_back(std::make_unique<fiber>());
+        e.fibers.back()->stack_end = e.stacks + (i + 1) * STACK_BYTES - i % SHIFTS * STACK_SHIFT;
+    }
+}
+
+} // namespace
+
+void run_grid(dim3 grid, dim3 block, size_t shared_bytes, unsigned order,
+              const std::function<void()> &body)
 {
     e.body = &body;
     e.n_threads = (int)(block.x * block.y * block.z);
-    while ((int)e.fibers.size() < e.n_threads)
-        e.fibers.push_back(std::make_unique<fiber>());
-    e.running = &e.main;
-#if defined(AXL_EMU_TSAN)
-    e.main.tsan = __tsan_get_current_fiber();
-#endif
+    make_fibers();
+    set_order(order);
+    races_launch();
     const size_t n_blocks = (size_t)grid.x * grid.y * grid.z;
     for (size_t i = 0; i < n_blocks; i++) {
-        const size_t at = e.order == 0 ? i : n_blocks - 1 - i; // no block may rely on another
+        const size_t at = order == 0 ? i : n_blocks - 1 - i; // no block may rely on another
         run_block({(unsigned)(at % grid.x), (unsigned)(at / grid.x % grid.y),
                    (unsigned)(at / grid.x / grid.y)},
                   block, grid, shared_bytes);
@@ -390,43 +355,68 @@ void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<vo
 namespace
 {
 
-// Lanes of mask wait for each other. Returns the generation that was met.
-meeting *meet(unsigned mask, const void *bytes, int n, unsigned *generation)
+// Where the lanes of mask meet; the running lane is one of them.
+meeting *meeting_of(unsigned *mask)
 {
-    fiber *self = e.running;
     meeting *all = e.meetings[(size_t)warp]->data();
-    meeting *m = nullptr;
     const int lanes = std::min(32, e.n_threads - warp * 32);
 
     if (lanes < 32)
-        mask &= (1u << lanes) - 1u;
-    if (!(mask >> lane & 1u))
-        die("lane %d takes part in a warp operation whose mask %08x leaves it out", lane, mask);
-    for (int i = 0; i < MASKS && m == nullptr; i++)
-        if (all[i].mask == mask || all[i].mask == 0)
-            m = &all[i];
-    if (m == nullptr)
-        die("more than %d masks in one warp", MASKS);
-    m->mask = mask;
-    *generation = m->generation;
-    if (n > 0)
-        copy_unseen(m->packets[*generation & 1u][lane].bytes, bytes, (size_t)n);
-    m->arrived |= 1u << lane;
-    if (m->arrived == mask) {
-        m->arrived = 0;
-        m->generation++;
-        m->made = false;
-        for (int i = 0; i < lanes; i++) {
-            fiber *f = e.fibers[(size_t)(warp * 32 + i)].get();
-            if ((mask >> i & 1u) && f != self)
-                f->state = READY;
+        *mask &= (1u << lanes) - 1u;
+    if (!(*mask >> lane & 1u))
+        die("lane %d takes part in a warp operation whose mask %08x leaves it out", lane, *mask);
+    for (int i = 0; i < MASKS; i++)
+        if (all[i].mask == *mask || all[i].mask == 0) {
+            all[i].mask = *mask;
+            return &all[i];
         }
-        e.counts.warp_barriers++;
-        return m;
+    die("more than %d masks in one warp", MASKS);
+}
+
+// The running lane waits for the others of the meeting; its packet is there. orders: memory, too.
+void meet(meeting *m, bool orders)
+{
+    fiber *self = e.running;
+
+    m->arrived |= 1u << lane;
+    if (m->arrived != m->mask) {
+        self->state = AT_WARP_BARRIER;
+        give_way();
+        return;
     }
-    self->state = AT_WARP_BARRIER;
-    go(&e.main);
-    return m;
+    m->arrived = 0;
+    m->generation++;
+    m->made = false;
+    const int lanes = std::min(32, e.n_threads - warp * 32);
+    for (int i = 0; i < lanes; i++)
+        if (m->mask >> i & 1u)
+            e.fibers[(size_t)(warp * 32 + i)]->state = READY;
+    e.counts.warp_barriers++;
+    if (orders)
+        races_warp_barrier(warp, m->mask == (lanes < 32 ? (1u << lanes) - 1u : 0xffffffffu));
+}
+
+// Gives every lane of mask what each brought.
+template <class T> packet *exchange(unsigned mask, const T &mine, meeting **at = nullptr)
+{
+    meeting *m = meeting_of(&mask);
+    packet *all = m->packets[m->generation & 1u];
+
+    static_assert(sizeof mine <= sizeof all->bytes);
+    memcpy(all[lane].bytes, &mine, sizeof mine);
+    meet(m, false);
+    if (at != nullptr)
+        *at = m;
+    return all;
+}
+
+// The value of lane `from`.
+template <class T> void take_from(unsigned mask, void *value, int from)
+{
+    T mine;
+
+    memcpy(&mine, value, sizeof mine);
+    memcpy(value, exchange(mask, mine)[from].bytes, sizeof mine);
 }
 
 } // namespace
@@ -450,14 +440,12 @@ int block_barrier_count(int predicate)
     fiber *self = e.running;
     const unsigned generation = e.barrier_generation;
 
-    release(&e.barrier);
     e.count[generation & 1u] += predicate != 0;
     self->state = AT_BLOCK_BARRIER;
     e.n_at_barrier++;
     check_block_barrier();
     if (self->state != READY)
-        go(&e.main);
-    acquire(&e.barrier);
+        give_way();
     return e.count[generation & 1u];
 }
 
@@ -468,19 +456,34 @@ void block_barrier()
 
 void warp_barrier(unsigned mask)
 {
-    unsigned generation = 0;
-
-    release(e.meetings[(size_t)warp].get());
-    (void)meet(mask, nullptr, 0, &generation);
-    acquire(e.meetings[(size_t)warp].get());
+    meet(meeting_of(&mask), true);
 }
 
-const packet *warp_exchange(unsigned mask, const void *bytes, int n)
+void shuffle(unsigned mask, void *value, size_t bytes, int from)
 {
-    unsigned generation = 0;
-    meeting *m = meet(mask, bytes, n, &generation);
+    switch (bytes) {
+    case 4:
+        return take_from<unsigned>(mask, value, from);
+    case 8:
+        return take_from<unsigned long>(mask, value, from);
+    default:
+        die("a shuffle of %zu bytes is not emulated", bytes);
+    }
+}
 
-    return m->packets[generation & 1u];
+unsigned lanes_with(unsigned mask, unsigned long value, bool all_equal)
+{
+    const unsigned long mine = value;
+    const packet *all = exchange(mask, mine);
+    unsigned out = 0;
+
+    for (int i = 0; i < 32; i++)
+        if (mask >> i & 1u) {
+            unsigned long other = 0;
+            memcpy(&other, all[i].bytes, sizeof other);
+            out |= (all_equal ? other == mine : other != 0) ? 1u << i : 0u;
+        }
+    return out;
 }
 
 #include "tests/cuda_emu/products.h"
@@ -490,6 +493,11 @@ const packet *warp_exchange(unsigned mask, const void *bytes, int n)
 extern "C" void emu_set_order(unsigned order)
 {
     emu::e.order = order;
+}
+
+unsigned emu::present_order()
+{
+    return e.order;
 }
 
 extern "C" long long emu_bank_conflicts(void)

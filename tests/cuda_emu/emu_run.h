@@ -20,8 +20,10 @@ extern bool in_device; // the device's memory is open
 // Ends the program with a message.
 [[noreturn]] __attribute__((format(printf, 1, 2))) void die(const char *format, ...);
 
-// Runs body for every thread of every block.
-void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()> &body);
+// Runs body for every thread of every block; order: emu_set_order's.
+void run_grid(dim3 grid, dim3 block, size_t shared_bytes, unsigned order,
+              const std::function<void()> &body);
+unsigned present_order();
 
 } // namespace emu
 
@@ -36,6 +38,7 @@ struct emu_stream {
     std::deque<std::function<void()>> ops;
     long long queued = 0, done = 0;
     bool first = false;         // of those that live: compute
+    unsigned order = 0;         // of the threads of its kernels
     emu_graph *graph = nullptr; // what is queued is noted there and does not run
 };
 

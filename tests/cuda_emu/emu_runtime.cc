@@ -217,7 +217,8 @@ void emu::launch(cudaStream_t s, const void *kernel, dim3 grid, dim3 block, size
         set_error(cudaErrorInvalidConfiguration);
         return;
     }
-    push_device(s, [=] { run_grid(grid, block, shared_bytes, body); });
+    const unsigned order = s != nullptr ? s->order : present_order();
+    push_device(s, [=] { run_grid(grid, block, shared_bytes, order, body); });
 }
 
 cudaError_t emu_set_shared_limit(const void *kernel, int bytes)
@@ -472,6 +473,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
     calls.allocations++;
     *s = new emu_stream;
     (*s)->first = streams.empty();
+    (*s)->order = emu::present_order();
     streams.insert(*s);
     return cudaSuccess;
 }

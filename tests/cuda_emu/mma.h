@@ -8,38 +8,6 @@
 namespace emu
 {
 
-static inline float mma_bf16(unsigned bits)
-{
-    return __bfloat162float(__nv_bfloat16{(unsigned short)bits});
-}
-
-// f8 e4m3: 4 bits of exponent with bias 7, no infinity, NaN is all ones.
-static inline float mma_e4m3(unsigned bits)
-{
-    const int exponent = (int)(bits >> 3 & 15u), mantissa = (int)(bits & 7u);
-    float value =
-        exponent == 0 ? ldexpf((float)mantissa, -9) : ldexpf((float)(8 + mantissa), exponent - 10);
-    if (exponent == 15 && mantissa == 7)
-        value = NAN;
-    return bits & 128u ? -value : value;
-}
-
-static inline int mma_s8(unsigned bits)
-{
-    return (int)(signed char)bits;
-}
-
-// fp16: 5 bits of exponent with bias 15.
-static inline float mma_f16(unsigned bits)
-{
-    const int exponent = (int)(bits >> 10 & 31u), mantissa = (int)(bits & 1023u);
-    float value = exponent == 0 ? ldexpf((float)mantissa, -24)
-                                : ldexpf((float)(1024 + mantissa), exponent - 25);
-    if (exponent == 31)
-        value = mantissa != 0 ? NAN : INFINITY;
-    return bits & 0x8000u ? -value : value;
-}
-
 // To fp16, ties to even; what is beyond the largest number becomes that.
 static inline unsigned to_f16(float x)
 {
@@ -65,30 +33,8 @@ void mma_f16_m16n8k16(float d[4], const unsigned a[4], const unsigned b[2]);
 void mma_s8_m16n8k32(int d[4], const unsigned a[4], const unsigned b[2]);
 void mma_e4m3_m16n8k32(float d[4], const unsigned a[4], const unsigned b[2]);
 
-// Counts what a warp's read of rows of 16 bytes, 8 at a time, waits for because rows lie in the same banks.
-void count_bank_conflicts(const void *const *rows, int n);
-
 // Four 8 x 8 matrices of 16-bit elements: lane i gives the address of row i % 8 of matrix i / 8.
-static inline void ldmatrix_x4(unsigned r[4], const void *row, bool transposed)
-{
-    const packet *all = warp_exchange(0xffffffffu, &row, sizeof row);
-    const int g = lane / 4, t = lane % 4;
-    const void *rows[32];
-
-    for (int i = 0; i < 32 && lane == 0; i++)
-        memcpy(&rows[i], all[i].bytes, sizeof rows[i]);
-    if (lane == 0)
-        count_bank_conflicts(rows, 32);
-    for (int m = 0; m < 4; m++) {
-        unsigned short e[2];
-        for (int i = 0; i < 2; i++) {
-            const unsigned short *from;
-            memcpy(&from, all[m * 8 + (transposed ? 2 * t + i : g)].bytes, sizeof from);
-            e[i] = from[transposed ? g : 2 * t + i];
-        }
-        r[m] = (unsigned)e[0] | (unsigned)e[1] << 16;
-    }
-}
+void ldmatrix_x4(unsigned r[4], const void *row, bool transposed);
 
 // ---- products of a warpgroup (sm_90a): D [64 x 128] += A [64 x 16] B [16 x 128], factors in shared memory
 //

@@ -15,12 +15,12 @@ template <class Sum> struct mma_packet {
 // Lanes' fragments to matrices, their product, and back. Sums go over k in rising order. A lane's 32-bit register holds
 // `per` neighbours of a row of A, or column of B: registers 0 and 1 of A are of rows g and g + 8, 2 and 3 of the
 // upper half of k; so are 0 and 1 of B.
-template <class Sum, int per>
+template <class Sum, int per, Sum (*read)(unsigned), class Packet>
 #if defined(__SANITIZE_ADDRESS__)
 __attribute__((no_sanitize_address))
 #endif
 __attribute__((optimize("O3"))) void
-make_product(packet *packets, Sum (*read)(unsigned))
+make_product(Packet *packets)
 {
     constexpr int half = 4 * per, K = 2 * half, bits = 32 / per;
     Sum a[16][K], b[K][8], d[16][8];

@@ -6,41 +6,125 @@
 namespace
 {
 
-template <class Sum, int per>
-void make_once(Sum d[4], const unsigned a[4], const unsigned b[2], Sum (*read)(unsigned))
+template <class Sum, int per, Sum (*read)(unsigned)>
+void make_once(Sum d[4], const unsigned a[4], const unsigned b[2])
 {
     const mma_packet<Sum> mine = {{a[0], a[1], a[2], a[3]}, {b[0], b[1]}, {d[0], d[1], d[2], d[3]}};
-    unsigned generation = 0;
-    meeting *m = meet(0xffffffffu, &mine, sizeof mine, &generation);
-    packet *all = m->packets[generation & 1u];
+    meeting *m = nullptr;
+    packet *all = exchange(0xffffffffu, mine, &m);
 
     if (!m->made) {
-        make_product<Sum, per>(all, read);
+        make_product<Sum, per, read>(all);
         m->made = true;
     }
     memcpy(d, all[lane].bytes, 4 * sizeof d[0]);
+}
+
+// f8 e4m3 as numbers: 4 bits of exponent with bias 7, no infinity, NaN is all ones.
+struct e4m3_table {
+    float of[256];
+    e4m3_table()
+    {
+        for (unsigned bits = 0; bits < 256; bits++) {
+            const int exponent = (int)(bits >> 3 & 15u), mantissa = (int)(bits & 7u);
+            float value = exponent == 0 ? ldexpf((float)mantissa, -9)
+                                        : ldexpf((float)(8 + mantissa), exponent - 10);
+            if (exponent == 15 && mantissa == 7)
+                value = NAN;
+            of[bits] = bits & 128u ? -value : value;
+        }
+    }
+};
+const e4m3_table e4m3;
+
+inline float mma_e4m3(unsigned bits)
+{
+    return e4m3.of[bits];
+}
+
+inline float mma_bf16(unsigned bits)
+{
+    return __bfloat162float(__nv_bfloat16{(unsigned short)bits});
+}
+
+inline int mma_s8(unsigned bits)
+{
+    return (int)(signed char)bits;
+}
+
+// fp16: 5 bits of exponent with bias 15.
+inline float mma_f16(unsigned bits)
+{
+    const unsigned exponent = bits >> 10 & 31u, mantissa = bits & 1023u, sign = bits >> 15 << 31;
+    const float small = (float)mantissa * 0x1p-24f;
+
+    if (exponent == 0)
+        return sign != 0 ? -small : small;
+    return __uint_as_float(sign | (exponent == 31 ? 255u : exponent + 112u) << 23 | mantissa << 13);
 }
 
 } // namespace
 
 void mma_bf16_m16n8k16(float d[4], const unsigned a[4], const unsigned b[2])
 {
-    make_once<float, 2>(d, a, b, mma_bf16);
+    make_once<float, 2, mma_bf16>(d, a, b);
 }
 
 void mma_f16_m16n8k16(float d[4], const unsigned a[4], const unsigned b[2])
 {
-    make_once<float, 2>(d, a, b, mma_f16);
+    make_once<float, 2, mma_f16>(d, a, b);
 }
 
 void mma_s8_m16n8k32(int d[4], const unsigned a[4], const unsigned b[2])
 {
-    make_once<int, 4>(d, a, b, mma_s8);
+    make_once<int, 4, mma_s8>(d, a, b);
 }
 
 void mma_e4m3_m16n8k32(float d[4], const unsigned a[4], const unsigned b[2])
 {
-    make_once<float, 4>(d, a, b, mma_e4m3);
+    make_once<float, 4, mma_e4m3>(d, a, b);
+}
+
+namespace
+{
+
+// Counts what a warp's read of rows of 16 bytes, 8 at a time, waits for because rows lie in the same banks.
+void count_bank_conflicts(const void *const *rows)
+{
+    for (int first = 0; first < 32; first += 8) {
+        int used[8] = {0}; // of the banks, 16 bytes wide together
+        for (int i = first; i < first + 8; i++)
+            if (used[(uintptr_t)rows[i] / 16 % 8]++ > 0)
+                e.counts.bank_conflicts++;
+    }
+}
+
+} // namespace
+
+void ldmatrix_x4(unsigned r[4], const void *row, bool transposed)
+{
+    meeting *m = nullptr;
+    const packet *all = exchange(0xffffffffu, row, &m);
+    const int g = lane / 4, t = lane % 4;
+    const void *rows[32];
+
+    if (!m->made) {
+        for (int i = 0; i < 32; i++) {
+            memcpy(&rows[i], all[i].bytes, sizeof rows[i]);
+            races_warp_read(rows[i], 16, EMU_HERE());
+        }
+        count_bank_conflicts(rows);
+        m->made = true;
+    }
+    for (int i = 0; i < 4; i++) {
+        unsigned short pair[2];
+        for (int k = 0; k < 2; k++) {
+            const unsigned short *from;
+            memcpy(&from, all[i * 8 + (transposed ? 2 * t + k : g)].bytes, sizeof from);
+            pair[k] = from[transposed ? g : 2 * t + k];
+        }
+        r[i] = (unsigned)pair[0] | (unsigned)pair[1] << 16;
+    }
 }
 
 unsigned shared_address(const void *p)
@@ -59,7 +143,7 @@ namespace
 {
 
 // Elements (mn, 0 .. 15) of a factor: where its descriptor (PTX ISA, "matrix descriptor") says they are.
-void take_factor(unsigned long desc, bool mn_major, int mn, float *out)
+void take_factor(unsigned long desc, bool mn_major, int mn, float *out, void *where)
 {
     const unsigned start = (unsigned)(desc & 0x3fffu) << 4,
                    leading = (unsigned)(desc >> 16 & 0x3fffu) << 4,
@@ -80,9 +164,12 @@ void take_factor(unsigned long desc, bool mn_major, int mn, float *out)
             die("a descriptor leads out of shared memory");
         if (e.unpublished[at / 16] != 0)
             die("a product of a warpgroup reads what its copier has not published");
-        note_read(e.shared + at, (int)(2 * most));
+        races_read(e.shared + at, 2 * most, where);
         unsigned short bits[8];
-        copy_unseen(bits, e.shared + at, 2 * most);
+        if (mn_major)
+            memcpy(bits, e.shared + at, 2);
+        else
+            memcpy(bits, e.shared + at, 16);
         for (unsigned i = 0; i < most; i++)
             out[k + i] = mma_bf16(bits[i]);
     }
@@ -95,9 +182,9 @@ void make_group_product(const group_product &p)
     float row[2][16], column[16];
 
     for (int half = 0; half < 2; half++)
-        take_factor(p.a, p.mn_a, warp % 4 * 16 + half * 8 + g, row[half]);
+        take_factor(p.a, p.mn_a, warp % 4 * 16 + half * 8 + g, row[half], p.where);
     for (int n = 0; n < 32; n++) {
-        take_factor(p.b, p.mn_b, n / 2 * 8 + 2 * t + n % 2, column);
+        take_factor(p.b, p.mn_b, n / 2 * 8 + 2 * t + n % 2, column, p.where);
         for (int half = 0; half < 2; half++) {
             float *d = p.d + n / 2 * 4 + half * 2 + n % 2;
             for (int k = 0; k < 16; k++)
@@ -119,7 +206,7 @@ void wgmma_m64n128k16(float *d, unsigned long a, unsigned long b, bool mn_a, boo
         die("a product of a warpgroup in a block of %d threads", e.n_threads);
     if (e.running->given != d)
         die("a product of a warpgroup without its begin");
-    e.running->products.back().push_back({d, a, b, mn_a, mn_b});
+    e.running->products.back().push_back({d, a, b, mn_a, mn_b, EMU_HERE()});
 }
 
 void wgmma_commit()
@@ -140,20 +227,11 @@ void wgmma_wait(int groups_left)
         e.running->given = nullptr;
 }
 
-void count_bank_conflicts(const void *const *rows, int n)
-{
-    for (int first = 0; first < n; first += 8) {
-        int used[8] = {0}; // of the banks, 16 bytes wide together
-        for (int i = first; i < first + 8; i++)
-            if (used[(uintptr_t)rows[i] / 16 % 8]++ > 0)
-                e.counts.bank_conflicts++;
-    }
-}
-
 void async_copy(void *dst, const void *src, int bytes, int taken)
 {
-    memset(dst, 0xff, (size_t)bytes); // what a reader finds who does not wait
-    e.running->groups.back().push_back({dst, src, bytes, taken});
+    races_write(dst, (size_t)bytes, EMU_HERE()); // it may land now, or when it is waited for
+    memset(dst, 0xff, (size_t)bytes);            // what a reader finds who does not wait
+    e.running->groups.back().push_back({dst, src, bytes, taken, EMU_HERE()});
 }
 
 void async_commit()
@@ -167,7 +245,8 @@ void async_wait(int groups_left)
 
     while ((int)groups.size() - 1 > groups_left) {
         for (const copy &c : groups.front()) {
-            note_copy(c.dst, c.src, c.bytes, c.taken);
+            races_write(c.dst, (size_t)c.bytes, c.where);
+            races_read(c.src, (size_t)c.taken, c.where);
             memset(c.dst, 0, (size_t)c.bytes);
             memcpy(c.dst, c.src, (size_t)c.taken);
             if (c.bytes == 16) {

@@ -4,7 +4,11 @@
 #include "kernels/cuda/cuda_entries.h"
 #include "kernels/cuda/gemm_lt.h"
 #include "tests/cuda_emu/emu_test.h"
+#include "tests/cuda_emu/faults.h"
 #include "tests/kernels/compare.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
 
 void emu_set_order(unsigned order);
 
@@ -46,32 +50,35 @@ static bool is_there(const kt_kernel *k)
     return false;
 }
 
+// A device whose kernels run in an order of emu_set_order, on a chip of compute capability arch / 10.
+static axl_device *open_cuda(unsigned order, int arch)
+{
+    axl_device *d = NULL;
+
+    emu_set_order(order);
+    emu_set_arch(arch);
+    CHECK_OK(axl_cuda_device_create(0, &d));
+    return d;
+}
+
 static void agrees_with_ref(void **state)
 {
     const kt_kernel *k = *state;
-#ifdef AXL_EMU_RACES
-    static const unsigned orders[] = {7}; // a race shows in any order, and the check is slow
-#else
-    static const unsigned orders[] = {0, 1, 7};
-#endif
-    axl_device *ref = kt_open_device("ref", 1), *cuda = NULL;
+    axl_device *ref = kt_open_device("ref", 1), *cuda[3] = {NULL};
 
-    for (size_t i = 0; i < sizeof orders / sizeof orders[0]; i++) {
-        emu_set_order(orders[i]);
-        emu_set_arch(orders[i] == 1 ? 80 : 90); // there is no e4m3 product before 89
-        CHECK_OK(axl_cuda_device_create(0, &cuda));
-        kt_compare_kernel(k, ref, AXL_F32, &cuda, 1, AXL_F32);
-        kt_compare_kernel(k, ref, AXL_BF16, &cuda, 1, AXL_BF16);
-        axl_cuda_device_destroy(cuda);
-    }
 #ifdef AXL_EMU_RACES
-    if (strncmp(k->name, "gemm", 4) == 0) { // races without warpgroups, too
-        emu_set_arch(80);
-        CHECK_OK(axl_cuda_device_create(0, &cuda));
-        kt_compare_kernel(k, ref, AXL_BF16, &cuda, 1, AXL_BF16);
-        axl_cuda_device_destroy(cuda);
-    }
+    cuda[0] = open_cuda(7, 90);           // a race shows in any order
+    if (strncmp(k->name, "gemm", 4) == 0) // races without warpgroups, too
+        cuda[1] = open_cuda(7, 80);
+#else
+    cuda[0] = open_cuda(0, 90);
+    cuda[1] = open_cuda(1, 80); // there is no e4m3 product before 89
+    cuda[2] = open_cuda(7, 90);
 #endif
+    kt_compare_kernel(k, ref, AXL_F32, cuda, 3, AXL_F32);
+    kt_compare_kernel(k, ref, AXL_BF16, cuda, 3, AXL_BF16);
+    for (int i = 0; i < 3; i++)
+        axl_cuda_device_destroy(cuda[i]);
     axl_device_destroy(ref);
 }
 
@@ -163,11 +170,67 @@ static void packed_rows_are_placed_and_turned(void **state)
     axl_cuda_device_destroy(d);
 }
 
+// Runs a faulty kernel in a process of its own. What that says goes to text. Returns whether it ended well.
+static bool run_fault(const emu_fault *f, char *text, size_t bytes)
+{
+    cudaStream_t s = NULL;
+    int ends[2] = {-1, -1}, how = 0;
+    size_t n = 0;
+
+    assert_int_equal(pipe(ends), 0);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        (void)dup2(ends[1], STDERR_FILENO);
+        (void)close(ends[0]);
+        (void)cudaStreamCreateWithFlags(&s, 0);
+        f->run(s);
+        _exit(0);
+    }
+    (void)close(ends[1]);
+    for (ssize_t got = 1; got > 0 && n + 1 < bytes; n += got > 0 ? (size_t)got : 0)
+        got = read(ends[0], text + n, bytes - 1 - n);
+    text[n] = '\0';
+    (void)close(ends[0]);
+    assert_int_equal(waitpid(child, &how, 0), child);
+    return WIFEXITED(how) && WEXITSTATUS(how) == 0;
+}
+
+// The faults that this build looks for end the program with the place; nothing else does.
+static void faults_are_found(void **state)
+{
+#ifdef AXL_EMU_RACES
+    const emu_fault_kind sought = EMU_RACE;
+    const char *message = "a race: no barrier orders";
+#else
+    const emu_fault_kind sought = EMU_OVERRUN;
+    const char *message = "AddressSanitizer";
+#endif
+    static char text[1 << 16];
+
+    (void)state;
+    for (unsigned order = 0; order < 3; order++)
+        for (const emu_fault *f = emu_faults; f->name != NULL; f++) {
+            emu_set_order(order);
+            if (f->kind != sought && f->kind != EMU_NONE && f->kind != EMU_STUCK)
+                continue;
+            const bool well = run_fault(f, text, sizeof text);
+            if (well != (f->kind == EMU_NONE))
+                fail_msg("%s: %s", f->name, well ? "was not found" : text);
+            if (f->kind == sought && (!strstr(text, message) || !strstr(text, "faults.cu:")))
+                fail_msg("%s: said %s", f->name, text);
+            if (f->kind == EMU_STUCK && strstr(text, "no thread can go on") == NULL)
+                fail_msg("%s: said %s", f->name, text);
+        }
+}
+
 int main(int argc, char **argv)
 {
     struct CMUnitTest tests[65];
     int n = 0;
 
+    if (argc < 2 || strcmp(argv[1], "faults") == 0)
+        tests[n++] = (struct CMUnitTest)cmocka_unit_test(faults_are_found);
     if (argc < 2 || strcmp(argv[1], "packed") == 0)
         tests[n++] = (struct CMUnitTest)cmocka_unit_test(packed_rows_are_placed_and_turned);
     for (int i = 0; i < kt_n_kernels && n < 62; i++) {

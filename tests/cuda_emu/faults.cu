@@ -1,0 +1,233 @@
+// Kernels with one fault each, which the emulation must find, and some that only look faulty.
+#include "tests/cuda_emu/faults.h"
+
+#include "kernels/cuda/cuda.cuh"
+
+namespace
+{
+
+constexpr int N = 128; // threads
+
+// Thread i leaves a number and reads that of a thread of another warp.
+__global__ void no_barrier(float *out)
+{
+    AXL_SHARED_ARRAY(float, shared, N);
+    const int i = (int)threadIdx.x;
+
+    shared[i] = (float)i;
+    out[i] = shared[(i + 32) % N];
+}
+
+__global__ void with_barrier(float *out)
+{
+    AXL_SHARED_ARRAY(float, shared, N);
+    const int i = (int)threadIdx.x;
+
+    shared[i] = (float)i;
+    __syncthreads();
+    out[i] = shared[(i + 32) % N];
+}
+
+// A shuffle orders no memory.
+__global__ void no_warp_barrier(float *out)
+{
+    AXL_SHARED_ARRAY(float, shared, N);
+    const int i = (int)threadIdx.x;
+
+    shared[i] = (float)i;
+    (void)__shfl_xor_sync(0xffffffffu, i, 1);
+    out[i] = shared[i ^ 1];
+}
+
+__global__ void with_warp_barrier(float *out)
+{
+    AXL_SHARED_ARRAY(float, shared, N);
+    const int i = (int)threadIdx.x;
+
+    for (int step = 0; step < 3; step++) {
+        shared[i] = (float)(i + step);
+        __syncwarp();
+        out[i] = shared[i ^ 1];
+        __syncwarp();
+    }
+}
+
+// All read what one then writes.
+__global__ void overtaken_readers(float *out)
+{
+    AXL_SHARED_ARRAY(float, shared, 1);
+    const int i = (int)threadIdx.x;
+
+    if (i == 0)
+        shared[0] = 1.0f;
+    __syncthreads();
+    out[i] = shared[0];
+    if (i == 77)
+        shared[0] = 2.0f;
+}
+
+// A barrier of a warp orders its own lanes alone.
+__global__ void readers_of_another_warp(float *out)
+{
+    AXL_SHARED_ARRAY(float, shared, 1);
+    const int i = (int)threadIdx.x;
+
+    if (i == 0)
+        shared[0] = 1.0f;
+    __syncthreads();
+    if (i == 64)
+        out[i] = shared[0];
+    __syncwarp();
+    if (i == 0)
+        shared[0] = 2.0f;
+}
+
+__global__ void blocks_write_the_same(float *out)
+{
+    if (threadIdx.x == 0)
+        out[0] = (float)blockIdx.x;
+}
+
+__global__ void block_reads_what_another_writes(float *out)
+{
+    const int i = (int)(blockIdx.x * blockDim.x + threadIdx.x);
+
+    out[i] = out[(i + N) % (2 * N)];
+}
+
+__global__ void blocks_count(unsigned *out)
+{
+    (void)atomicAdd(out, 1u);
+    (void)atomicMax(out + 1, blockIdx.x * N + threadIdx.x);
+}
+
+__global__ void atomic_beside_read(unsigned *out)
+{
+    (void)atomicAdd(out, 1u);
+    if (threadIdx.x == 99)
+        out[1] = out[0];
+}
+
+// The copy is there for who made it.
+__global__ void copy_of_another(const float *in, float *out)
+{
+    AXL_SHARED_ARRAY(float, shared, 4 * N);
+    const int i = (int)threadIdx.x;
+
+    axl_copy16_async(shared + 4 * i, in, true);
+    axl_copy_commit();
+    axl_copy_wait<0>();
+    out[i] = shared[(4 * i + 4) % (4 * N)];
+}
+
+// It is waited for when all have read what it overwrites, but may land before.
+__global__ void early_copy(const float *in, float *out)
+{
+    AXL_SHARED_ARRAY(float, shared, 4 * N);
+    const int i = (int)threadIdx.x;
+
+    for (int j = 0; j < 4; j++)
+        shared[4 * i + j] = 1.0f;
+    __syncthreads();
+    out[i] = shared[(4 * i + 4) % (4 * N)];
+    axl_copy16_async(shared + 4 * i, in, true);
+    axl_copy_commit();
+    __syncthreads();
+    axl_copy_wait<0>();
+}
+
+// Neighbours in a word are no race.
+__global__ void halves(bf16 *out)
+{
+    out[threadIdx.x] = axl_from_float<bf16>(1.0f);
+    __syncthreads();
+    out[threadIdx.x ^ 1u] = axl_from_float<bf16>(2.0f);
+}
+
+__global__ void halves_that_meet(bf16 *out)
+{
+    out[threadIdx.x / 2] = axl_from_float<bf16>(1.0f);
+}
+
+// A wide write over what was written in halves.
+__global__ void halves_under_a_word(bf16 *out)
+{
+    out[threadIdx.x] = axl_from_float<bf16>(1.0f);
+    if (threadIdx.x % 32 == 0)
+        reinterpret_cast<unsigned *>(out)[threadIdx.x / 2] = 0;
+}
+
+__global__ void beyond_shared(float *out)
+{
+    AXL_SHARED_ARRAY(float, shared, N);
+    const int i = (int)threadIdx.x;
+
+    shared[i + 1] = 1.0f;
+    __syncthreads();
+    out[i] = shared[i];
+}
+
+__global__ void beyond_dynamic(float *out)
+{
+    AXL_DYNAMIC_SHARED(float, shared);
+    const int i = (int)threadIdx.x;
+
+    out[i] = shared[i + 1];
+}
+
+__global__ void beyond_global(float *out)
+{
+    out[threadIdx.x + 1] = 1.0f;
+}
+
+__global__ void not_all_at_barrier(float *out)
+{
+    if (threadIdx.x < 32)
+        __syncwarp();
+    if (threadIdx.x % 2 == 0)
+        (void)__shfl_xor_sync(0xffffffffu, 1, 1);
+    out[threadIdx.x] = 1.0f;
+}
+
+float room[4 * N] __attribute__((aligned(16)));
+
+template <class... Params, class... Args>
+void run(cudaStream_t s, unsigned blocks, size_t shared, void (*kernel)(Params...), Args... args)
+{
+    cudaLaunchConfig_t config = {};
+
+    config.gridDim = dim3(blocks);
+    config.blockDim = dim3(N);
+    config.dynamicSmemBytes = shared;
+    config.stream = s;
+    (void)cudaLaunchKernelEx(&config, kernel, static_cast<Params>(args)...);
+    (void)cudaStreamSynchronize(s);
+}
+
+#define FAULT(kind, kernel, blocks, shared, ...)                                                   \
+    {                                                                                              \
+#kernel, kind, [](cudaStream_t s) { run(s, blocks, shared, kernel, __VA_ARGS__); }         \
+    }
+
+} // namespace
+
+const emu_fault emu_faults[] = {FAULT(EMU_RACE, no_barrier, 1, 0, room),
+                                FAULT(EMU_NONE, with_barrier, 1, 0, room),
+                                FAULT(EMU_RACE, no_warp_barrier, 1, 0, room),
+                                FAULT(EMU_NONE, with_warp_barrier, 1, 0, room),
+                                FAULT(EMU_RACE, overtaken_readers, 1, 0, room),
+                                FAULT(EMU_RACE, readers_of_another_warp, 1, 0, room),
+                                FAULT(EMU_RACE, blocks_write_the_same, 2, 0, room),
+                                FAULT(EMU_RACE, block_reads_what_another_writes, 2, 0, room),
+                                FAULT(EMU_NONE, blocks_count, 3, 0, (unsigned *)room),
+                                FAULT(EMU_RACE, atomic_beside_read, 1, 0, (unsigned *)room),
+                                FAULT(EMU_RACE, copy_of_another, 1, 0, room + N, room),
+                                FAULT(EMU_RACE, early_copy, 1, 0, room + N, room),
+                                FAULT(EMU_NONE, halves, 1, 0, (bf16 *)room),
+                                FAULT(EMU_RACE, halves_that_meet, 1, 0, (bf16 *)room),
+                                FAULT(EMU_RACE, halves_under_a_word, 1, 0, (bf16 *)room),
+                                FAULT(EMU_OVERRUN, beyond_shared, 1, 0, room),
+                                FAULT(EMU_OVERRUN, beyond_dynamic, 1, sizeof(float) * N, room),
+                                FAULT(EMU_OVERRUN, beyond_global, 1, 0, room + 3 * N),
+                                FAULT(EMU_STUCK, not_all_at_barrier, 1, 0, room),
+                                {nullptr, EMU_NONE, nullptr}};

@@ -1,0 +1,408 @@
+// The race check's memory of accesses, and the functions that -fsanitize=thread calls.
+//
+// Of every word of memory that a kernel touches, the last write and the reads since are kept: who, and when by the clocks
+// of barriers. An access is ordered after one of them if a barrier that both threads took part in lies between.
+#include "tests/cuda_emu/races.h"
+
+#include "tests/cuda_emu/emu_run.h"
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <elf.h>
+#include <memory>
+#include <unistd.h>
+#include <unordered_map>
+
+extern "C" const char __executable_start[], __start_emu_own[], __stop_emu_own[]; // the linker's
+
+namespace emu
+{
+
+namespace
+{
+
+// ---- an access in 64 bits; 0: none
+
+enum who { ONE, WARP, BLOCK, GRID }; // a thread, or several of these
+
+constexpr int WHO_BIT = 10, ATOMIC_BIT = 12, WARP_BIT = 13, BLOCK_BIT = 36;
+constexpr uint64_t ATOMIC = (uint64_t)1 << ATOMIC_BIT;
+constexpr uint64_t SPLIT = ~(uint64_t)0; // in place of a word's write: see its bytes
+constexpr uint64_t WARP_CLOCKS = (uint64_t)1 << (BLOCK_BIT - WARP_BIT),
+                   BLOCK_CLOCKS = (uint64_t)1 << (64 - BLOCK_BIT);
+
+int thread_of(uint64_t x) // the first of a warp, for all of it
+{
+    return (int)(x & 1023u);
+}
+who who_of(uint64_t x)
+{
+    return (who)(x >> WHO_BIT & 3u);
+}
+uint64_t warp_clock_of(uint64_t x)
+{
+    return x >> WARP_BIT & (WARP_CLOCKS - 1);
+}
+uint64_t block_clock_of(uint64_t x)
+{
+    return x >> BLOCK_BIT;
+}
+
+// ---- memory
+
+struct cell {
+    uint64_t write, read;
+    uint32_t write_at, read_at; // where in the program
+};
+
+struct page {
+    cell words[1024];
+    std::unique_ptr<cell[]> bytes; // [4096], once some word is split
+};
+
+constexpr size_t CACHE = 1024;   // pages found last
+constexpr size_t MOST = 1 << 14; // pages; more are forgotten when a launch begins
+
+struct state {
+    uint64_t now; // the running thread's accesses; 0: no kernel runs
+    uintptr_t ignored, ignored_bytes, shared, shared_bytes;
+    uint64_t clock = 1, launch = 1, block = 1; // of barriers; when the launch, and the block, began
+    uint64_t warp_clock[32];
+    uint64_t left[1024]; // the clock when a thread ended; 0: it has not
+    int n_threads;
+    struct {
+        uintptr_t number;
+        page *at;
+    } cache[CACHE];
+    std::unordered_map<uintptr_t, std::unique_ptr<page>> pages;
+};
+state r;
+
+page *page_of(uintptr_t number)
+{
+    auto &slot = r.cache[number % CACHE];
+
+    if (slot.number == number && slot.at != nullptr)
+        return slot.at;
+    std::unique_ptr<page> &p = r.pages[number];
+    if (p == nullptr)
+        p.reset(new page());
+    slot.number = number;
+    slot.at = p.get();
+    return slot.at;
+}
+
+// ---- order
+
+// Whether x happened before what runs now (as `now` says: a thread, or a warp).
+bool ordered(uint64_t x, uint64_t now, bool shared)
+{
+    const uint64_t clock = block_clock_of(x);
+    const bool same_warp = thread_of(x) / 32 == thread_of(now) / 32;
+
+    if (clock < r.launch)
+        return true;
+    if (clock < r.block || who_of(x) == GRID)
+        return shared;
+    if (clock < r.clock) // a thread that has ended takes part in no barrier
+        return who_of(x) != ONE || r.left[thread_of(x)] != clock;
+    if (who_of(x) == BLOCK)
+        return false;
+    if (same_warp && warp_clock_of(x) < r.warp_clock[thread_of(now) / 32])
+        return true;
+    return who_of(x) == ONE && who_of(now) == ONE && thread_of(x) == thread_of(now);
+}
+
+// x and now, which are not ordered, in one.
+uint64_t join(uint64_t x, uint64_t now)
+{
+    const who both = block_clock_of(x) < r.block || who_of(x) == GRID ? GRID
+                     : who_of(x) == BLOCK                             ? BLOCK
+                     : thread_of(x) / 32 == thread_of(now) / 32       ? WARP
+                                                                      : BLOCK;
+
+    return (now & ~(uint64_t)1023u & ~((uint64_t)3u << WHO_BIT)) | (uint64_t)both << WHO_BIT |
+           (uint64_t)(thread_of(now) / 32 * 32);
+}
+
+uint64_t add(uint64_t x, uint64_t now, bool shared)
+{
+    return x == 0 || ordered(x, now, shared) ? now : join(x, now);
+}
+
+// ---- messages
+
+// A place of the program as file and line, if there is addr2line.
+void print_place(uint32_t at)
+{
+    const char *base = __executable_start;
+    const bool moved = ((const Elf64_Ehdr *)base)->e_type == ET_DYN;
+    char command[160];
+
+    if (at == 0)
+        return;
+    snprintf(command, sizeof command, "addr2line -Cipse /proc/%d/exe 0x%llx >&2", (int)getpid(),
+             (unsigned long long)(at - 1 + (moved ? 0 : (uintptr_t)base)));
+    fflush(stderr);
+    if (system(command) != 0)
+        fprintf(stderr, "program + 0x%x\n", at);
+}
+
+void print_access(const char *how, uint64_t x, uint32_t at)
+{
+    static const char *const of[] = {"thread", "lanes of the warp of thread",
+                                     "threads of the block of thread",
+                                     "blocks of the grid, the last by thread"};
+
+    fprintf(stderr, "%s by %s %d%s, at ", how, of[who_of(x)], thread_of(x),
+            block_clock_of(x) < r.block ? " of another block" : "");
+    print_place(at);
+}
+
+[[noreturn]] void report(const char *was, uint64_t x, uint32_t x_at, const char *is, uint64_t now,
+                         uint32_t now_at, uintptr_t at)
+{
+    r.now = 0;
+    fprintf(stderr, "cuda_emu: a race: no barrier orders two accesses of %s %p\n",
+            at - r.shared < r.shared_bytes ? "shared memory," : "memory,", (void *)at);
+    print_access(is, now, now_at);
+    print_access(was, x, x_at);
+    die("block (%u, %u, %u): a race", blockIdx.x, blockIdx.y, blockIdx.z);
+}
+
+// ---- accesses
+
+enum kind { READ, WRITE, ATOMIC_READ, ATOMIC_WRITE };
+
+// An access of the thread or warp in `now` to what a cell stands for.
+template <kind k> inline void touch(cell &c, uint64_t now, uint32_t where, uintptr_t at)
+{
+    const bool shared = at - r.shared < r.shared_bytes;
+    constexpr bool atomic = k == ATOMIC_READ || k == ATOMIC_WRITE;
+    const char *is = k == READ || k == ATOMIC_READ ? "a read" : "a write";
+
+    if (k == READ && c.read == now)
+        return; // nobody has written since, or that was a race
+    if (k == WRITE && c.write == now && c.read == 0)
+        return;
+    if (c.write != 0 && !(atomic && (c.write & ATOMIC)) && !ordered(c.write, now, shared))
+        report("a write", c.write, c.write_at, is, now, where, at);
+    if (k == ATOMIC_READ)
+        return; // part of a change
+    if (k == READ) {
+        c.read = add(c.read, now, shared);
+        c.read_at = where;
+        return;
+    }
+    if (c.read != 0 && !ordered(c.read, now, shared))
+        report("a read", c.read, c.read_at, is, now, where, at);
+    c.write = k == ATOMIC_WRITE && (c.write & ATOMIC) ? add(c.write, now | ATOMIC, shared)
+              : k == ATOMIC_WRITE                     ? now | ATOMIC
+                                                      : now;
+    c.write_at = where;
+    c.read = 0;
+}
+
+// Bytes first .. last of a word that has been touched, or is now, by parts.
+template <kind k>
+void touch_bytes(page *p, size_t word, int first, int last, uint64_t now, uint32_t where,
+                 uintptr_t at)
+{
+    if (p->bytes == nullptr)
+        p->bytes.reset(new cell[4096]());
+    cell *bytes = p->bytes.get() + word * 4, &whole = p->words[word];
+    if (whole.write != SPLIT) {
+        for (int i = 0; i < 4; i++)
+            bytes[i] = whole;
+        whole.write = SPLIT;
+    }
+    for (int i = first; i <= last; i++)
+        touch<k>(bytes[i], now, where, at + (uintptr_t)i);
+    if (k == WRITE && last - first == 3)
+        whole = bytes[0];
+}
+
+template <kind k> inline void access(uintptr_t at, size_t n, uint64_t now, const void *pc)
+{
+    const uint32_t where = (uint32_t)((uintptr_t)pc - (uintptr_t)__executable_start);
+
+    if (now == 0 || at - r.ignored < r.ignored_bytes ||
+        at - (uintptr_t)__start_emu_own < (uintptr_t)(__stop_emu_own - __start_emu_own))
+        return;
+    for (uintptr_t end = at + n; at < end;) {
+        page *p = page_of(at / 4096);
+        const size_t word = at % 4096 / 4;
+        const int first = (int)(at % 4);
+        const uintptr_t left = end - at;
+        const int last = first + (int)left > 4 ? 3 : first + (int)left - 1;
+
+        if (first == 0 && last == 3 && p->words[word].write != SPLIT)
+            touch<k>(p->words[word], now, where, at);
+        else
+            touch_bytes<k>(p, word, first, last, now, where, at - (uintptr_t)first);
+        at += (uintptr_t)(last - first + 1);
+    }
+}
+
+void tick()
+{
+    if (++r.clock >= BLOCK_CLOCKS)
+        die("the race check has run out of clock");
+    memset(r.warp_clock, 0, sizeof r.warp_clock);
+}
+
+void set_now(int thread)
+{
+    r.now = r.clock << BLOCK_BIT | r.warp_clock[thread / 32] << WARP_BIT | (uint64_t)thread;
+}
+
+} // namespace
+
+void races_ignore(const void *begin, size_t bytes)
+{
+    r.ignored = (uintptr_t)begin;
+    r.ignored_bytes = bytes;
+}
+
+void races_shared(const void *begin, size_t bytes)
+{
+    r.shared = (uintptr_t)begin;
+    r.shared_bytes = bytes;
+}
+
+void races_launch()
+{
+    tick();
+    r.launch = r.clock;
+    if (r.pages.size() > MOST) {
+        r.pages.clear();
+        memset(r.cache, 0, sizeof r.cache);
+    }
+}
+
+void races_block(int n_threads)
+{
+    tick();
+    r.block = r.clock;
+    r.n_threads = n_threads;
+    memset(r.left, 0, sizeof r.left[0] * (size_t)n_threads);
+}
+
+void races_run(int thread)
+{
+    set_now(thread);
+}
+
+void races_stop()
+{
+    r.now = 0;
+}
+
+void races_leave(int thread)
+{
+    r.left[thread] = r.clock;
+}
+
+void races_block_barrier()
+{
+    const int thread = thread_of(r.now);
+
+    tick();
+    if (r.now != 0)
+        set_now(thread);
+}
+
+void races_warp_barrier(int warp, bool whole)
+{
+    if (!whole)
+        die("the race check does not know barriers of some lanes of a warp");
+    if (++r.warp_clock[warp] >= WARP_CLOCKS)
+        die("the race check has run out of a warp's clock");
+    set_now(thread_of(r.now));
+}
+
+void races_write(const void *at, size_t n, void *where)
+{
+    access<WRITE>((uintptr_t)at, n, r.now, where);
+}
+
+void races_read(const void *at, size_t n, void *where)
+{
+    access<READ>((uintptr_t)at, n, r.now, where);
+}
+
+void races_warp_read(const void *at, size_t n, void *where)
+{
+    if (r.now != 0)
+        access<READ>((uintptr_t)at, n, (r.now & ~(uint64_t)31u) | (uint64_t)WARP << WHO_BIT, where);
+}
+
+} // namespace emu
+
+// ---- what the compiler calls
+
+extern "C" {
+
+#define EMU_TSAN(size)                                                                             \
+    void __tsan_read##size(void *at)                                                               \
+    {                                                                                              \
+        emu::access<emu::READ>((uintptr_t)at, size, emu::r.now, EMU_HERE());                       \
+    }                                                                                              \
+    void __tsan_write##size(void *at)                                                              \
+    {                                                                                              \
+        emu::access<emu::WRITE>((uintptr_t)at, size, emu::r.now, EMU_HERE());                      \
+    }                                                                                              \
+    void __tsan_unaligned_read##size(void *at)                                                     \
+    {                                                                                              \
+        emu::access<emu::READ>((uintptr_t)at, size, emu::r.now, EMU_HERE());                       \
+    }                                                                                              \
+    void __tsan_unaligned_write##size(void *at)                                                    \
+    {                                                                                              \
+        emu::access<emu::WRITE>((uintptr_t)at, size, emu::r.now, EMU_HERE());                      \
+    }
+EMU_TSAN(1)
+EMU_TSAN(2)
+EMU_TSAN(4)
+EMU_TSAN(8)
+EMU_TSAN(16)
+
+void __tsan_read_range(void *at, unsigned long n)
+{
+    emu::access<emu::READ>((uintptr_t)at, n, emu::r.now, EMU_HERE());
+}
+
+void __tsan_write_range(void *at, unsigned long n)
+{
+    emu::access<emu::WRITE>((uintptr_t)at, n, emu::r.now, EMU_HERE());
+}
+
+// Atomics of 32 and 64 bits: a load, then attempts to exchange, which succeed since one CPU thread runs.
+#define EMU_ATOMIC(bits, type)                                                                     \
+    type __tsan_atomic##bits##_load(const volatile type *at, int)                                  \
+    {                                                                                              \
+        emu::access<emu::ATOMIC_READ>((uintptr_t)at, sizeof(type), emu::r.now, EMU_HERE());        \
+        return *at;                                                                                \
+    }                                                                                              \
+    int __tsan_atomic##bits##_compare_exchange_strong(volatile type *at, type *old, type next,     \
+                                                      int, int)                                    \
+    {                                                                                              \
+        emu::access<emu::ATOMIC_WRITE>((uintptr_t)at, sizeof(type), emu::r.now, EMU_HERE());       \
+        if (*at != *old) {                                                                         \
+            *old = *at;                                                                            \
+            return 0;                                                                              \
+        }                                                                                          \
+        *at = next;                                                                                \
+        return 1;                                                                                  \
+    }
+EMU_ATOMIC(32, uint32_t)
+EMU_ATOMIC(64, uint64_t)
+
+void __tsan_init(void) {}
+void __tsan_func_entry(void *) {}
+void __tsan_func_exit(void) {}
+void __tsan_vptr_update(void **, void *) {}
+void __tsan_vptr_read(void **) {}
+
+} // extern "C"
