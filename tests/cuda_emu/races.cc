@@ -80,18 +80,22 @@ struct state {
 };
 state r;
 
-page *page_of(uintptr_t number)
+page *find_page(uintptr_t number)
 {
-    auto &slot = r.cache[number % CACHE];
-
-    if (slot.number == number && slot.at != nullptr)
-        return slot.at;
     std::unique_ptr<page> &p = r.pages[number];
+
     if (p == nullptr)
         p.reset(new page());
-    slot.number = number;
-    slot.at = p.get();
-    return slot.at;
+    r.cache[number % CACHE].number = number;
+    r.cache[number % CACHE].at = p.get();
+    return p.get();
+}
+
+inline page *page_of(uintptr_t number)
+{
+    const auto &slot = r.cache[number % CACHE];
+
+    return slot.number == number && slot.at != nullptr ? slot.at : find_page(number);
 }
 
 // ---- order
@@ -115,6 +119,12 @@ bool ordered(uint64_t x, uint64_t now, bool shared)
     return who_of(x) == ONE && who_of(now) == ONE && thread_of(x) == thread_of(now);
 }
 
+// Lanes of the warp of `now`, or more.
+uint64_t several(uint64_t now, who all)
+{
+    return (now & ~((uint64_t)31u | (uint64_t)3u << WHO_BIT)) | (uint64_t)all << WHO_BIT;
+}
+
 // x and now, which are not ordered, in one.
 uint64_t join(uint64_t x, uint64_t now)
 {
@@ -123,8 +133,7 @@ uint64_t join(uint64_t x, uint64_t now)
                      : thread_of(x) / 32 == thread_of(now) / 32       ? WARP
                                                                       : BLOCK;
 
-    return (now & ~(uint64_t)1023u & ~((uint64_t)3u << WHO_BIT)) | (uint64_t)both << WHO_BIT |
-           (uint64_t)(thread_of(now) / 32 * 32);
+    return several(now, both);
 }
 
 uint64_t add(uint64_t x, uint64_t now, bool shared)
@@ -183,8 +192,11 @@ template <kind k> inline void touch(cell &c, uint64_t now, uint32_t where, uintp
     constexpr bool atomic = k == ATOMIC_READ || k == ATOMIC_WRITE;
     const char *is = k == READ || k == ATOMIC_READ ? "a read" : "a write";
 
-    if (k == READ && c.read == now)
-        return; // nobody has written since, or that was a race
+    // Whoever has read since the last write was after it; where two were that no barrier of theirs orders, so are the others
+    // of their warp, or block.
+    if (k == READ && (c.read == now || c.read == several(now, WARP) ||
+                      (c.read >> BLOCK_BIT == now >> BLOCK_BIT && who_of(c.read) == BLOCK)))
+        return;
     if (k == WRITE && c.write == now && c.read == 0)
         return;
     if (c.write != 0 && !(atomic && (c.write & ATOMIC)) && !ordered(c.write, now, shared))
@@ -336,7 +348,7 @@ void races_read(const void *at, size_t n, void *where)
 void races_warp_read(const void *at, size_t n, void *where)
 {
     if (r.now != 0)
-        access<READ>((uintptr_t)at, n, (r.now & ~(uint64_t)31u) | (uint64_t)WARP << WHO_BIT, where);
+        access<READ>((uintptr_t)at, n, several(r.now, WARP), where);
 }
 
 } // namespace emu
