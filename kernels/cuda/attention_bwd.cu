@@ -83,8 +83,8 @@ __device__ __forceinline__ void read_stats(query_stats<MT> &stats, const float *
 }
 
 template <int D, int MT, int BN, class G>
-__device__ __forceinline__ void make_dq(const axl_attn_bwd_args &b, const attn_item &item,
-                                        bf16 *shared)
+__device__ __forceinline__ void make_exact_dq(const axl_attn_bwd_args &b, const attn_item &item,
+                                              bf16 *shared)
 {
     constexpr int BM = ATTN_WARPS * MT * 16, LD = attn_tile<D>::LD;
     const axl_attn_args &a = b.fwd;
@@ -147,18 +147,6 @@ __device__ __forceinline__ void make_dq(const axl_attn_bwd_args &b, const attn_i
                x.n, b.accumulate_dq);
 }
 
-template <int D, int MT, int BN, class G>
-__global__ void __launch_bounds__(ATTN_THREADS, D > 128 ? 1 : 2)
-    attn_dq(axl_attn_bwd_args b, attn_work *work)
-{
-    AXL_DYNAMIC_SHARED(bf16, shared);
-    AXL_SHARED_ARRAY(int, slot, 1);
-    attn_item item;
-
-    while (attn_next(work, b.fwd.n_heads, slot, &item))
-        make_dq<D, MT, BN, G>(b, item, shared);
-}
-
 // ---- dk, dv
 
 // Weights and gradients of what is not seen become 0. Queries beyond the end have weights 0 already.
@@ -205,154 +193,36 @@ __device__ __forceinline__ void differentiate_tile(const score_rule &rule, float
         }
 }
 
-template <int D, int MT, int BQ, int PART, class G>
-__device__ __forceinline__ void make_dkv(const axl_attn_bwd_args &b, const attn_item &item,
-                                         bf16 *shared, float *stats)
-{
-    constexpr int BN = ATTN_WARPS * MT * 16, LD = attn_tile<D>::LD;
-    using stage_of = query_stage<D, BQ>;
-    const axl_attn_args &a = b.fwd;
-    const key_tile x = key_tile_of(a, item, BN);
-    const int warp_row = (int)(threadIdx.x / 32u) * MT * 16;
-    const int group = a.n_heads / a.n_kv_heads, last_head = (item.head + 1) * group - 1;
-    bf16 *k_tile = shared, *v_tile = k_tile + BN * LD, *q_tiles = v_tile + BN * LD;
-    const score_rule rule = rule_of(a);
-    float dk[MT][D / 8][4], dv[MT][D / 8][4];
-    int stage = 0, head = item.head * group, at = x.queries.begin;
+struct exact {
+    using args = axl_attn_bwd_args;
+    using rule = score_rule;
+    static constexpr bool SCORES = true;
+    static constexpr int QUERIES_64 = 64; // of a step at head_dim 64
 
-    if (PART & DK)
-        attn_clear(dk);
-    if (PART & DV)
-        attn_clear(dv);
-    const bool some = x.queries.begin < x.queries.end;
-    if (some) {
-        attn_load<BN, D>(k_tile, (const bf16 *)a.k + x.row * a.ldk + (int64_t)item.head * D, a.ldk,
-                         x.n);
-        attn_load<BN, D>(v_tile, (const bf16 *)a.v + x.row * a.ldv + (int64_t)item.head * D, a.ldv,
-                         x.n);
-        stage_of::load(b, x, head, at, q_tiles);
-        const float stat = stage_of::stat(b, x, head, at);
-        if (threadIdx.x < 2 * BQ)
-            stats[threadIdx.x] = stat;
-        axl_copy_commit();
+    __host__ __device__ static const axl_attn_bwd_args &bwd(const args &b) { return b; }
+    __device__ static float scale(const axl_attn_args &a) { return a.scale; }
+    __device__ static rule rule_of(const axl_attn_args &a) { return ::rule_of(a); }
+    template <int MT, int NT>
+    static __device__ __forceinline__ void take(const args &, const key_tile &, const key_step &,
+                                                float (&)[MT][NT][4])
+    {
     }
-    while (some && head <= last_head) {
-        const bf16 *q_tile = q_tiles + stage * 2 * BQ * LD, *dout_tile = q_tile + BQ * LD;
-        const int here = at;
-        float s[MT][BQ / 8][4], ds[MT][BQ / 8][4], stat = 0.0f;
-
-        axl_copy_wait<0>();
-        __syncthreads(); // this stage is there, and the other was read by all
-        at += BQ;
-        if (at >= x.queries.end) {
-            at = x.queries.begin;
-            head++;
-        }
-        if (head <= last_head) {
-            stage_of::load(b, x, head, at, q_tiles + (stage ^ 1) * 2 * BQ * LD);
-            stat = stage_of::stat(b, x, head, at);
-        }
-        axl_copy_commit();
-        attn_mul_rows<MT, BQ / 8, D>(s, k_tile + warp_row * LD + attn_left<D>(),
-                                     q_tile + attn_right<D>());
-        attn_mul_rows<MT, BQ / 8, D>(ds, v_tile + warp_row * LD + attn_left<D>(),
-                                     dout_tile + attn_right<D>());
-        differentiate_tile(rule, s, ds, stats + stage * 2 * BQ);
-        if (here < x.full.begin || min(here + BQ, x.queries.end) > x.full.end)
-            mask_queries(a, item.seq, x.first + warp_row, here, x.queries.end, s, ds);
-        if (PART & DV)
-            attn_mul_columns<MT, BQ / 8, D>(dv, s, dout_tile + attn_left<D>());
-        if (PART & DK)
-            attn_mul_columns<MT, BQ / 8, D>(dk, ds, q_tile + attn_left<D>());
-        stage ^= 1;
-        if (threadIdx.x < 2 * BQ)
-            stats[stage * 2 * BQ + (int)threadIdx.x] = stat;
+    template <int MT, int NT>
+    static __device__ __forceinline__ void
+    differentiate(const axl_attn_args &a, const rule &rule, const key_tile &x, const key_step &step,
+                  float (&p)[MT][NT][4], float (&ds)[MT][NT][4], const float *stats)
+    {
+        differentiate_tile(rule, p, ds, stats);
+        if (step.at < x.full.begin || min(step.at + NT * 8, x.queries.end) > x.full.end)
+            mask_queries(a, step.seq, x.first + step.warp_row, step.at, x.queries.end, p, ds);
     }
-    if (PART & DK)
-        attn_write((G *)b.dk + x.row * a.ldk + (int64_t)item.head * D, a.ldk, dk, a.scale, warp_row,
-                   x.n, b.accumulate_dkv);
-    if (PART & DV)
-        attn_write((G *)b.dv + x.row * a.ldv + (int64_t)item.head * D, a.ldv, dv, 1.0f, warp_row,
-                   x.n, b.accumulate_dkv);
-}
-
-template <int D, int MT, int BQ, int PART, class G>
-__global__ void __launch_bounds__(ATTN_THREADS, D > 128 ? 1 : 2)
-    attn_dkv(axl_attn_bwd_args b, attn_work *work)
-{
-    AXL_DYNAMIC_SHARED(bf16, shared);
-    AXL_SHARED_ARRAY(float, stats, 4 * BQ);
-    AXL_SHARED_ARRAY(int, slot, 1);
-    attn_item item;
-
-    while (attn_next(work, b.fwd.n_kv_heads, slot, &item))
-        make_dkv<D, MT, BQ, PART, G>(b, item, shared, stats);
-}
-
-// ---- on the host
-
-template <int D, int MT, int BN, class G>
-axl_status run_dq(axl_stream *s, const axl_attn_bwd_args *b)
-{
-    constexpr int BM = ATTN_WARPS * MT * 16;
-    const axl_attn_args *a = &b->fwd;
-    attn_work *work = (attn_work *)s->device->workspace;
-    axl_status status = AXL_OK;
-
-    AXL_TRY(axl_cuda_attn_plan(s, work, a->cu_seqlens_q, a->n_seqs, BM, true));
-    AXL_TRY(axl_cuda_launch(
-        s, "attn_dq", attn_dq<D, MT, BN, G>,
-        attn_grid(s, attn_most_tiles(a->n_seqs, a->max_seqlen_q, BM) * a->n_heads),
-        dim3(ATTN_THREADS), (size_t)(attn_tile_bytes<2 * BM + 4 * BN, D>()), *b, work));
-
-out:
-    return status;
-}
-
-template <int D, int MT, int BQ, int PART, class G>
-axl_status run_dkv(axl_stream *s, const axl_attn_bwd_args *b)
-{
-    constexpr int BN = ATTN_WARPS * MT * 16;
-    const axl_attn_args *a = &b->fwd;
-    attn_work *work = (attn_work *)s->device->workspace;
-    axl_status status = AXL_OK;
-
-    AXL_TRY(axl_cuda_attn_plan(s, work, a->cu_seqlens_k, a->n_seqs, BN, false));
-    AXL_TRY(axl_cuda_launch(
-        s, "attn_dkv", attn_dkv<D, MT, BQ, PART, G>,
-        attn_grid(s, attn_most_tiles(a->n_seqs, a->max_seqlen_k, BN) * a->n_kv_heads),
-        dim3(ATTN_THREADS), (size_t)(attn_tile_bytes<2 * BN + 4 * BQ, D>()), *b, work));
-
-out:
-    return status;
-}
-
-template <class G> axl_status run(axl_stream *s, const axl_attn_bwd_args *b)
-{
-    axl_status status = AXL_OK;
-
-    switch (b->fwd.head_dim) {
-    case 64:
-        AXL_TRY((run_dq<64, 2, 32, G>(s, b)));
-        AXL_TRY((run_dkv<64, 1, 64, DK_DV, G>(s, b)));
-        break;
-    case 96:
-        AXL_TRY((run_dq<96, 1, 32, G>(s, b)));
-        AXL_TRY((run_dkv<96, 1, 32, DK_DV, G>(s, b)));
-        break;
-    case 128:
-        AXL_TRY((run_dq<128, 1, 32, G>(s, b)));
-        AXL_TRY((run_dkv<128, 1, 32, DK_DV, G>(s, b)));
-        break;
-    default:
-        AXL_TRY((run_dq<256, 1, 16, G>(s, b)));
-        AXL_TRY((run_dkv<256, 1, 16, DV, G>(s, b)));
-        AXL_TRY((run_dkv<256, 1, 16, DK, G>(s, b)));
+    template <int D, int MT, int BN, class G>
+    static __device__ __forceinline__ void make_dq(const args &b, const attn_item &item,
+                                                   bf16 *shared)
+    {
+        make_exact_dq<D, MT, BN, G>(b, item, shared);
     }
-
-out:
-    return status;
-}
+};
 
 } // namespace
 
@@ -366,5 +236,5 @@ bool axl_cuda_attn_bwd_is_tiled(const axl_stream *s, const axl_attn_bwd_args *b)
 
 axl_status axl_cuda_attn_bwd_tiled(axl_stream *s, const axl_attn_bwd_args *b)
 {
-    return b->dtype_grad == AXL_F32 ? run<float>(s, b) : run<bf16>(s, b);
+    return b->dtype_grad == AXL_F32 ? run_bwd<exact, float>(s, b) : run_bwd<exact, bf16>(s, b);
 }

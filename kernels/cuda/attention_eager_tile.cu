@@ -449,18 +449,6 @@ __device__ __forceinline__ void make_eager_dq(const axl_attn_eager_bwd_args &e,
                b.accumulate_dq);
 }
 
-template <int D, int MT, int BN, class G>
-__global__ void __launch_bounds__(ATTN_THREADS, D > 128 ? 1 : 2)
-    attn_eager_dq(axl_attn_eager_bwd_args e, attn_work *work)
-{
-    AXL_DYNAMIC_SHARED(bf16, shared);
-    AXL_SHARED_ARRAY(int, slot, 1);
-    attn_item item;
-
-    while (attn_next(work, e.bwd.fwd.n_heads, slot, &item))
-        make_eager_dq<D, MT, BN, G>(e, item, shared);
-}
-
 // Probabilities of a warp's keys (rows) by the queries at .. end (columns).
 template <int MT, int NT>
 __device__ __forceinline__ void take_probs_t(const axl_attn_eager_bwd_args &e, const key_tile &x,
@@ -505,167 +493,49 @@ __device__ __forceinline__ void differentiate_columns(const eager_rule &rule,
     }
 }
 
-template <int D, int MT, int BQ, int PART, class G>
-__device__ __forceinline__ void make_eager_dkv(const axl_attn_eager_bwd_args &e,
-                                               const attn_item &item, bf16 *shared, float *stats)
-{
-    constexpr int BN = ATTN_WARPS * MT * 16, LD = attn_tile<D>::LD;
-    using stage_of = query_stage<D, BQ>;
-    axl_attn_bwd_args b = e.bwd;
-    b.delta = e.delta; // what the pass for dq has left
-    const axl_attn_args &a = b.fwd;
-    const key_tile x = key_tile_of(a, item, BN);
-    const int warp_row = (int)(threadIdx.x / 32u) * MT * 16;
-    const int group = a.n_heads / a.n_kv_heads, last_head = (item.head + 1) * group - 1;
-    bf16 *v_tile = shared, *q_tiles = v_tile + BN * LD;
-    const eager_rule rule = eager_rule_of(a);
-    float dk[MT][D / 8][4], dv[MT][D / 8][4];
-    int stage = 0, head = item.head * group, at = x.queries.begin;
+struct eager {
+    using args = axl_attn_eager_bwd_args;
+    using rule = eager_rule;
+    static constexpr bool SCORES = false;
+    static constexpr int QUERIES_64 = 32;
 
-    if (PART & DK)
-        attn_clear(dk);
-    if (PART & DV)
-        attn_clear(dv);
-    const bool some = x.queries.begin < x.queries.end;
-    if (some) {
-        attn_load<BN, D>(v_tile, (const bf16 *)a.v + x.row * a.ldv + (int64_t)item.head * D, a.ldv,
-                         x.n);
-        stage_of::load(b, x, head, at, q_tiles);
-        const float stat = stage_of::stat(b, x, head, at);
-        if (threadIdx.x < 2 * BQ)
-            stats[threadIdx.x] = stat;
-        axl_copy_commit();
+    __host__ __device__ static axl_attn_bwd_args bwd(const args &e)
+    {
+        axl_attn_bwd_args b = e.bwd;
+        b.delta = e.delta; // what the pass for dq has left
+        return b;
     }
-    while (some && head <= last_head) {
-        const bf16 *q_tile = q_tiles + stage * 2 * BQ * LD, *dout_tile = q_tile + BQ * LD;
-        float p[MT][BQ / 8][4], ds[MT][BQ / 8][4], stat = 0.0f;
-
-        take_probs_t(e, x, head, warp_row, at, p);
-        axl_copy_wait<0>();
-        __syncthreads(); // this stage is there, and the other was read by all
-        at += BQ;
-        if (at >= x.queries.end) {
-            at = x.queries.begin;
-            head++;
-        }
-        if (head <= last_head) {
-            stage_of::load(b, x, head, at, q_tiles + (stage ^ 1) * 2 * BQ * LD);
-            stat = stage_of::stat(b, x, head, at);
-        }
-        axl_copy_commit();
-        if (PART & DK) {
-            attn_mul_rows<MT, BQ / 8, D>(ds, v_tile + warp_row * LD + attn_left<D>(),
-                                         dout_tile + attn_right<D>());
-            differentiate_columns(rule, p, ds, stats + stage * 2 * BQ);
-            attn_mul_columns<MT, BQ / 8, D>(dk, ds, q_tile + attn_left<D>());
-        }
-        if (PART & DV)
-            attn_mul_columns<MT, BQ / 8, D>(dv, p, dout_tile + attn_left<D>());
-        stage ^= 1;
-        if (threadIdx.x < 2 * BQ)
-            stats[stage * 2 * BQ + (int)threadIdx.x] = stat;
+    __device__ static float scale(const axl_attn_args &) { return 1.0f; } // the gradients have it
+    __device__ static rule rule_of(const axl_attn_args &a) { return eager_rule_of(a); }
+    template <int MT, int NT>
+    static __device__ __forceinline__ void take(const args &e, const key_tile &x,
+                                                const key_step &step, float (&p)[MT][NT][4])
+    {
+        take_probs_t(e, x, step.head, step.warp_row, step.at, p);
     }
-    if (PART & DK)
-        attn_write((G *)b.dk + x.row * a.ldk + (int64_t)item.head * D, a.ldk, dk, 1.0f, warp_row,
-                   x.n, b.accumulate_dkv);
-    if (PART & DV)
-        attn_write((G *)b.dv + x.row * a.ldv + (int64_t)item.head * D, a.ldv, dv, 1.0f, warp_row,
-                   x.n, b.accumulate_dkv);
-}
-
-template <int D, int MT, int BQ, int PART, class G>
-__global__ void __launch_bounds__(ATTN_THREADS, D > 128 ? 1 : 2)
-    attn_eager_dkv(axl_attn_eager_bwd_args e, attn_work *work)
-{
-    AXL_DYNAMIC_SHARED(bf16, shared);
-    AXL_SHARED_ARRAY(float, stats, 4 * BQ);
-    AXL_SHARED_ARRAY(int, slot, 1);
-    attn_item item;
-
-    while (attn_next(work, e.bwd.fwd.n_kv_heads, slot, &item))
-        make_eager_dkv<D, MT, BQ, PART, G>(e, item, shared, stats);
-}
+    template <int MT, int NT>
+    static __device__ __forceinline__ void
+    differentiate(const axl_attn_args &, const rule &rule, const key_tile &, const key_step &,
+                  const float (&p)[MT][NT][4], float (&ds)[MT][NT][4], const float *stats)
+    {
+        differentiate_columns(rule, p, ds, stats);
+    }
+    template <int D, int MT, int BN, class G>
+    static __device__ __forceinline__ void make_dq(const args &e, const attn_item &item,
+                                                   bf16 *shared)
+    {
+        make_eager_dq<D, MT, BN, G>(e, item, shared);
+    }
+};
 
 // ---- on the host
 
 template <int D, int MT, int BN> axl_status run_fwd(axl_stream *s, const axl_attn_eager_args *e)
 {
-    constexpr int BM = ATTN_WARPS * MT * 16;
-    const axl_attn_args *a = &e->fwd;
-    attn_work *work = (attn_work *)s->device->workspace;
-    axl_status status = AXL_OK;
+    constexpr int BM = ATTN_WARPS * MT * 16, bytes = attn_tile_bytes<BM + 2 * BN, D>();
 
-    AXL_TRY(axl_cuda_attn_plan(s, work, a->cu_seqlens_q, a->n_seqs, BM, true));
-    AXL_TRY(
-        axl_cuda_launch(s, "attn_eager_fwd", attn_eager_fwd<D, MT, BN>,
-                        attn_grid(s, attn_most_tiles(a->n_seqs, a->max_seqlen_q, BM) * a->n_heads),
-                        dim3(ATTN_THREADS), (size_t)(attn_tile_bytes<BM + 2 * BN, D>()), *e, work));
-
-out:
-    return status;
-}
-
-template <int D, int MT, int BN, class G>
-axl_status run_dq(axl_stream *s, const axl_attn_eager_bwd_args *e)
-{
-    constexpr int BM = ATTN_WARPS * MT * 16;
-    const axl_attn_args *a = &e->bwd.fwd;
-    attn_work *work = (attn_work *)s->device->workspace;
-    axl_status status = AXL_OK;
-
-    AXL_TRY(axl_cuda_attn_plan(s, work, a->cu_seqlens_q, a->n_seqs, BM, true));
-    AXL_TRY(
-        axl_cuda_launch(s, "attn_eager_dq", attn_eager_dq<D, MT, BN, G>,
-                        attn_grid(s, attn_most_tiles(a->n_seqs, a->max_seqlen_q, BM) * a->n_heads),
-                        dim3(ATTN_THREADS), (size_t)(attn_tile_bytes<BM + 4 * BN, D>()), *e, work));
-
-out:
-    return status;
-}
-
-template <int D, int MT, int BQ, int PART, class G>
-axl_status run_dkv(axl_stream *s, const axl_attn_eager_bwd_args *e)
-{
-    constexpr int BN = ATTN_WARPS * MT * 16;
-    const axl_attn_args *a = &e->bwd.fwd;
-    attn_work *work = (attn_work *)s->device->workspace;
-    axl_status status = AXL_OK;
-
-    AXL_TRY(axl_cuda_attn_plan(s, work, a->cu_seqlens_k, a->n_seqs, BN, false));
-    AXL_TRY(axl_cuda_launch(
-        s, "attn_eager_dkv", attn_eager_dkv<D, MT, BQ, PART, G>,
-        attn_grid(s, attn_most_tiles(a->n_seqs, a->max_seqlen_k, BN) * a->n_kv_heads),
-        dim3(ATTN_THREADS), (size_t)(attn_tile_bytes<BN + 4 * BQ, D>()), *e, work));
-
-out:
-    return status;
-}
-
-template <class G> axl_status run_bwd(axl_stream *s, const axl_attn_eager_bwd_args *e)
-{
-    axl_status status = AXL_OK;
-
-    switch (e->bwd.fwd.head_dim) {
-    case 64:
-        AXL_TRY((run_dq<64, 2, 32, G>(s, e)));
-        AXL_TRY((run_dkv<64, 1, 32, DK_DV, G>(s, e)));
-        break;
-    case 96:
-        AXL_TRY((run_dq<96, 1, 32, G>(s, e)));
-        AXL_TRY((run_dkv<96, 1, 32, DK_DV, G>(s, e)));
-        break;
-    case 128:
-        AXL_TRY((run_dq<128, 1, 32, G>(s, e)));
-        AXL_TRY((run_dkv<128, 1, 32, DK_DV, G>(s, e)));
-        break;
-    default:
-        AXL_TRY((run_dq<256, 1, 16, G>(s, e)));
-        AXL_TRY((run_dkv<256, 1, 16, DV, G>(s, e)));
-        AXL_TRY((run_dkv<256, 1, 16, DK, G>(s, e)));
-    }
-
-out:
-    return status;
+    return attn_run(s, "attn_eager_fwd", attn_eager_fwd<D, MT, BN>, &e->fwd,
+                    {false, BM, e->fwd.n_heads, bytes, attn_workspace(s)}, *e);
 }
 
 } // namespace
@@ -685,5 +555,5 @@ axl_status axl_cuda_attn_eager_fwd_tiled(axl_stream *s, const axl_attn_eager_arg
 
 axl_status axl_cuda_attn_eager_bwd_tiled(axl_stream *s, const axl_attn_eager_bwd_args *e)
 {
-    return e->bwd.dtype_grad == AXL_F32 ? run_bwd<float>(s, e) : run_bwd<bf16>(s, e);
+    return e->bwd.dtype_grad == AXL_F32 ? run_bwd<eager, float>(s, e) : run_bwd<eager, bf16>(s, e);
 }

@@ -78,18 +78,10 @@ __global__ void __launch_bounds__(ATTN_THREADS, 2) attn_fwd(axl_attn_args a, att
 
 template <class Math, int D, int MT, int BN> axl_status run(axl_stream *s, const axl_attn_args *a)
 {
-    constexpr int BM = ATTN_WARPS * MT * 16;
-    attn_work *work = (attn_work *)s->device->workspace;
-    axl_status status = AXL_OK;
+    constexpr int BM = ATTN_WARPS * MT * 16, bytes = attn_tile_bytes<BM + 2 * BN, D>();
 
-    AXL_TRY(axl_cuda_attn_plan(s, work, a->cu_seqlens_q, a->n_seqs, BM, true));
-    AXL_TRY(
-        axl_cuda_launch(s, "attn_fwd", attn_fwd<Math, D, MT, BN>,
-                        attn_grid(s, attn_most_tiles(a->n_seqs, a->max_seqlen_q, BM) * a->n_heads),
-                        dim3(ATTN_THREADS), (size_t)(attn_tile_bytes<BM + 2 * BN, D>()), *a, work));
-
-out:
-    return status;
+    return attn_run(s, "attn_fwd", attn_fwd<Math, D, MT, BN>, a,
+                    {false, BM, a->n_heads, bytes, attn_workspace(s)}, *a);
 }
 
 template <class Math> axl_status run_width(axl_stream *s, const axl_attn_args *a)

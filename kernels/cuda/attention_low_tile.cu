@@ -333,18 +333,16 @@ axl_status run_heads(axl_stream *s, const axl_attn_args *a, const attn_low *low,
 {
     using shape = low_shape<D, wide>;
     constexpr int BM = ATTN_WARPS * MT * 16;
-    constexpr size_t bytes = 2 * (size_t)((BM + BN) * shape::LD + BN * attn_tile<D>::LD);
-    const int64_t n_heads = (int64_t)p->n_kv_heads * (a->n_heads / a->n_kv_heads);
+    constexpr int bytes = 2 * ((BM + BN) * shape::LD + BN * attn_tile<D>::LD);
+    const int n_heads = p->n_kv_heads * (a->n_heads / a->n_kv_heads);
     const int64_t pieces = keys_of(a) * p->n_kv_heads * (D / 8);
     axl_status status = AXL_OK;
 
     AXL_TRY(axl_cuda_launch(s, "attn_pack_keys", attn_pack_keys<form, wide, D>,
                             attn_grid(s, (pieces + ATTN_THREADS - 1) / ATTN_THREADS),
                             dim3(ATTN_THREADS), 0, *a, *low, *p));
-    AXL_TRY(axl_cuda_attn_plan(s, work, a->cu_seqlens_q, a->n_seqs, BM, true));
-    AXL_TRY(axl_cuda_launch(s, "attn_low_fwd", attn_low_fwd<form, wide, D, MT, BN>,
-                            attn_grid(s, attn_most_tiles(a->n_seqs, a->max_seqlen_q, BM) * n_heads),
-                            dim3(ATTN_THREADS), bytes, *a, *low, *p, work));
+    AXL_TRY(attn_run(s, "attn_low_fwd", attn_low_fwd<form, wide, D, MT, BN>, a,
+                     {false, BM, n_heads, bytes, work}, *a, *low, *p));
 
 out:
     return status;

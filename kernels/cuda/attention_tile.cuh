@@ -56,6 +56,37 @@ static inline dim3 attn_grid(const axl_stream *s, int64_t most_items)
 axl_status axl_cuda_attn_plan(axl_stream *s, attn_work *work, const int32_t *cu_seqlens, int n_seqs,
                               int tile, bool falling);
 
+// What a launch goes over: tiles of `rows` queries, or keys, each once for every head.
+struct attn_tiles {
+    bool keys;
+    int rows, n_heads;
+    int shared_bytes;
+    attn_work *work; // where the list is made
+};
+
+// Makes the list and launches kernel(args ..., work) over it.
+template <class... Params, class... Args>
+axl_status attn_run(axl_stream *s, const char *name, void (*kernel)(Params...),
+                    const axl_attn_args *a, const attn_tiles &t, Args... args)
+{
+    const int most = t.keys ? a->max_seqlen_k : a->max_seqlen_q;
+    const int64_t items = attn_most_tiles(a->n_seqs, most, t.rows) * t.n_heads;
+    axl_status status = AXL_OK;
+
+    AXL_TRY(axl_cuda_attn_plan(s, t.work, t.keys ? a->cu_seqlens_k : a->cu_seqlens_q, a->n_seqs,
+                               t.rows, !t.keys));
+    AXL_TRY(axl_cuda_launch(s, name, kernel, attn_grid(s, items), dim3(ATTN_THREADS),
+                            (size_t)t.shared_bytes, args..., t.work));
+
+out:
+    return status;
+}
+
+static inline attn_work *attn_workspace(const axl_stream *s)
+{
+    return (attn_work *)s->device->workspace;
+}
+
 struct attn_item {
     int seq, tile, head;
 };
