@@ -1,8 +1,8 @@
 // Tiled attention, forward, of rounded numbers: q . k in 8 bits (sage: integers, fp8: e4m3), weights by v in bf16.
 //
 // Keys are rounded once, into the workspace, as many heads at a time as fit there; queries where a block takes its
-// tile. An e4m3 is also a bf16, so values of fp8 are kept as bf16, and chips whose tensor cores know no e4m3 (before
-// sm_89: wide) get q and k so as well: the products are the same. The rest is attention_fwd.cuh's.
+// tile. An e4m3 is also a bf16, so values of fp8 are kept as bf16, and code without products of e4m3 (for chips
+// before 8.9: wide) gets q and k so as well: the products are the same. The rest is attention_fwd.cuh's.
 #include "kernels/cuda/attention_low.cuh"
 #include "kernels/cuda/attention_rows.cuh"
 
@@ -375,6 +375,16 @@ out:
     return status;
 }
 
+// Whether the code that runs on this chip has products of e4m3. The chip does not say: 8.9 has them, but runs the code for
+// 8.0 where the build has none of its own.
+bool has_e4m3()
+{
+    cudaFuncAttributes code = {};
+
+    return cudaFuncGetAttributes(&code, attn_low_fwd<ATTN_FP8, false, 64, 2, 64>) == cudaSuccess &&
+           code.ptxVersion >= 89;
+}
+
 template <attn_form form, bool wide>
 axl_status run_width(axl_stream *s, const axl_attn_args *a, const attn_low *low, size_t used)
 {
@@ -389,7 +399,7 @@ axl_status run_width(axl_stream *s, const axl_attn_args *a, const attn_low *low,
 axl_status axl_cuda_attn_low_tiled(axl_stream *s, const axl_attn_args *a, attn_form form,
                                    const attn_low *low, size_t used)
 {
-    return form == ATTN_SAGE                ? run_width<ATTN_SAGE, false>(s, a, low, used)
-           : axl_cuda_arch(s->device) >= 89 ? run_width<ATTN_FP8, false>(s, a, low, used)
-                                            : run_width<ATTN_FP8, true>(s, a, low, used);
+    return form == ATTN_SAGE ? run_width<ATTN_SAGE, false>(s, a, low, used)
+           : has_e4m3()      ? run_width<ATTN_FP8, false>(s, a, low, used)
+                             : run_width<ATTN_FP8, true>(s, a, low, used);
 }

@@ -175,6 +175,9 @@ static inline unsigned __activemask()
 struct cudaLaunchAttribute {
     int id;
 };
+struct cudaFuncAttributes {
+    int ptxVersion;
+};
 struct cudaLaunchConfig_t {
     dim3 gridDim, blockDim;
     size_t dynamicSmemBytes;
@@ -191,6 +194,21 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *c, void (*kernel)(Param
     emu::launch(c->stream, reinterpret_cast<const void *>(kernel), c->gridDim, c->blockDim,
                 c->dynamicSmemBytes, std::bind(kernel, static_cast<Params>(args)...));
     return cudaPeekAtLastError();
+}
+
+namespace emu
+{
+int code_version(); // __CUDA_ARCH__ / 10 of the code that runs
+}
+static inline cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *out, const void *)
+{
+    *out = {emu::code_version()};
+    return cudaSuccess;
+}
+template <class... Params>
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *out, void (*)(Params...))
+{
+    return cudaFuncGetAttributes(out, (const void *)nullptr);
 }
 
 cudaError_t emu_set_shared_limit(const void *kernel, int bytes);

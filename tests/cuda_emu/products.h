@@ -82,6 +82,8 @@ void mma_s8_m16n8k32(int d[4], const unsigned a[4], const unsigned b[2])
 
 void mma_e4m3_m16n8k32(float d[4], const unsigned a[4], const unsigned b[2])
 {
+    if (code_version() < 89)
+        die("a product of e4m3 in code for compute capability %d", code_version());
     make_once<float, 4, mma_e4m3>(d, a, b);
 }
 
