@@ -215,7 +215,9 @@ sanitize() {
 
 if [ -z "$build" ] && { [ -e "$here/files.tgz" ] || [ -d "$here/files" ]; }; then use_pack; else use_build; fi
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
-gpu=$(limited 40 "$tool" device 2>"$work/device.err" </dev/null) || gpu="unknown: $(tail -n 3 "$work/device.err")"
+broken=''
+gpu=$(limited 40 "$tool" device 2>"$work/device.err" </dev/null) ||
+    broken="gpu_tool does not run: status $?; $(tail -n 3 "$work/device.err")" gpu=unknown
 driver=$(limited 20 nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | head -n 1)
 commit=$(git -C "$here" rev-parse --short=10 HEAD 2>/dev/null)
 [ ! -e "$here/commit" ] || commit=$(cat "$here/commit")
@@ -233,12 +235,15 @@ look_around() {
     echo "libraries: $(gpu_libraries)"
     timeout -k 1 10 nvidia-smi
     "$program" doctor --seconds 3
+    echo "$broken" >&2
+    [ -z "$broken" ] || return 1
     there || return 77
 }
 export -f look_around there gpu_libraries
-part machine 40 env work="$work" program="$program" python="$python" gpus="$gpus" device="$device" bash -c look_around
-if [ "$gpus" = 0 ] && [ "$device" = cuda ]; then
-    for name in cases goldens training bench step memcheck peers racecheck initcheck; do skip $name "no GPU: $gpu"; done
+part machine 40 env work="$work" program="$program" python="$python" gpus="$gpus" device="$device" \
+    broken="$broken" bash -c look_around
+if [[ -n $broken || ($gpus = 0 && $device = cuda) ]]; then
+    for name in cases goldens training bench step memcheck peers racecheck initcheck; do skip $name "${broken:-no GPU: $gpu}"; done
     echo "written: $result"
     [ $failed = 0 ] || exit 1
     exit 77

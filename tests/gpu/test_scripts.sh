@@ -80,6 +80,11 @@ has '"name": "resume", "outcome": "passed", .*"steps": 1,' "$top/ran.json"
 # what has no time left says so, what takes too long is ended, and both are failures
 says 1 env DEVICE=cpu AXL_GPU_SECONDS=0 "$pack/run.sh" --only goldens "$top/late.json"
 has '"name": "goldens", "outcome": "out of time"' "$top/late.json"
+# a library that cannot be loaded is no missing GPU
+for library in "$pack/files/lib/"libmpi.so*; do : >"$library"; done
+says 1 "$pack/run.sh" "$top/broken.json"
+has '"name": "machine", "outcome": "failed".*libmpi' "$top/broken.json"
+has '"name": "cases", "outcome": "skipped".*gpu_tool does not run' "$top/broken.json"
 rm -rf "$pack/files"
 
 # ---- the tools
