@@ -215,6 +215,11 @@ sanitize() {
 
 if [ -z "$build" ] && { [ -e "$here/files.tgz" ] || [ -d "$here/files" ]; }; then use_pack; else use_build; fi
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
+# A card that nobody has open falls asleep, and takes seconds to wake for each of the many programs here.
+for card in /dev/nvidia[0-9]*; do
+    # shellcheck disable=SC2034 # only held
+    [ ! -c "$card" ] || { exec {awake}<"$card"; } 2>/dev/null || true
+done
 broken=''
 gpu=$(limited 40 "$tool" device 2>"$work/device.err" </dev/null) ||
     broken="gpu_tool does not run: status $?; $(tail -n 3 "$work/device.err")" gpu=unknown
