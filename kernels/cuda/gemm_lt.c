@@ -44,6 +44,7 @@ typedef struct choice {
 typedef struct lt {
     axl_lt_calls calls;
     void *handle; // NULL: there is no library
+    bool complained;
     uint64_t clock;
     choice choices[N_SETS][N_WAYS];
 } lt;
@@ -221,7 +222,21 @@ out:
     return status;
 }
 
-static axl_status choose(const lt *l, const axl_gemm_args *a, const key *k, size_t workspace_bytes,
+// Small and odd products may have no algorithm; of one that a layer makes it is news, since its own kernel is slower.
+static void complain(lt *l, const key *k, int code, int n)
+{
+    enum { LARGE = 256, ALIGNED = 16 };
+
+    if (l->complained || k->m < LARGE || k->n < LARGE || k->k < LARGE || k->align_a < ALIGNED ||
+        k->align_b < ALIGNED || k->align_c < ALIGNED || k->n % 8 != 0 || k->k % 8 != 0)
+        return;
+    axl_warn("cuBLASLt has no algorithm for a product of %lld x %lld x %lld (status %d, %d found): "
+             "this program's own kernel makes it",
+             (long long)k->m, (long long)k->n, (long long)k->k, code, n);
+    l->complained = true;
+}
+
+static axl_status choose(lt *l, const axl_gemm_args *a, const key *k, size_t workspace_bytes,
                          choice *c)
 {
     axl_status status = AXL_OK;
@@ -237,6 +252,8 @@ static axl_status choose(const lt *l, const axl_gemm_args *a, const key *k, size
     const int code = l->calls.find(l->handle, c->desc, c->x, c->y, c->out, c->out, pref, 1, &found,
                                    &n); // no algorithm is an error to it
     c->refused = code != AXL_LT_OK || n < 1 || found.state != AXL_LT_OK;
+    if (c->refused)
+        complain(l, k, code != AXL_LT_OK ? code : found.state, n);
     c->algo = found.algo;
     c->workspace_bytes = found.workspace_bytes;
     c->valid = true;

@@ -1,10 +1,12 @@
 // gemm through an emulated cuBLASLt, against ref: every case of the case list, and what is kept between calls.
 #include "kernels/cuda/cuda_entries.h"
 #include "kernels/cuda/gemm_lt.h"
+#include "src/base/log.h"
 #include "tests/cuda_emu/lt_emulated.h"
 #include "tests/kernels/compare.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 void emu_push_work(cudaStream_t s, void (*work)(void *), void *data);
 
@@ -91,6 +93,44 @@ static void what_it_refuses_goes_to_the_plain_kernel(void **state)
     close_cuda(d);
 }
 
+static void a_large_product_that_it_refuses_is_said_once(void **state)
+{
+    enum { N = 256 };
+    static float a[N * N] __attribute__((aligned(256))), c[N * N] __attribute__((aligned(256)));
+    char path[] = "/tmp/axl_lt_XXXXXX", line[512];
+    int said = 0;
+    axl_gemm_args g = {.m = N,
+                       .n = N,
+                       .k = N,
+                       .a = a,
+                       .b = a,
+                       .c = c,
+                       .lda = N,
+                       .ldb = N,
+                       .ldc = N,
+                       .alpha = 1.0f,
+                       .dtype = AXL_F32,
+                       .dtype_c = AXL_F32};
+
+    (void)state;
+    const int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    CHECK_OK(axl_log_open(path));
+    axl_device *d = open_cuda();
+    lt_seen.refuse = true;
+    CHECK_OK(axl_cuda_gemm_lt(d->compute, &g));
+    g.trans_a = true;
+    CHECK_OK(axl_cuda_gemm_lt(d->compute, &g));
+    close_cuda(d);
+    axl_log_close();
+    FILE *f = fdopen(fd, "r");
+    while (fgets(line, sizeof line, f) != NULL)
+        said += strstr(line, "has no algorithm for a product of 256 x 256 x 256") != NULL;
+    assert_int_equal(said, 1);
+    (void)fclose(f);
+    (void)unlink(path);
+}
+
 static void multiply(axl_device *d, int64_t m, int64_t offset)
 {
     enum { MOST = 2000, K = 8, N = 4 };
@@ -163,6 +203,7 @@ int main(void)
         cmocka_unit_test(all_cases_agree_with_ref),
         cmocka_unit_test(without_the_library_the_plain_kernel_is_used),
         cmocka_unit_test(what_it_refuses_goes_to_the_plain_kernel),
+        cmocka_unit_test(a_large_product_that_it_refuses_is_said_once),
         cmocka_unit_test(a_shape_is_searched_once),
         cmocka_unit_test(tf32_is_for_f32_and_only_if_asked),
         cmocka_unit_test(more_shapes_than_fit_are_forgotten),
