@@ -196,8 +196,8 @@ static bool is_frame(const char *line)
     return false;
 }
 
-// The lines of r->text that say something, each with the test's name.
-static void tell(runner *r, const char *name, const char *test)
+// The lines of r->text that say something, each with the test's name: warnings, and of a failed test its reason.
+static void tell(runner *r, const char *name, const char *test, bool failed)
 {
     static const char *const errors[] = {"[  ERROR   ] --- ", "ERROR: "};
     bool any = false;
@@ -211,12 +211,12 @@ static void tell(runner *r, const char *name, const char *test)
             continue;
         const int n = (int)strcspn(line, "\n");
         printf("%s/%s: %.*s\n", name, test, n, line);
-        if (r->g.failures.len < 1000)
+        if (failed && r->g.failures.len < 1000)
             (void)axl_str_printf(&r->g.failures, "%s%s: %.*s", r->g.failures.len > 0 ? "; " : "",
                                  test, n < 300 ? n : 300, line);
         any = true;
     }
-    if (!any)
+    if (failed && !any)
         printf("%s/%s: failed without a word\n", name, test);
 }
 
@@ -280,12 +280,14 @@ static void judge(runner *r, int i, int mark, double seconds)
     if (mark == LEFT_OUT)
         r->g.left_out++;
     if (mark == LEFT_OUT || mark == PASSED) {
-        if (r->t->prints && r->text.len > 0)
+        if (!r->t->prints)
+            tell(r, name, test, false);
+        else if (r->text.len > 0)
             (void)fputs(r->text.data, stdout);
     } else {
         r->g.failed++;
         r->failed++;
-        tell(r, name, test);
+        tell(r, name, test, true);
     }
     axl_str_clear(&r->text);
     (void)fflush(stdout);
