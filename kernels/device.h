@@ -68,8 +68,9 @@ typedef struct axl_device_ops {
     // Of accelerators, for libraries that queue work by themselves: the runtime's own stream (a cudaStream_t). NULL:
     // there is none.
     void *(*native)(const axl_stream *s);
-    void (*mem_info)(axl_device *d, size_t *used, size_t *total); // bytes
-    void (*destroy)(axl_device *d);                               // drains the streams; NULL-safe
+    // Bytes. total may be NULL: a GPU's driver takes long to answer that.
+    void (*mem_info)(axl_device *d, size_t *used, size_t *total);
+    void (*destroy)(axl_device *d); // drains the streams; NULL-safe
 } axl_device_ops;
 
 struct axl_stream {

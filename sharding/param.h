@@ -60,6 +60,7 @@ typedef struct axl_param {
     axl_device *device; // borrowed: whose memory full and the gradients are; NULL: the host's
     axl_device *state;  // borrowed: whose memory master and the moments are, and who updates them
     axl_dtype dtype;    // of full: what compute reads
+    size_t kept_at;     // where full is kept in the sharder's buffer, if it is
     void *full;         // [n_shards * shard_rows, cols] dtype, borrowed; NULL while sharded
     void *
         grad_full; // [n_shards * shard_rows, cols] statistics dtype, borrowed; NULL outside backward

@@ -230,6 +230,20 @@ static void set_offsets(axl_sharder *s, size_t *send_at)
     *send_at = sum_sizes(size);
 }
 
+// Kept weights have a place of their own.
+static void place_kept(const axl_sharder *s)
+{
+    size_t at = s->gather_offset[KEPT];
+
+    for (int i = 0; i < s->n_params; i++) {
+        axl_param *p = s->order[i];
+        if (!is_kept(&s->options, p) || is_master(&s->options, p))
+            continue;
+        p->kept_at = at;
+        at += full_bytes(p, axl_dtype_size(p->dtype));
+    }
+}
+
 // The buffers that every collective of weights and gradients uses are the carrier's to know.
 static axl_status register_buffers(axl_sharder *s)
 {
@@ -285,6 +299,7 @@ axl_status axl_sharder_init(axl_sharder *s, axl_device *device, axl_mesh *mesh, 
         s->send_buffer = s->grad_buffer + send_at;
     AXL_TRY(order_params(s));
     point_params(s);
+    place_kept(s);
 out:
     if (status != AXL_OK)
         axl_sharder_fini(s);
@@ -378,23 +393,6 @@ out:
 
 // ---- weights
 
-// Where the gathered form of a param goes: kept weights have a place of their own, in the order of params.
-static char *kept_place(const axl_sharder *s, const axl_param *wanted)
-{
-    size_t at = s->gather_offset[KEPT];
-
-    for (int i = 0; i < s->n_units; i++) {
-        for (int k = 0; k < s->units[i].n_params; k++) {
-            const axl_param *p = &s->units[i].params[k];
-            if (p == wanted)
-                return s->gather_buffer + at;
-            if (is_kept(&s->options, p) && !is_master(&s->options, p))
-                at += full_bytes(p, axl_dtype_size(p->dtype));
-        }
-    }
-    return NULL;
-}
-
 // Whether use j lies before use k in the unit's region: a tied matrix comes first, so that embedding and head
 // agree on its place.
 static bool lies_before(const axl_unit *u, int j, int k)
@@ -407,7 +405,7 @@ static char *gather_place(const axl_sharder *s, const axl_unit *u, int k)
     size_t at = s->gather_offset[region_of(u)];
 
     if (is_kept(&s->options, u->uses[k]))
-        return kept_place(s, u->uses[k]);
+        return s->gather_buffer + u->uses[k]->kept_at;
     for (int j = 0; j < u->n_uses; j++)
         if (!is_kept(&s->options, u->uses[j]) && lies_before(u, j, k))
             at += full_bytes(u->uses[j], axl_dtype_size(u->uses[j]->dtype));

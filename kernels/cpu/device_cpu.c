@@ -109,7 +109,8 @@ static void cpu_host_free(axl_device *d, void *p, size_t bytes)
 static void cpu_mem_info(axl_device *d, size_t *used, size_t *total)
 {
     *used = atomic_load(&state_of(d)->used);
-    *total = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+    if (total != NULL)
+        *total = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
 }
 
 // --- queues ---------------------------------------------------------------------------------------

@@ -302,7 +302,7 @@ static void cuda_mem_info(axl_device *d, size_t *used, size_t *total)
     size_t left = 0;
 
     *used = state_of(d)->used;
-    if (cudaMemGetInfo(&left, total) != cudaSuccess)
+    if (total != NULL && cudaMemGetInfo(&left, total) != cudaSuccess)
         *total = 0;
 }
 

@@ -94,9 +94,8 @@ static int64_t rss_bytes(void)
 int64_t axl_memory_bytes(axl_device *d)
 {
     size_t used = 0;
-    size_t all = 0;
 
-    d->ops->mem_info(d, &used, &all);
+    d->ops->mem_info(d, &used, NULL);
     return d->host_memory ? rss_bytes() : (int64_t)used;
 }
 
@@ -339,9 +338,8 @@ axl_status axl_metrics_memory(const axl_trainer *t)
     axl_status status = AXL_OK;
     memory_class classes[N_CLASSES];
     size_t used = 0;
-    size_t all = 0;
 
-    t->env.device->ops->mem_info(t->env.device, &used, &all);
+    t->env.device->ops->mem_info(t->env.device, &used, NULL);
     double largest = (double)used;
     AXL_TRY(axl_comm_all_reduce_f64(t->env.world, &largest, 1, AXL_REDUCE_MAX));
     axl_info("memory, MiB a rank: planned %.1f, taken %.1f, %s %.1f", mib(count_memory(t, classes)),
