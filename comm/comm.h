@@ -124,11 +124,19 @@ axl_status axl_comm_all_to_all(axl_comm *c, const void *send, const int64_t *sen
                                const int64_t *send_at, void *recv, const int64_t *recv_count,
                                const int64_t *recv_at, int64_t row_bytes, axl_stream *s);
 
-// Tells the carrier of c that device memory is used in collectives of c again and again, so that it may move it without a
-// detour. Advice: a carrier that makes nothing of it takes none. Taken back before the memory goes. Local; NULL-safe;
-// alike on all ranks.
+// Device memory, as ops->alloc gives it, of the kind that the carrier of c can move without a detour. c NULL: any.
+// AXL_E_MEMORY. Local.
+axl_status axl_comm_alloc(axl_comm *c, axl_device *d, size_t bytes, const char *what, void **out);
+void axl_comm_free(axl_comm *c, axl_device *d, void *memory, size_t bytes); // NULL-safe
+
+// Tells the carrier of c that memory of axl_comm_alloc is used in collectives of c again and again, so that it may move it
+// without a detour. Advice: a carrier that makes nothing of it takes none. What such a collective sends and receives must
+// be registered both, or neither; that of sums lands in memory of comm/, which is the second call's. Taken back before
+// the memory goes. Local; NULL-safe; alike on all ranks.
 axl_status axl_comm_register(axl_comm *c, void *memory, size_t bytes);
+axl_status axl_comm_register_sums(axl_comm *c, const axl_device *d);
 void axl_comm_unregister(axl_comm *c, const void *memory);
+void axl_comm_unregister_sums(axl_comm *c, const axl_device *d);
 
 // Between begin and end the collectives of c, all on one stream, are only collected; end queues them as
 // one launch whose messages travel together, so that many small ones cost the latency of one. Groups do

@@ -384,6 +384,7 @@ void axl_nccl_end(axl_comm_root *root)
     if (root->nccl == NULL)
         return;
     (void)pthread_mutex_destroy(&root->nccl->lock);
+    free(root->nccl->linked);
     free(root->nccl);
     root->nccl = NULL;
 }
@@ -402,13 +403,97 @@ axl_status axl_comm_gpu_library(const axl_comm *world, axl_str *out)
 
 // ---- memory that it knows
 
+static void **find_linked(const axl_nccl *n, const void *memory)
+{
+    for (size_t i = 0; n != NULL && i < n->n_linked; i++)
+        if (n->linked[i] == memory)
+            return &n->linked[i];
+    return NULL;
+}
+
+axl_status axl_nccl_take(axl_comm_root *root, axl_device *d, size_t bytes, const char *what,
+                         void **out)
+{
+    axl_status status = AXL_OK;
+    axl_nccl *n = root->nccl;
+    void *p = NULL;
+
+    *out = NULL;
+    if (n == NULL || n->call.mem_alloc == NULL || bytes == 0)
+        return d->ops->alloc(d, bytes, what, out);
+    AXL_TRY(axl_grow(&n->linked, &n->linked_capacity, n->n_linked + 1, sizeof p, "memory"));
+    const axl_nccl_result code = n->call.mem_alloc(&p, bytes);
+    if (code != AXL_NCCL_OK || p == NULL) { // the device says what is missing, or has it
+        axl_debug("NCCL gives no memory for %s: %s", what, n->call.error_text(code));
+        return d->ops->alloc(d, bytes, what, out);
+    }
+    n->linked[n->n_linked++] = p;
+    d->others_bytes += bytes;
+    AXL_TRY(d->ops->zero(d->compute, p, bytes));
+    AXL_TRY(d->ops->synchronize(d->compute));
+    *out = p;
+    p = NULL;
+
+out:
+    axl_nccl_give(root, d, p, bytes);
+    return status;
+}
+
+void axl_nccl_give(axl_comm_root *root, axl_device *d, void *memory, size_t bytes)
+{
+    axl_nccl *n = root->nccl;
+    void **linked = memory != NULL ? find_linked(n, memory) : NULL;
+
+    if (linked == NULL) {
+        d->ops->free(d, memory, bytes);
+        return;
+    }
+    *linked = n->linked[--n->n_linked];
+    (void)n->call.mem_free(memory);
+    d->others_bytes -= bytes;
+}
+
+axl_status axl_comm_alloc(axl_comm *c, axl_device *d, size_t bytes, const char *what, void **out)
+{
+    return c != NULL && c->nccl != NULL ? axl_nccl_take(c->root, d, bytes, what, out)
+                                        : d->ops->alloc(d, bytes, what, out);
+}
+
+void axl_comm_free(axl_comm *c, axl_device *d, void *memory, size_t bytes)
+{
+    if (c != NULL && c->nccl != NULL)
+        axl_nccl_give(c->root, d, memory, bytes);
+    else
+        d->ops->free(d, memory, bytes);
+}
+
+axl_status axl_comm_register_sums(axl_comm *c, const axl_device *d)
+{
+    size_t bytes = 0;
+
+    if (c == NULL || c->nccl == NULL)
+        return AXL_OK;
+    void *landing = axl_nccl_landing(d, &bytes);
+    return axl_comm_register(c, landing, bytes);
+}
+
+void axl_comm_unregister_sums(axl_comm *c, const axl_device *d)
+{
+    size_t bytes = 0;
+
+    if (c != NULL && c->nccl != NULL)
+        axl_comm_unregister(c, axl_nccl_landing(d, &bytes));
+}
+
+// Other memory than its own the library takes for its network alone, or with a variable of its own that may hang.
 axl_status axl_comm_register(axl_comm *c, void *memory, size_t bytes)
 {
     axl_status status = AXL_OK;
     axl_nccl_comm *x = c != NULL ? c->nccl : NULL;
     axl_nccl_memory m = {.memory = memory};
 
-    if (x == NULL || memory == NULL || bytes == 0 || c->root->nccl->call.enrol == NULL)
+    if (x == NULL || memory == NULL || bytes == 0 || c->root->nccl->call.enrol == NULL ||
+        find_linked(c->root->nccl, memory) == NULL)
         goto out;
     axl_nccl *n = c->root->nccl;
     AXL_TRY(

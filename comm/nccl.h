@@ -33,6 +33,8 @@ typedef struct axl_nccl {
     const char *why;      // there is none; "" else. Borrowed
     pthread_mutex_t lock; // of the list and of every call on one of it: the watch asks for failures
     axl_nccl_comm *first;
+    void **linked; // [n_linked], owned array: memory that the library gave
+    size_t n_linked, linked_capacity;
 } axl_nccl;
 
 // ---- nccl.c
@@ -45,6 +47,11 @@ void axl_nccl_leave(axl_comm *c);       // ends c's communicator, if it has one.
 void axl_nccl_end(axl_comm_root *root); // all are gone
 // Whether the library has found a failure by itself; then text says which. For the watch's thread; never waits.
 bool axl_nccl_failed(axl_comm_root *root, char *text, size_t bytes);
+
+// Memory for exchange: the library's where it has its own, which switches and neighbours reach, else the device's.
+axl_status axl_nccl_take(axl_comm_root *root, axl_device *d, size_t bytes, const char *what,
+                         void **out);
+void axl_nccl_give(axl_comm_root *root, axl_device *d, void *memory, size_t bytes); // NULL-safe
 
 // AXL_E_COMM when the library has found a failure and nobody else looks for one: no watch that would judge it. For the
 // main thread, while it waits.
@@ -62,6 +69,7 @@ axl_status axl_nccl_settle(axl_comm *c, axl_nccl_handle h, const char *op, int64
 axl_status axl_nccl_run(axl_comm_task *t);
 // Memory and a stream for sums over ranks, kept with the device until it goes. Does nothing when it has them.
 axl_status axl_nccl_landing_create(axl_comm_root *root, axl_device *device);
-axl_stream *axl_nccl_sums(const axl_device *device); // that stream, for tests; borrowed
+axl_stream *axl_nccl_sums(const axl_device *device);             // that stream, for tests; borrowed
+void *axl_nccl_landing(const axl_device *device, size_t *bytes); // that memory; NULL: none
 
 #endif

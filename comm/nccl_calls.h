@@ -74,7 +74,9 @@ typedef struct axl_nccl_config_ axl_nccl_config;
 #define AXL_NCCL_CALLS_SINCE_219(X)                                                                \
     X(enrol, ncclCommRegister, axl_nccl_result,                                                    \
       (axl_nccl_handle c, void *memory, size_t bytes, void **handle))                              \
-    X(release, ncclCommDeregister, axl_nccl_result, (axl_nccl_handle c, void *handle))
+    X(release, ncclCommDeregister, axl_nccl_result, (axl_nccl_handle c, void *handle))             \
+    X(mem_alloc, ncclMemAlloc, axl_nccl_result, (void **memory, size_t bytes))                     \
+    X(mem_free, ncclMemFree, axl_nccl_result, (void *memory))
 
 typedef struct axl_nccl_calls {
 // NOLINTNEXTLINE(bugprone-macro-parentheses): result is a type

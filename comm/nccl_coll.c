@@ -59,7 +59,7 @@ static void landing_fini(void *kept)
 
     axl_flight_forget(&l->root->flight); // the record looks at the device
     ops->stream_destroy(l->sums);
-    ops->free(l->device, l->memory, HALVES * l->half);
+    axl_nccl_give(l->root, l->device, l->memory, HALVES * l->half);
     free(l->pieces);
     l->device->lost = NULL;
     l->device->kept = NULL;
@@ -91,7 +91,7 @@ axl_status axl_nccl_landing_create(axl_comm_root *root, axl_device *device)
     device->kept_fini = landing_fini;
     device->lost = look;
     AXL_TRY(device->ops->stream_create(device, "sums", &l->sums));
-    AXL_TRY(device->ops->alloc(device, HALVES * l->half, "sums over ranks", &memory));
+    AXL_TRY(axl_nccl_take(root, device, HALVES * l->half, "sums over ranks", &memory));
     l->memory = memory;
 
 out:
@@ -103,6 +103,14 @@ size_t axl_comm_device_bytes(const axl_device *device)
     const landing *l = device->kept;
 
     return l != NULL ? HALVES * l->half : 0;
+}
+
+void *axl_nccl_landing(const axl_device *device, size_t *bytes)
+{
+    const landing *l = device->kept;
+
+    *bytes = axl_comm_device_bytes(device);
+    return l != NULL ? l->memory : NULL;
 }
 
 axl_stream *axl_nccl_sums(const axl_device *device)

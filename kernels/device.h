@@ -90,6 +90,7 @@ struct axl_device {
     bool host_memory;       // the host may read and write the device's memory by itself
     void *staging;          // owned host memory of axl_device_staging
     size_t staging_bytes;
+    size_t others_bytes;  // of the device's memory that comm/ has a library take; used, too
     axl_stream *waits_on; // the host waits for this stream now; NULL: it does not. For others to
                           // look at: read and written by __atomic builtins
     char card[32]; // the accelerator's address on the host's PCI bus, "0000:3b:00.0", the same in

@@ -244,15 +244,19 @@ static void place_kept(const axl_sharder *s)
     }
 }
 
-// The buffers that every collective of weights and gradients uses are the carrier's to know.
+// The buffers that every collective of weights and gradients uses are the carrier's to know. In f32 gathers send from
+// the masters, which are not.
 static axl_status register_buffers(axl_sharder *s)
 {
     axl_status status = AXL_OK;
     axl_comm *comms[2] = {s->mesh->dense, s->mesh->expert};
 
     for (int i = 0; i < 2; i++) {
-        AXL_TRY(axl_comm_register(comms[i], s->gather_buffer, s->bytes.gathered));
+        if (s->options.dtype != AXL_F32)
+            AXL_TRY(axl_comm_register(comms[i], s->gather_buffer, s->bytes.gathered));
         AXL_TRY(axl_comm_register(comms[i], s->grad_buffer, s->bytes.grad_buffers));
+        if (s->grad_buffer != NULL)
+            AXL_TRY(axl_comm_register_sums(comms[i], s->device));
     }
 out:
     return status;
@@ -265,7 +269,20 @@ static void unregister_buffers(axl_sharder *s)
     for (int i = 0; i < 2; i++) {
         axl_comm_unregister(comms[i], s->gather_buffer);
         axl_comm_unregister(comms[i], s->grad_buffer);
+        axl_comm_unregister_sums(comms[i], s->device);
     }
+}
+
+static axl_status take_to_send(axl_sharder *s, size_t bytes, const char *what, char **out)
+{
+    axl_status status = AXL_OK;
+    void *p = NULL;
+
+    if (bytes > 0)
+        AXL_TRY(axl_comm_alloc(s->mesh->dense, s->device, bytes, what, &p));
+    *out = p;
+out:
+    return status;
 }
 
 axl_status axl_sharder_init(axl_sharder *s, axl_device *device, axl_mesh *mesh, axl_unit *units,
@@ -291,8 +308,8 @@ axl_status axl_sharder_init(axl_sharder *s, axl_device *device, axl_mesh *mesh, 
     for (int l = 0; l < s->n_levels; l++)
         AXL_TRY(take(device, s->bytes.shard, "the sums of micro-steps", &s->level[l]));
     AXL_TRY(take_squares(s));
-    AXL_TRY(take(device, s->bytes.gathered, "the gathered weights", &s->gather_buffer));
-    AXL_TRY(take(device, s->bytes.grad_buffers, "the gradients in flight", &s->grad_buffer));
+    AXL_TRY(take_to_send(s, s->bytes.gathered, "the gathered weights", &s->gather_buffer));
+    AXL_TRY(take_to_send(s, s->bytes.grad_buffers, "the gradients in flight", &s->grad_buffer));
     AXL_TRY(register_buffers(s));
     set_offsets(s, &send_at);
     if (o->reduce_bf16 && s->grad_buffer != NULL)
@@ -324,8 +341,8 @@ void axl_sharder_fini(axl_sharder *s)
         d->ops->free(d, s->level[l], s->bytes.shard);
     d->ops->free(d, s->squares, s->bytes.squares);
     d->ops->host_free(d, s->host_squares, s->bytes.squares);
-    d->ops->free(d, s->gather_buffer, s->bytes.gathered);
-    d->ops->free(d, s->grad_buffer, s->bytes.grad_buffers);
+    axl_comm_free(s->mesh->dense, d, s->gather_buffer, s->bytes.gathered);
+    axl_comm_free(s->mesh->dense, d, s->grad_buffer, s->bytes.grad_buffers);
     free(s->order);
     *s = (axl_sharder){0};
 }

@@ -301,7 +301,7 @@ static void cuda_mem_info(axl_device *d, size_t *used, size_t *total)
 {
     size_t left = 0;
 
-    *used = state_of(d)->used;
+    *used = state_of(d)->used + d->others_bytes;
     if (total != NULL && cudaMemGetInfo(&left, total) != cudaSuccess)
         *total = 0;
 }

@@ -1,7 +1,8 @@
 // An emulated NCCL: takes the place of comm/nccl_load.c. Data moves between the ranks' emulated device memory over MPI when the
 // stream gets there and no sooner; what a call sends is read then, what it receives is poison until all has come. What the
 // library documents as wrong ends the program with a message: calls on a communicator that is not at rest or has ended,
-// memory of the host, sends outside of a group, ranks whose calls or sizes differ, messages that nobody receives.
+// memory of the host, sends outside of a group, ranks whose calls or sizes differ, messages that nobody receives, or of which
+// one side alone lies in registered memory, gathers into different places of it.
 //
 // It is as slow to answer as the library may be: a communicator, a split, the first sends and an end are all "in progress"
 // for some looks, the handle of a split is written at the end of that, and a group that connects queues nothing before.
@@ -27,6 +28,7 @@ bool emu_is_device(const void *p);
 enum { ALIVE = 0x4e43434c, ENDED = 0x454e4445, LOOKS = 3, REMOTE_ERROR = 6, MOST_OPS = 4096 };
 enum { TAG_SETUP, TAG_COLL, TAG_PAIR, N_TAGS };
 enum { PATIENCE = 64 }; // looks of a host that does nothing else
+enum { MOST_PIECES = 16, LINKED_AT = 4096 };
 
 typedef enum kind { ALL_GATHER, BROADCAST, SEND, RECV } kind;
 
@@ -61,7 +63,11 @@ struct ncclComm {
     bool finalized;
     bool *connected; // [size]
     int n_splits, n_registered;
-    group *held; // until its connections are there
+    struct {
+        const char *at;
+        int64_t bytes;
+    } registered[MOST_PIECES]; // [n_registered]
+    group *held;               // until its connections are there
     // being made, as a member of an id or by a split of it
     bool making, splitting;
     int root_world;
@@ -73,6 +79,11 @@ struct ncclComm {
 };
 
 nccl_counts nccl_seen;
+
+static struct {
+    char *at;
+    int64_t bytes;
+} linked[MOST_PIECES]; // [nccl_seen.linked]
 
 static struct {
     op *ops;
@@ -421,7 +432,17 @@ static unsigned emu_ncclRecv(void *to, size_t n, axl_nccl_type type, int from, a
 typedef struct header {
     int kind, root;
     int64_t bytes, number; // number: of the collective
+    int64_t place;         // of what is gathered into or sent, see place_of
 } header;
+
+// Where it lies in registered memory; -1: in other memory.
+static int64_t place_of(const struct ncclComm *c, const char *p)
+{
+    for (int i = 0; i < c->n_registered; i++)
+        if (p >= c->registered[i].at && p < c->registered[i].at + c->registered[i].bytes)
+            return p - c->registered[i].at;
+    return -1;
+}
 
 typedef struct sending {
     MPI_Request *requests;
@@ -431,7 +452,8 @@ typedef struct sending {
 
 static void start(sending *x, const struct ncclComm *c, const op *o, int64_t number, int to)
 {
-    const header h = {(int)o->kind, o->peer, o->bytes, number};
+    const header h = {(int)o->kind, o->peer, o->bytes, number,
+                      place_of(c, o->kind == SEND ? o->from : o->to)};
 
     if (x->n == x->capacity) {
         x->capacity = x->capacity * 2 + 16;
@@ -489,6 +511,13 @@ static char *await_message(const group *g, const op *o, int64_t number, int from
              (o->kind == RECV || h.root == o->peer),
          "rank %d calls %s of %lld bytes, rank %d %s of %lld bytes", c->rank, names[o->kind],
          (long long)o->bytes, from, names[h.kind], (long long)h.bytes);
+    const int64_t place = place_of(c, o->to);
+    must((h.place < 0) == (place < 0), "%s: rank %d %s registered memory, rank %d the other",
+         names[o->kind], c->rank, place < 0 ? "has no" : "has", from);
+    must(o->kind == RECV || h.place == place,
+         "%s: rank %d gathers at byte %lld of its memory, rank %d at %lld", names[o->kind], c->rank,
+         (long long)place, from, (long long)h.place);
+    nccl_seen.direct += place >= 0;
     return m;
 }
 
@@ -716,10 +745,46 @@ static const char *emu_ncclGetLastError(axl_nccl_handle c)
     return "emulated: the link went down";
 }
 
+static int find_linked(const char *p, int64_t bytes)
+{
+    for (int i = 0; i < nccl_seen.linked; i++)
+        if (p >= linked[i].at && p + bytes <= linked[i].at + linked[i].bytes)
+            return i;
+    return -1;
+}
+
+// Not at the beginning of what the device gave, so that another way of giving it back is seen.
+static unsigned emu_ncclMemAlloc(void **out, size_t bytes)
+{
+    void *p = NULL;
+
+    must(nccl_seen.linked < MOST_PIECES, "memory");
+    if (cudaMalloc(&p, bytes + LINKED_AT) != cudaSuccess)
+        return AXL_NCCL_IN_PROGRESS + 1;
+    linked[nccl_seen.linked].at = (char *)p + LINKED_AT;
+    linked[nccl_seen.linked].bytes = (int64_t)bytes;
+    *out = linked[nccl_seen.linked++].at;
+    return AXL_NCCL_OK;
+}
+
+static unsigned emu_ncclMemFree(void *memory)
+{
+    const int i = find_linked(memory, 1);
+
+    must(i >= 0 && linked[i].at == memory, "ncclMemFree of other memory");
+    must(cudaFree(linked[i].at - LINKED_AT) == cudaSuccess, "memory that is gone");
+    linked[i] = linked[--nccl_seen.linked];
+    return AXL_NCCL_OK;
+}
+
 static unsigned emu_ncclCommRegister(axl_nccl_handle c, void *memory, size_t bytes, void **handle)
 {
     check_rest(c, "ncclCommRegister");
     check_memory(memory, (int64_t)bytes, "ncclCommRegister");
+    must(find_linked(memory, (int64_t)bytes) >= 0, "memory that ncclMemAlloc did not give");
+    must(c->n_registered < MOST_PIECES, "memory");
+    c->registered[c->n_registered].at = memory;
+    c->registered[c->n_registered].bytes = (int64_t)bytes;
     c->n_registered++;
     nccl_seen.registered++;
     *handle = memory;
@@ -729,8 +794,12 @@ static unsigned emu_ncclCommRegister(axl_nccl_handle c, void *memory, size_t byt
 static unsigned emu_ncclCommDeregister(axl_nccl_handle c, void *handle)
 {
     check_alive(c, "ncclCommDeregister");
+    int i = 0;
     must(c->n_registered > 0 && emu_is_device(handle), "ncclCommDeregister after the memory went");
-    c->n_registered--;
+    while (i < c->n_registered && c->registered[i].at != handle)
+        i++;
+    must(i < c->n_registered, "ncclCommDeregister of what is not registered");
+    c->registered[i] = c->registered[--c->n_registered];
     nccl_seen.registered--;
     return AXL_NCCL_OK;
 }

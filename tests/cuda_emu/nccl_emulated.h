@@ -13,6 +13,8 @@ typedef struct nccl_counts {
     int64_t communicators; // that live
     bool eager; // for the test to set: groups run as soon as they may, else as late as they may
     int64_t registered; // pieces of memory
+    int64_t linked;     // pieces of ncclMemAlloc
+    int64_t direct;     // messages between memory registered on both sides
 } nccl_counts;
 
 extern nccl_counts nccl_seen;

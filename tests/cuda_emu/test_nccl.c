@@ -470,12 +470,21 @@ static void parts_of_the_world_carry_themselves(void **state)
 
 static void memory_is_registered_until_it_goes(void **state)
 {
-    void *p = NULL;
+    void *p = NULL, *other = NULL;
+    size_t before = 0, after = 0;
     axl_comm *part = NULL;
     const int64_t one = axl_comm_size(world) > 1 ? 1 : 0;
 
     (void)state;
-    CHECK_OK(device->ops->alloc(device, 4096, "a test", &p));
+    CHECK_OK(device->ops->alloc(device, 4096, "a test", &other));
+    CHECK_OK(axl_comm_register(world, other, 4096)); // not memory of axl_comm_alloc
+    assert_int_equal(nccl_seen.registered, 0);
+    device->ops->free(device, other, 4096);
+    device->ops->mem_info(device, &before, NULL);
+    CHECK_OK(axl_comm_alloc(world, device, 4096, "a test", &p));
+    device->ops->mem_info(device, &after, NULL);
+    assert_int_equal(after - before, 4096);
+    assert_int_equal(nccl_seen.linked, 2 * one); // sums have the other
     CHECK_OK(axl_comm_split(world, 0, 0, "part", &part));
     CHECK_OK(axl_comm_register(world, p, 4096));
     CHECK_OK(axl_comm_register(part, p, 4096));
@@ -486,7 +495,51 @@ static void memory_is_registered_until_it_goes(void **state)
     assert_int_equal(nccl_seen.registered, one);
     axl_comm_destroy(part); // takes the other back
     assert_int_equal(nccl_seen.registered, 0);
-    device->ops->free(device, p, 4096);
+    axl_comm_free(world, device, p, 4096);
+    axl_comm_free(world, device, NULL, 4096);
+    device->ops->mem_info(device, &after, NULL);
+    assert_int_equal(after, before);
+    assert_int_equal(nccl_seen.linked, one);
+}
+
+// What is sent and where it lands, in memory that the library knows: no message has one of them alone (the emulation
+// looks).
+static void sums_and_gathers_of_registered_memory_are_direct(void **state)
+{
+    enum { N = 640 };
+    const int n = axl_comm_size(world), rank = axl_comm_rank(world);
+    const size_t bytes = (size_t)n * N * sizeof(float);
+    float part[N], all[4 * N];
+    void *p = NULL;
+
+    (void)state;
+    if (n == 1)
+        skip();
+    CHECK_OK(axl_comm_alloc(world, device, 2 * bytes, "a test", &p));
+    CHECK_OK(axl_comm_register(world, p, 2 * bytes));
+    CHECK_OK(axl_comm_register_sums(world, device));
+    for (int i = 0; i < n * N; i++)
+        all[i] = (float)(rank + 1);
+    CHECK_OK(axl_device_write(device, p, all, bytes));
+    void *sum = upload(all, sizeof part);
+    const int64_t before = nccl_seen.direct;
+    CHECK_OK(axl_comm_reduce_scatter(world, p, sum, N, AXL_F32, false, device->compute));
+    CHECK_OK(axl_device_read(device, part, sum, sizeof part));
+    for (int i = 0; i < N; i++)
+        assert_true(part[i] == (float)(n * (n + 1) / 2));
+    assert_true(nccl_seen.direct > before);
+    const int64_t summed = nccl_seen.direct;
+    char *full = (char *)p + bytes, *own = full + (size_t)rank * sizeof part;
+    CHECK_OK(device->ops->copy(device->compute, own, sum, sizeof part));
+    CHECK_OK(axl_comm_all_gather(world, own, full, N, AXL_F32, device->compute));
+    CHECK_OK(axl_device_read(device, all, full, bytes));
+    for (int i = 0; i < n * N; i++)
+        assert_true(all[i] == part[0]);
+    assert_int_equal(nccl_seen.direct, summed + n - 1);
+    axl_comm_unregister_sums(world, device);
+    axl_comm_unregister(world, p);
+    drop(sum, sizeof part);
+    axl_comm_free(world, device, p, 2 * bytes);
 }
 
 // The watch sees what the host waits for when it waits for the device, also after it has waited for something else.
@@ -542,6 +595,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(counters_are_what_was_sent),
         cmocka_unit_test(parts_of_the_world_carry_themselves),
         cmocka_unit_test(memory_is_registered_until_it_goes),
+        cmocka_unit_test(sums_and_gathers_of_registered_memory_are_direct),
         cmocka_unit_test(a_wait_for_the_device_has_a_name),
     };
 
