@@ -17,10 +17,11 @@ typedef struct axl_doctor_rank {
     char host[64],
         boot[40]; // boot: id of the running Linux kernel, the same for containers of a machine
     char processor[64];
-    char kernels[24];                              // level
-    char gpus[256];                                // or why there are none
-    char gpus_near[512];                           // what is nearest to each, on lines; ""
-    char version[16];                              // of axl-dist
+    char kernels[24];    // level
+    char gpus[256];      // or why there are none
+    char gpus_near[512]; // what is nearest to each, on lines; ""
+    char version[16];    // of axl-dist
+    char chip[64];       // the name of the accelerator that it computes on; "": on processors
     char governor[16], huge_pages[16], fabric[64]; // "" where Linux does not say
     int local_rank, local_size;                    // among the ranks that MPI sees on this host
     int threads;                                   // of a kernel

@@ -246,6 +246,7 @@ void axl_doctor_host(const axl_bringup *b, axl_doctor_rank *r)
     read_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", r->governor,
               sizeof r->governor);
     (void)snprintf(r->kernels, sizeof r->kernels, "%s", b->device->kernels->name);
+    (void)snprintf(r->chip, sizeof r->chip, "%s", b->device->chip);
     (void)snprintf(r->version, sizeof r->version, "%s", AXL_VERSION);
     find_cpus(r);
     find_numa(r);

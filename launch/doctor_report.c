@@ -1,6 +1,7 @@
 // The report of rank 0: tables for people, an object for machines.
 #include "launch/doctor.h"
 
+#include "kernels/chip.h"
 #include "launch/same.h"
 #include "src/base/mem.h"
 #include "src/io/json.h"
@@ -145,6 +146,24 @@ out:
     return status;
 }
 
+// What its data sheet says; no line of processors.
+static axl_status put_chip(const axl_doctor_rank *r, axl_str *out)
+{
+    axl_status status = AXL_OK;
+    const axl_chip *chip = axl_chip_find(r->chip);
+
+    if (chip != NULL)
+        AXL_TRY(axl_str_printf(out,
+                               "data sheet  of %s: %.5g TFLOP/s in bf16, %.5g in fp32, memory %.5g "
+                               "GB/s\n",
+                               chip->name, chip->bf16, chip->fp32, chip->gb_per_s));
+    else if (r->chip[0] != '\0')
+        AXL_TRY(axl_str_printf(out, "data sheet  of %s is not known: runs say no mfu\n", r->chip));
+
+out:
+    return status;
+}
+
 // What carries collectives between GPUs; no line without them.
 static axl_status put_gpu_library(const axl_doctor *d, axl_str *out)
 {
@@ -195,6 +214,7 @@ static axl_status put_machine(const axl_doctor *d, axl_str *out)
         end = at + strcspn(at, "\n");
         AXL_TRY(axl_str_printf(out, "            %.*s\n", (int)(end - at), at));
     }
+    AXL_TRY(put_chip(r, out));
     AXL_TRY(put_gpu_library(d, out));
     AXL_TRY(put_device(d, out));
     AXL_TRY(put_libraries(d, out));
@@ -297,6 +317,7 @@ static axl_status fill_rank(const axl_doctor *d, const axl_doctor_rank *r, axl_j
     AXL_TRY(put_bool(o, "amx_tiles", r->amx_tiles));
     AXL_TRY(put_bool(o, "gpu_driver", r->gpu));
     AXL_TRY(put_text(o, "gpus", r->gpus));
+    AXL_TRY(put_text(o, "chip", r->chip));
     AXL_TRY(put_text(o, "gpus_near", r->gpus_near));
     AXL_TRY(put_real(o, "mhz", r->mhz));
     AXL_TRY(put_text(o, "governor", r->governor));

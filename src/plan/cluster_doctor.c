@@ -1,7 +1,9 @@
 // A cluster from what `axl-dist doctor --json` measured under mpirun: the slowest rank and the widest group stand for
-// all. What it does not measure (fractions that attention reaches, overlap) is that of the ready-made CPU cluster.
+// all. What it does not measure (fractions that attention reaches, overlap) is that of the ready-made CPU cluster. Of
+// GPUs only nodes and links are taken: the products that doctor has time for are too small for their rates.
 #include "src/plan/cluster.h"
 
+#include "kernels/chip.h"
 #include "src/io/json.h"
 
 #include <stdio.h>
@@ -47,11 +49,13 @@ static void take_ranks(const axl_json *ranks, axl_cluster *c)
         room = lower(room, (limit > 0.0 && limit < all ? limit : all) / local);
         most = local > most ? local : most;
     }
+    c->node_ranks = most;
+    if (!c->is_host)
+        return;
     c->peak_f32 = f32 * 1e9 / c->gemm; // what was measured is what products reach
     c->peak_bf16 = bf16 * 1e9 / c->gemm;
     c->memory_rate = memory * 1e9 / c->memory_achievable;
     c->memory = room;
-    c->node_ranks = most;
 }
 
 // Gathers along the axis that has most ranks.
@@ -82,7 +86,14 @@ axl_status axl_cluster_from_doctor(const char *text, size_t n, const char *name,
 
     AXL_TRY(axl_json_parse(text, n, name, &report));
     const axl_json *ranks = axl_json_get(report, "ranks");
-    AXL_TRY(axl_cluster_read("cpu", &c));
+    const char *chip = axl_json_string(axl_json_get(axl_json_at(ranks, 0), "chip"), "");
+    const axl_chip *row = axl_chip_find(chip);
+    AXL_REQUIRE(
+        chip[0] == '\0' || (row != NULL && row->cluster != NULL), AXL_E_INPUT,
+        "%s: no cluster is ready-made for %s; copy the nearest of configs/clusters and put in "
+        "its numbers",
+        name, chip);
+    AXL_TRY(axl_cluster_read(row != NULL ? row->cluster : "cpu", &c));
     take_ranks(ranks, &c);
     AXL_REQUIRE(axl_json_count(ranks) > 0 && c.peak_f32 > 0.0 && c.peak_bf16 > 0.0 &&
                     c.memory_rate > 0.0 && c.memory > 0.0,

@@ -79,6 +79,12 @@ class WithGpu(Case):
         self.assertEqual(self.device("device: cuda\n"), "the GPU: device: cuda asks for it")
         self.assertEqual(self.device("device: cpu\n"), "the processor: device: cpu asks for it")
 
+    def test_doctor_knows_the_data_sheet(self):
+        for name, line in (("NVIDIA H200", "of H200: 989.4 TFLOP/s in bf16, 66.9 in fp32, memory 4800 GB/s"),
+                           ("NVIDIA L4", "of NVIDIA L4 is not known: runs say no mfu")):
+            p = self.run_program("doctor", args=("--seconds", "1"), env={"AXL_EMU_CHIP": name})
+            self.assertIn("data sheet  " + line, p.stdout)
+
     def test_mfu_counts_against_the_data_sheet(self):
         epoch = {"packing": "false", "args": ("--max_steps", str(len(LENGTHS) // 2))}
         rows = self.metrics(env={"AXL_EMU_CHIP": "NVIDIA H100 80GB HBM3"}, **epoch)

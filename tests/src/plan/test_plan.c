@@ -117,6 +117,20 @@ static void a_report_of_doctor_is_a_cluster(void **state)
     near(c.inside.latency, 3e-6);
     assert_true(c.is_host);
     assert_int_equal(axl_cluster_from_doctor("{}", 2, "x", &c), AXL_E_INPUT);
+
+    // of GPUs: nodes and links
+    static const char gpus[] =
+        "{\"ranks\": [{\"host\": \"a\", \"chip\": \"NVIDIA H200\", \"ranks_on_host\": 4}],"
+        " \"axes\": [{\"axis\": \"dp_shard\", \"ranks\": 4, \"operation\": \"all_gather\","
+        " \"latency_us\": 30.0, \"busbw_gb_per_s\": 300.0}]}";
+    CHECK_OK(axl_cluster_from_doctor(gpus, sizeof gpus - 1, "here.json", &c));
+    assert_false(c.is_host);
+    near(c.peak_bf16, 989.4e12);
+    near(c.node_ranks, 4.0);
+    near(c.inside.bytes_per_second * c.inside.achievable, 300e9);
+    static const char other[] = "{\"ranks\": [{\"chip\": \"NVIDIA L4\"}]}";
+    assert_int_equal(axl_cluster_from_doctor(other, sizeof other - 1, "x", &c), AXL_E_INPUT);
+    assert_non_null(strstr(axl_error_message(), "ready-made for NVIDIA L4"));
 }
 
 // ---- links
