@@ -85,6 +85,17 @@ class WithGpu(Case):
             p = self.run_program("doctor", args=("--seconds", "1"), env={"AXL_EMU_CHIP": name})
             self.assertIn("data sheet  " + line, p.stdout)
 
+    def test_a_plan_is_for_what_the_run_would_take(self):
+        for chip, more, args, cluster, why in (
+                ("NVIDIA H200", "", (), "h200", "the GPUs of this machine"),
+                ("NVIDIA A100-SXM4-40GB", "", (), "h100", "assumed, no cluster is ready-made"),
+                ("NVIDIA H200", "device: cpu\n", (), "cpu", "device: cpu asks for processors"),
+                ("NVIDIA H200", "", ("--cluster", "a100"), "a100", "--cluster")):
+            p = self.run_program("plan", more, args=("--ranks", "1", "--json", *args), env={"AXL_EMU_CHIP": chip})
+            plan = json.loads(p.stdout)
+            self.assertEqual(plan["cluster"], cluster)
+            self.assertTrue(plan["cluster_from"].startswith(why), plan["cluster_from"])
+
     def test_mfu_counts_against_the_data_sheet(self):
         epoch = {"packing": "false", "args": ("--max_steps", str(len(LENGTHS) // 2))}
         rows = self.metrics(env={"AXL_EMU_CHIP": "NVIDIA H100 80GB HBM3"}, **epoch)
