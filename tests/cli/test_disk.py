@@ -40,15 +40,25 @@ class FullDisk(Case):
         self.mounted = []
 
     def tearDown(self):
-        for path in self.mounted:
-            subprocess.run(["umount", "-l", path], check=True)
+        while self.mounted:
+            self.unmount()
 
-    def mount(self, size):
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", self.disk], check=True)
+    def mount(self, room):
+        """A new file system with so many bytes left; the others are taken by a file."""
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", self.disk], check=True)
         self.mounted.append(self.disk)
+        self.leave(room)
+
+    def leave(self, room):
+        with open(os.path.join(self.disk, "taken"), "wb") as f:
+            system = os.statvfs(self.disk)
+            os.posix_fallocate(f.fileno(), 0, system.f_bavail * system.f_frsize - room)
 
     def make_room(self):
-        subprocess.run(["mount", "-o", "remount,size=64m", self.disk], check=True)
+        os.remove(os.path.join(self.disk, "taken"))
+
+    def unmount(self):
+        subprocess.run(["umount", "-l", self.mounted.pop()], check=True)
 
     def on_disk(self, name, text, saves=True):
         return self.config(name, (SAVES if saves else "") + text, out=os.path.join(self.disk, "out"))
@@ -80,10 +90,10 @@ class FullDisk(Case):
             self.assertEqual(read(os.path.join(self.out(calm), "model.safetensors")),
                              read(os.path.join(out, "model.safetensors")))
             self.assertEqual(tiny.read_metrics(self.out(calm)), tiny.read_metrics(out))
-            subprocess.run(["umount", "-l", self.mounted.pop()], check=True)
+            self.unmount()
 
     def test_no_room_is_said_at_the_start(self):
-        self.mount("64k")
+        self.mount(64 << 10)
         path = self.on_disk("start", "", saves=False)
         done = self.run_program(path, expect=1)
         self.assertRegex(done.stderr, r"warning: \S+/out has [\d.e-]+ GiB left, but a checkpoint takes up to 0 GiB and the model "
@@ -92,15 +102,14 @@ class FullDisk(Case):
                          "there, or choose another folder; no checkpoint is there to go on from\n")
         self.assertFalse(os.path.exists(os.path.join(self.disk, "out", "model.safetensors.tmp")))
         shutil.rmtree(os.path.join(self.disk, "out"))
-        subprocess.run(["mount", "-o", "remount,size=4k", self.disk], check=True)
+        self.make_room()
+        self.leave(4096)
         self.assertRegex(self.run_full(path), rf"/resolved_config.json: cannot be written: {FULL}; free space there")
         self.make_room()
         self.run_program(path)
 
     def test_side_files_do_not_end_a_run(self):
-        self.mount("4k")
-        with open(os.path.join(self.disk, "taken"), "wb") as f:
-            f.write(b"x" * 4096)
+        self.mount(0)
         out = self.out("sides")
         os.mkdir(out)
         names = ["debug.log", "samples.jsonl", "profiler_trace.json"]
@@ -117,19 +126,17 @@ class FullDisk(Case):
         self.assertTrue(os.path.exists(os.path.join(out, "model.safetensors")))
 
     def test_metrics_that_are_missing_are_an_error_after_the_model(self):
-        self.mount("4k")
+        self.mount(0)
         out = self.out("metrics")
         os.mkdir(out)
         os.symlink(os.path.join(self.disk, "metrics.jsonl"), os.path.join(out, "metrics.jsonl"))
-        with open(os.path.join(self.disk, "taken"), "wb") as f:
-            f.write(b"x" * 4096)
         error = self.run_full(self.config("metrics", SAVES))
         self.assertRegex(error, r"the model is whole, but not the record of its making: \S+/metrics.jsonl: \d+ bytes could "
                          rf"not be written: {FULL}; free space there")
         self.assertTrue(os.path.exists(os.path.join(out, "model.safetensors")))
 
     def test_a_run_goes_on_until_there_is_room(self):
-        self.mount("20k")  # for resolved_config.json and the first lines
+        self.mount(20 << 10)  # for resolved_config.json and the first lines
         path = self.on_disk("room", "use_tensorboard: true\ngradient_accumulation_steps: 1\nmax_steps: 600\n", saves=False)
         run = subprocess.Popen([PROGRAM, path], env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         said = ""
@@ -147,7 +154,7 @@ class FullDisk(Case):
         self.assertEqual([step for step, _ in tiny.read_events(out)], sorted(tiny.read_metrics(out)))
 
     def test_prepared_sets(self):
-        self.mount("8k")
+        self.mount(8 << 10)
         path = self.config("sets", prepared=os.path.join(self.disk, "sets"))
         self.assertRegex(self.run_full("preprocess", path), rf"/sets/\w+.axl: cannot be written: {FULL}; the set and its .* set "
                          "dataset_prepared_path to another folder$")
@@ -162,10 +169,11 @@ class FullDisk(Case):
 
     def test_a_merge_can_be_tried_again(self):
         self.train("source", SAVES + "max_steps: 2\n")
-        need = sum(os.path.getsize(os.path.join(self.out("source"), f)) for f in ("model.safetensors", "tokenizer.json"))
+        names = ("model.safetensors", "tokenizer.json", "tokenizer_config.json")
+        need = sum(-(-os.path.getsize(os.path.join(self.out("source"), name)) // 4096) * 4096 for name in names)
         to = os.path.join(self.disk, "merged")
         # the weights find no room; the tokenizer; config.json, which comes last
-        for np, size, what in ((1, 65536, "model.safetensors"), (2, need - 8192, "tokenizer.json"), (1, need + 4096, "config.json")):
+        for np, size, what in ((1, 65536, "model.safetensors"), (2, need - 8192, "tokenizer.json"), (1, need, "config.json")):
             self.mount(size)
             error = self.run_full("merge", self.out("source"), "-o", to, np=np)
             self.assertRegex(error, rf"/merged/{what}: cannot be written.*: {FULL}; free space there, or choose another folder$")
@@ -173,7 +181,7 @@ class FullDisk(Case):
             self.run_program("merge", self.out("source"), "-o", to, np=np)
             self.assertEqual(read(os.path.join(to, "model.safetensors")),
                              read(os.path.join(self.out("source"), "model.safetensors")))
-            subprocess.run(["umount", "-l", self.mounted.pop()], check=True)
+            self.unmount()
 
 
 class FullOutput(Case):
