@@ -69,6 +69,12 @@ def make_data(path, rows=48):
             f.write(json.dumps({"input_ids": ids, "labels": ids, "attention_mask": [1] * LEN}) + "\n")
 
 
+def is_sanitized(program):
+    """The address sanitizer keeps memory of its own beside that of the process."""
+    with open(program, "rb") as f:
+        return b"__asan_init" in f.read()
+
+
 class PlanIsRun(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -128,7 +134,8 @@ class PlanIsRun(unittest.TestCase):
         off = plan["memory_bytes"]["sum"] / measured - 1
         print(f"{ranks} ranks {keys}: planned {plan['memory_bytes']['sum'] / 2**20:.1f} MiB, "
               f"process {measured / 2**20:.1f}, {100 * off:+.1f} %")
-        self.assertLess(abs(off), 0.05)
+        if not is_sanitized(AXL):
+            self.assertLess(abs(off), 0.05)
 
     def test_one_rank(self):
         self.check(1)
