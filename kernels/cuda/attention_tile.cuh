@@ -66,8 +66,8 @@ struct attn_tiles {
 
 // Makes the list and launches kernel(args ..., work) over it.
 template <class... Params, class... Args>
-axl_status attn_run(axl_stream *s, const char *name, void (*kernel)(Params...),
-                    const axl_attn_args *a, const attn_tiles &t, Args... args)
+static axl_status attn_run(axl_stream *s, const char *name, void (*kernel)(Params...),
+                           const axl_attn_args *a, const attn_tiles &t, Args... args)
 {
     const int most = t.keys ? a->max_seqlen_k : a->max_seqlen_q;
     const int64_t items = attn_most_tiles(a->n_seqs, most, t.rows) * t.n_heads;
