@@ -236,13 +236,13 @@ extern "C" void emu_push_work(cudaStream_t s, void (*work)(void *), void *data)
     push_device(s, [=] { work(data); });
 }
 
-extern "C" void emu_push_repeated(cudaStream_t s, void (*work)(void *), void *data,
 // That of the newest code in a build for 80, 90a and 100 that runs on the chip: code for 8.0 runs on 8.9, too.
 int emu::code_version()
 {
     return arch < 90 ? 80 : arch < 100 ? 90 : 100;
 }
 
+extern "C" void emu_push_repeated(cudaStream_t s, void (*work)(void *), void *data,
                                   void (*release)(void *))
 {
     std::shared_ptr<void> owned(data, release);
