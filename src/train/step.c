@@ -84,29 +84,31 @@ out:
 }
 
 // Seconds, memory and bytes of this step, of the rank that has most of each.
-static axl_status find_largest(const axl_trainer *t, axl_step_report *report)
+static axl_status find_largest(const axl_trainer *t, double start, axl_step_report *report)
 {
     axl_status status = AXL_OK;
-    enum { N_BYTES = AXL_N_GROUPS * AXL_COMM_N_OPS };
+    enum { EXPOSED, MEMORY, LOAD, SECONDS, BYTES, N_BYTES = AXL_N_GROUPS * AXL_COMM_N_OPS };
     axl_comm_counter c[AXL_COMM_N_OPS];
-    double largest[3 + N_BYTES] = {axl_mesh_exposed_seconds(t->mesh),
-                                   (double)axl_memory_bytes(t->env.device)};
+    double largest[BYTES + N_BYTES] = {[EXPOSED] = axl_mesh_exposed_seconds(t->mesh),
+                                       [MEMORY] = (double)axl_memory_bytes(t->env.device),
+                                       [SECONDS] = axl_now() - start};
 
     for (int g = 0; g < AXL_N_GROUPS; g++) {
         if (t->mesh->comms[g] == NULL)
             continue;
         axl_comm_counters_read(t->mesh->comms[g], c);
         for (int op = 0; op < AXL_COMM_N_OPS; op++)
-            largest[3 + g * AXL_COMM_N_OPS + op] = (double)c[op].sent_bytes;
+            largest[BYTES + g * AXL_COMM_N_OPS + op] = (double)c[op].sent_bytes;
     }
     if (t->work.dispatch != NULL)
-        largest[2] = t->work.dispatch->max_over_mean;
-    AXL_TRY(axl_comm_all_reduce_f64(t->env.world, largest, 3 + N_BYTES, AXL_REDUCE_MAX));
-    report->exposed = largest[0];
-    report->memory_bytes = (int64_t)largest[1];
+        largest[LOAD] = t->work.dispatch->max_over_mean;
+    AXL_TRY(axl_comm_all_reduce_f64(t->env.world, largest, BYTES + N_BYTES, AXL_REDUCE_MAX));
+    report->exposed = largest[EXPOSED];
+    report->seconds = largest[SECONDS];
+    report->memory_bytes = (int64_t)largest[MEMORY];
     for (int i = 0; i < N_BYTES; i++)
-        report->traffic.sent[i / AXL_COMM_N_OPS][i % AXL_COMM_N_OPS] = (int64_t)largest[3 + i];
-    report->expert_load = largest[2];
+        report->traffic.sent[i / AXL_COMM_N_OPS][i % AXL_COMM_N_OPS] = (int64_t)largest[BYTES + i];
+    report->expert_load = largest[LOAD];
 out:
     return status;
 }
@@ -167,10 +169,9 @@ axl_status axl_train_step(axl_trainer *t, axl_step_report *report)
         AXL_TRY(update(t, report->grad_norm));
     axl_trace_end(t->trace, "optimizer", "train", t->step, begin);
     report->lr = t->hyper.lr;
-    AXL_TRY(find_largest(t, report));
+    AXL_TRY(find_largest(t, start, report));
     if (report->memory_bytes > t->peak_memory)
         t->peak_memory = report->memory_bytes;
-    report->seconds = axl_now() - start;
     t->step++;
     t->total_tokens += report->n_tokens;
 out:

@@ -277,10 +277,11 @@ class Steer(test_cli.Case):
             self.assertEqual([e["args"]["number"] for e in spans if e["name"] == "step"], steps)
             for name, cat in ("mlp.gate_proj", "forward"), ("self_attn.q_proj", "backward"), ("optimizer", "train"):
                 self.assertGreaterEqual(len([e for e in spans if e["name"] == name and e["cat"] == cat]), len(steps), name)
-            whole = sum(e["dur"] for e in spans if e["name"] == "step")
-            inside = sum(e["dur"] for e in spans if e["cat"] in ("forward", "backward", "recomputed"))
-            self.assertGreater(inside, 0.1 * whole)
-            self.assertLess(inside, whole)
+            within = [(e["ts"], e["ts"] + e["dur"]) for e in spans if e["name"] == "step"]
+            for e in spans:
+                if e["cat"] in ("forward", "backward", "recomputed"):
+                    self.assertGreater(e["dur"], 0.0)
+                    self.assertTrue(any(a - 1 <= e["ts"] and e["ts"] + e["dur"] <= b + 1 for a, b in within), e)
         self.go("plain", "max_steps: 4\n")
         self.assertEqual(tiny.read_metrics(self.out("plain")), tiny.read_metrics(self.out("trace1")))
         self.assertFalse(os.path.exists(os.path.join(self.out("plain"), "profiler_trace.json")))
