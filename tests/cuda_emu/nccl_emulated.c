@@ -45,8 +45,8 @@ typedef struct group {
     cudaStream_t stream;
     op *ops; // [n_ops]
     int n_ops;
-    cudaEvent_t event; // behind it
-    bool queued, done;
+    cudaEvent_t event;  // behind it
+    bool queueing, ran; // it is freed when it has run and been queued
     struct group *next; // in the order of calls
 } group;
 
@@ -603,6 +603,30 @@ static bool stands(void)
     return first != NULL && fails(first->comm);
 }
 
+static cudaEvent_t spare[256];
+static int n_spare;
+
+// Events are kept for the next groups: a step makes nothing new.
+static cudaEvent_t take_event(void)
+{
+    cudaEvent_t event = NULL;
+
+    if (n_spare > 0)
+        return spare[--n_spare];
+    (void)cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
+    return event;
+}
+
+static void free_group(group *g)
+{
+    if (n_spare < (int)(sizeof spare / sizeof *spare))
+        spare[n_spare++] = g->event;
+    else
+        (void)cudaEventDestroy(g->event);
+    free(g->ops);
+    free(g);
+}
+
 static void run_group(void *data)
 {
     group *g = data;
@@ -620,20 +644,27 @@ static void run_group(void *data)
     first = g->next;
     if (first == NULL)
         last = NULL;
-    (void)cudaEventDestroy(g->event);
-    free(g->ops);
-    free(g);
+    g->ran = true;
+    if (!g->queueing)
+        free_group(g);
 }
 
+// A stream that is early runs it at once.
 static void queue(group *g)
 {
+    g->queueing = true;
     if (last != NULL)
         last->next = g;
     else
         first = g;
     last = g;
+    g->event = take_event();
     emu_push_work(g->stream, run_group, g);
-    (void)cudaEventCreateWithFlags(&g->event, cudaEventDisableTiming);
+    g->queueing = false;
+    if (g->ran) {
+        free_group(g);
+        return;
+    }
     (void)cudaEventRecord(g->event, g->stream);
     if (nccl_seen.eager)
         (void)cudaEventSynchronize(g->event);
