@@ -39,6 +39,7 @@ struct emu_stream {
     long long queued = 0, done = 0;
     bool first = false;         // of those that live: compute
     unsigned order = 0;         // of the threads of its kernels
+    int arch = 90;              // of its chip: emu_set_arch's
     emu_graph *graph = nullptr; // what is queued is noted there and does not run
 };
 

@@ -31,7 +31,8 @@ memory mem;
 cudaError_t last_error = cudaSuccess;
 cudaError_t sticky = cudaSuccess; // of device work; every later call returns it
 emu_calls calls;
-int arch = 90; // compute capability * 10
+int arch = 90;         // compute capability * 10 of devices made from now on
+int arch_at_hand = 90; // of the stream that was used last, or runs
 int n_multiprocessors = 4;
 bool (*stands)(void);      // may be null
 bool early;                // streams but the first run at once
@@ -161,6 +162,8 @@ void push(emu_stream *s, std::function<void()> op)
     emu_stream *to = s != nullptr ? s : &null_stream;
 
     calls.queued++;
+    if (s != nullptr)
+        arch_at_hand = s->arch;
     if (to->graph != nullptr) {
         to->graph->work.push_back(std::move(op));
         return;
@@ -218,7 +221,11 @@ void emu::launch(cudaStream_t s, const void *kernel, dim3 grid, dim3 block, size
         return;
     }
     const unsigned order = s != nullptr ? s->order : present_order();
-    push_device(s, [=] { run_grid(grid, block, shared_bytes, order, body); });
+    const int chip = s != nullptr ? s->arch : arch;
+    push_device(s, [=] {
+        arch_at_hand = chip;
+        run_grid(grid, block, shared_bytes, order, body);
+    });
 }
 
 cudaError_t emu_set_shared_limit(const void *kernel, int bytes)
@@ -239,7 +246,7 @@ extern "C" void emu_push_work(cudaStream_t s, void (*work)(void *), void *data)
 // That of the newest code in a build for 80, 90a and 100 that runs on the chip: code for 8.0 runs on 8.9, too.
 int emu::code_version()
 {
-    return arch < 90 ? 80 : arch < 100 ? 90 : 100;
+    return arch_at_hand < 90 ? 80 : arch_at_hand < 100 ? 90 : 100;
 }
 
 extern "C" void emu_push_repeated(cudaStream_t s, void (*work)(void *), void *data,
@@ -288,7 +295,7 @@ extern "C" void emu_set_stands(bool (*now)(void))
 
 extern "C" void emu_set_arch(int to)
 {
-    arch = to;
+    arch = arch_at_hand = to;
 }
 
 extern "C" void emu_set_multiprocessors(int n)
@@ -480,6 +487,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
     *s = new emu_stream;
     (*s)->first = streams.empty();
     (*s)->order = emu::present_order();
+    (*s)->arch = arch;
     streams.insert(*s);
     return cudaSuccess;
 }
