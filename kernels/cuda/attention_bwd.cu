@@ -174,7 +174,7 @@ __device__ __forceinline__ void mask_queries(const axl_attn_args &a, int seq, in
         }
 }
 
-template <int MT, int NT>
+template <int D, int MT, int NT>
 __device__ __forceinline__ void differentiate_tile(const score_rule &rule, float (&s)[MT][NT][4],
                                                    float (&dp)[MT][NT][4], const float *stats)
 {
@@ -184,7 +184,8 @@ __device__ __forceinline__ void differentiate_tile(const score_rule &rule, float
     for (int n = 0; n < NT; n++)
 #pragma unroll
         for (int i = 0; i < 2; i++) {
-            const float lse = stats[n * 8 + 2 * t + i], delta = stats[NT * 8 + n * 8 + 2 * t + i];
+            const int at = n * 8 + 2 * t + i;
+            const float lse = stats[stat_place<D>(at)], delta = stats[stat_place<D>(at + NT * 8)];
 #pragma unroll
             for (int m = 0; m < MT; m++)
 #pragma unroll
@@ -207,12 +208,12 @@ struct exact {
                                                 float (&)[MT][NT][4])
     {
     }
-    template <int MT, int NT>
+    template <int D, int MT, int NT>
     static __device__ __forceinline__ void
     differentiate(const axl_attn_args &a, const rule &rule, const key_tile &x, const key_step &step,
                   float (&p)[MT][NT][4], float (&ds)[MT][NT][4], const float *stats)
     {
-        differentiate_tile(rule, p, ds, stats);
+        differentiate_tile<D>(rule, p, ds, stats);
         if (step.at < x.full.begin || min(step.at + NT * 8, x.queries.end) > x.full.end)
             mask_queries(a, step.seq, x.first + step.warp_row, step.at, x.queries.end, p, ds);
     }

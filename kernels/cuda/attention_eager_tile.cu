@@ -474,7 +474,7 @@ __device__ __forceinline__ void take_probs_t(const axl_attn_eager_bwd_args &e, c
         }
 }
 
-template <int MT, int NT>
+template <int D, int MT, int NT>
 __device__ __forceinline__ void differentiate_columns(const eager_rule &rule,
                                                       const float (&p)[MT][NT][4],
                                                       float (&dp)[MT][NT][4], const float *stats)
@@ -483,7 +483,8 @@ __device__ __forceinline__ void differentiate_columns(const eager_rule &rule,
 
 #pragma unroll
     for (int n = 0; n < NT; n++) {
-        const float *lse = stats + n * 8 + 2 * t, *delta = lse + NT * 8;
+        const float *lse = stats + stat_place<D>(n * 8 + 2 * t);
+        const float *delta = stats + stat_place<D>(n * 8 + 2 * t + NT * 8);
 #pragma unroll
         for (int m = 0; m < MT; m++)
 #pragma unroll
@@ -513,12 +514,12 @@ struct eager {
     {
         take_probs_t(e, x, step.head, step.warp_row, step.at, p);
     }
-    template <int MT, int NT>
+    template <int D, int MT, int NT>
     static __device__ __forceinline__ void
     differentiate(const axl_attn_args &, const rule &rule, const key_tile &, const key_step &,
                   const float (&p)[MT][NT][4], float (&ds)[MT][NT][4], const float *stats)
     {
-        differentiate_columns(rule, p, ds, stats);
+        differentiate_columns<D>(rule, p, ds, stats);
     }
     template <int D, int MT, int BN, class G>
     static __device__ __forceinline__ void make_dq(const args &e, const attn_item &item,

@@ -20,6 +20,40 @@ __device__ __forceinline__ float lse_of(float lse)
     return lse == -INFINITY ? INFINITY : lse * ATTN_LOG2E;
 }
 
+// ---- what a block shares beside its tiles
+//
+// Chips with 99 KiB for a block hold the tiles of 256 columns and not a byte more: there it stands in the padding of the
+// tiles' rows, which nothing reads or writes.
+
+// The slot of the work: behind the last of `rows` rows.
+template <int D, int rows> __device__ __forceinline__ int *slot_of(bf16 *shared)
+{
+    if constexpr (D > 128) {
+        return reinterpret_cast<int *>(shared + rows * attn_tile<D>::LD - 8);
+    } else {
+        AXL_SHARED_ARRAY(int, slot, 1);
+        return slot;
+    }
+}
+
+// n statistics; number i is at stat_place<D>(i).
+template <int D, int n> __device__ __forceinline__ float *stats_of(bf16 *shared)
+{
+    if constexpr (D > 128) {
+        return reinterpret_cast<float *>(shared + D);
+    } else {
+        AXL_SHARED_ARRAY(float, stats, n);
+        return stats;
+    }
+}
+
+template <int D> __device__ __forceinline__ int stat_place(int i)
+{
+    return D > 128 ? i / 4 * (attn_tile<D>::LD / 2) + i % 4 : i; // four a row
+}
+
+// ---- dk, dv
+
 // Where a tile of keys lies, and its queries.
 struct key_tile {
     int64_t row;        // its first among all rows
@@ -114,7 +148,7 @@ __device__ __forceinline__ void make_dkv(const typename Kind::args &e, const att
         stage_of::load(b, x, head, at, q_tiles);
         const float stat = stage_of::stat(b, x, head, at);
         if (threadIdx.x < 2 * BQ)
-            stats[threadIdx.x] = stat;
+            stats[stat_place<D>((int)threadIdx.x)] = stat;
         axl_copy_commit();
     }
     while (some && head <= last_head) {
@@ -142,7 +176,8 @@ __device__ __forceinline__ void make_dkv(const typename Kind::args &e, const att
         if (Kind::SCORES || (PART & DK)) {
             attn_mul_rows<MT, BQ / 8, D>(ds, v_tile + warp_row * LD + attn_left<D>(),
                                          dout_tile + attn_right<D>());
-            Kind::differentiate(a, rule, x, step, p, ds, stats + stage * 2 * BQ);
+            Kind::template differentiate<D>(a, rule, x, step, p, ds,
+                                            stats + stat_place<D>(stage * 2 * BQ));
         }
         if (PART & DV)
             attn_mul_columns<MT, BQ / 8, D>(dv, p, dout_tile + attn_left<D>());
@@ -150,7 +185,7 @@ __device__ __forceinline__ void make_dkv(const typename Kind::args &e, const att
             attn_mul_columns<MT, BQ / 8, D>(dk, ds, q_tile + attn_left<D>());
         stage ^= 1;
         if (threadIdx.x < 2 * BQ)
-            stats[stage * 2 * BQ + (int)threadIdx.x] = stat;
+            stats[stat_place<D>(stage * 2 * BQ + (int)threadIdx.x)] = stat;
     }
     if (PART & DK)
         attn_write((G *)b.dk + x.row * a.ldk + (int64_t)item.head * D, a.ldk, dk, Kind::scale(a),
@@ -160,13 +195,19 @@ __device__ __forceinline__ void make_dkv(const typename Kind::args &e, const att
                    x.n, b.accumulate_dkv);
 }
 
+// Rows of a block's tiles.
+template <class Kind, int MT, int BN>
+constexpr int dq_rows = (Kind::SCORES ? 2 : 1) * MT * 16 * ATTN_WARPS + 4 * BN;
+template <class Kind, int MT, int BQ>
+constexpr int dkv_rows = (Kind::SCORES ? 2 : 1) * MT * 16 * ATTN_WARPS + 4 * BQ;
+
 template <class Kind, int D, int MT, int BQ, int PART, class G>
 __global__ void __launch_bounds__(ATTN_THREADS, D > 128 ? 1 : 2)
     attn_dkv(typename Kind::args e, attn_work *work)
 {
     AXL_DYNAMIC_SHARED(bf16, shared);
-    AXL_SHARED_ARRAY(float, stats, 4 * BQ);
-    AXL_SHARED_ARRAY(int, slot, 1);
+    float *stats = stats_of<D, 4 * BQ>(shared);
+    int *slot = slot_of<D, dkv_rows<Kind, MT, BQ>>(shared);
     attn_item item;
 
     while (attn_next(work, Kind::bwd(e).fwd.n_kv_heads, slot, &item))
@@ -178,7 +219,7 @@ __global__ void __launch_bounds__(ATTN_THREADS, D > 128 ? 1 : 2)
     attn_dq(typename Kind::args e, attn_work *work)
 {
     AXL_DYNAMIC_SHARED(bf16, shared);
-    AXL_SHARED_ARRAY(int, slot, 1);
+    int *slot = slot_of<D, dq_rows<Kind, MT, BN>>(shared);
     attn_item item;
 
     while (attn_next(work, Kind::bwd(e).fwd.n_heads, slot, &item))
@@ -192,7 +233,7 @@ template <class Kind, int D, int MT, int BN, class G>
 axl_status run_dq(axl_stream *s, const typename Kind::args *e)
 {
     constexpr int BM = ATTN_WARPS * MT * 16;
-    constexpr int bytes = attn_tile_bytes<(Kind::SCORES ? 2 : 1) * BM + 4 * BN, D>();
+    constexpr int bytes = attn_tile_bytes<dq_rows<Kind, MT, BN>, D>();
     const axl_attn_bwd_args &b = Kind::bwd(*e);
     const axl_attn_args *a = &b.fwd;
 
@@ -205,7 +246,7 @@ template <class Kind, int D, int MT, int BQ, int PART, class G>
 axl_status run_dkv(axl_stream *s, const typename Kind::args *e)
 {
     constexpr int BN = ATTN_WARPS * MT * 16;
-    constexpr int bytes = attn_tile_bytes<(Kind::SCORES ? 2 : 1) * BN + 4 * BQ, D>();
+    constexpr int bytes = attn_tile_bytes<dkv_rows<Kind, MT, BQ>, D>();
     const axl_attn_bwd_args &b = Kind::bwd(*e);
     const axl_attn_args *a = &b.fwd;
 

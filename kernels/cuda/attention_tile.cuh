@@ -135,7 +135,10 @@ template <int D> struct attn_tile {
 
 template <int ROWS, int D> constexpr int attn_tile_bytes()
 {
-    return ROWS * attn_tile<D>::LD * 2;
+    constexpr int bytes = ROWS * attn_tile<D>::LD * 2;
+
+    static_assert(bytes <= 99 << 10, "8.6, 8.9 and 12.0 have no more for a block");
+    return bytes;
 }
 
 // Begins to copy rows of D elements to a tile; rows from n on become zeros. Eight lanes copy 128 bytes of a row (four 64,

@@ -131,10 +131,13 @@ struct engine {
     char *shared =
         nullptr; // SHARED_BYTES: the dynamic part, then the arrays, as they are first asked for
     size_t shared_used = 0;
+    size_t array_bytes = 0; // of the arrays alone
+    shared_bytes limit = {};
     std::vector<char> unpublished; // a piece of 16 bytes of shared memory each
     std::vector<std::pair<const void *, char *>> arrays; // key, place
     char *stacks = nullptr;
-    unsigned order = 0; // of new streams
+    unsigned order = 0;     // of new streams
+    size_t last_blocks = 0; // of a grid, that run alone; 0: all do
     emu_counts counts = {};
 };
 
@@ -247,9 +250,9 @@ void set_order(unsigned order)
 }
 
 // Takes bytes of the block's shared memory. They hold NaN in every format: what was there before.
-char *take_shared(size_t bytes)
+char *take_shared(size_t bytes, size_t after = 0)
 {
-    const size_t at = e.shared_used;
+    const size_t at = e.shared_used + after;
 
     if (at + bytes > SHARED_BYTES)
         die("a block uses more than %zu bytes of shared memory", SHARED_BYTES);
@@ -272,13 +275,13 @@ void reset_shared()
 #if defined(__SANITIZE_ADDRESS__)
     __asan_poison_memory_region(e.shared, SHARED_BYTES);
 #endif
-    e.shared_used = 0;
+    e.shared_used = e.array_bytes = 0;
     e.unpublished.assign(SHARED_BYTES / 16, 0);
     e.arrays.clear();
     e.arrays.reserve(64); // no thread of a block may allocate it
 }
 
-void run_block(uint3 block, dim3 block_dim, dim3 grid_dim, size_t shared_bytes)
+void run_block(uint3 block, dim3 block_dim, dim3 grid_dim)
 {
     const int n = e.n_threads;
 
@@ -293,7 +296,7 @@ void run_block(uint3 block, dim3 block_dim, dim3 grid_dim, size_t shared_bytes)
         for (meeting &m : *warp_meetings)
             m.mask = m.arrived = 0;
     reset_shared();
-    (void)take_shared(shared_bytes);
+    (void)take_shared(e.limit.dynamic);
     for (int i = 0; i < n; i++) {
         fiber *f = e.fibers[(size_t)i].get();
         unsigned u = (unsigned)i;
@@ -334,20 +337,24 @@ void make_fibers()
 
 } // namespace
 
-void run_grid(dim3 grid, dim3 block, size_t shared_bytes, unsigned order,
+void run_grid(dim3 grid, dim3 block, shared_bytes bytes, unsigned order,
               const std::function<void()> &body)
 {
     e.body = &body;
+    e.limit = bytes;
     e.n_threads = (int)(block.x * block.y * block.z);
     make_fibers();
     set_order(order);
     races_launch();
     const size_t n_blocks = (size_t)grid.x * grid.y * grid.z;
-    for (size_t i = 0; i < n_blocks; i++) {
-        const size_t at = order == 0 ? i : n_blocks - 1 - i; // no block may rely on another
+    const size_t none =
+        e.last_blocks > 0 && e.last_blocks < n_blocks ? n_blocks - e.last_blocks : 0;
+    for (size_t i = none; i < n_blocks; i++) {
+        // no block may rely on another
+        const size_t at = order == 0 ? i : n_blocks - 1 - (i - none);
         run_block({(unsigned)(at % grid.x), (unsigned)(at / grid.x % grid.y),
                    (unsigned)(at / grid.x / grid.y)},
-                  block, grid, shared_bytes);
+                  block, grid);
     }
     e.counts.launches++;
 }
@@ -431,7 +438,13 @@ void *static_shared(const void *key, size_t bytes)
     for (auto &a : e.arrays)
         if (a.first == key)
             return a.second;
-    e.arrays.emplace_back(key, take_shared(bytes));
+    // Arrays lie before what the launch asks for, which begins at a multiple of 128.
+    e.array_bytes = (e.array_bytes + 15) / 16 * 16 + bytes;
+    const size_t before = e.limit.dynamic > 0 ? (e.array_bytes + 127) / 128 * 128 : e.array_bytes;
+    if (before + e.limit.dynamic > e.limit.most)
+        die("%zu bytes of shared memory in arrays and %zu of the launch; a block gets %zu here",
+            e.array_bytes, e.limit.dynamic, e.limit.most);
+    e.arrays.emplace_back(key, take_shared(bytes, 16)); // aligned as far as is asked for
     return e.arrays.back().second;
 }
 
@@ -498,6 +511,11 @@ extern "C" void emu_set_order(unsigned order)
 unsigned emu::present_order()
 {
     return e.order;
+}
+
+extern "C" void emu_run_last_blocks(int n)
+{
+    emu::e.last_blocks = (size_t)n;
 }
 
 extern "C" long long emu_bank_conflicts(void)

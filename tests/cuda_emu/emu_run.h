@@ -20,8 +20,13 @@ extern bool in_device; // the device's memory is open
 // Ends the program with a message.
 [[noreturn]] __attribute__((format(printf, 1, 2))) void die(const char *format, ...);
 
+// Of shared memory: what the launch asks for, and what a block may have with its arrays.
+struct shared_bytes {
+    size_t dynamic, most;
+};
+
 // Runs body for every thread of every block; order: emu_set_order's.
-void run_grid(dim3 grid, dim3 block, size_t shared_bytes, unsigned order,
+void run_grid(dim3 grid, dim3 block, shared_bytes bytes, unsigned order,
               const std::function<void()> &body);
 unsigned present_order();
 

@@ -51,6 +51,12 @@ cudaError_t present_error()
     return sticky != cudaSuccess ? sticky : last_error;
 }
 
+// Shared memory that a block of the chip may have (CUDA's programming guide, "technical specifications").
+size_t most_shared(int chip)
+{
+    return (size_t)(chip == 80 || chip == 87 ? 163 : chip < 90 || chip >= 120 ? 99 : 227) << 10;
+}
+
 bool inside(const std::map<char *, size_t> &ranges, const void *p)
 {
     char *at = (char *)const_cast<void *>(p);
@@ -215,22 +221,23 @@ void emu::launch(cudaStream_t s, const void *kernel, dim3 grid, dim3 block, size
     const auto raised = shared_limit.find(kernel);
     const size_t limit = raised != shared_limit.end() ? raised->second : (size_t)48 << 10;
 
-    if (threads < 1 || threads > 1024 || grid.x < 1 || grid.y < 1 || grid.z < 1 || grid.y > 65535 ||
-        grid.z > 65535 || shared_bytes > limit) {
+    if (threads < 1 || threads > 1024 || grid.x < 1 || grid.y < 1 || grid.z < 1 ||
+        grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535 || shared_bytes > limit) {
         set_error(cudaErrorInvalidConfiguration);
         return;
     }
     const unsigned order = s != nullptr ? s->order : present_order();
     const int chip = s != nullptr ? s->arch : arch;
+    const size_t most = raised != shared_limit.end() ? most_shared(chip) : limit;
     push_device(s, [=] {
         arch_at_hand = chip;
-        run_grid(grid, block, shared_bytes, order, body);
+        run_grid(grid, block, {shared_bytes, most}, order, body);
     });
 }
 
 cudaError_t emu_set_shared_limit(const void *kernel, int bytes)
 {
-    if (bytes < 0 || (size_t)bytes > emu::SHARED_BYTES)
+    if (bytes < 0 || (size_t)bytes > most_shared(arch_at_hand))
         return set_error(cudaErrorInvalidValue);
     shared_limit[kernel] = (size_t)bytes;
     return cudaSuccess;
@@ -384,7 +391,7 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int)
         *value = arch % 10;
         break;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-        *value = 227 << 10;
+        *value = (int)most_shared(arch);
         break;
     }
     return cudaSuccess;

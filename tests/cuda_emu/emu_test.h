@@ -41,6 +41,9 @@ void emu_set_arch(int arch);
 // How many multiprocessors devices made from now on have; 4 at first.
 void emu_set_multiprocessors(int n);
 
+// Of each grid only the last n blocks run: for arrays that are too large to go over. 0: all, as at first.
+void emu_run_last_blocks(int n);
+
 // Rows that ldmatrix read so far from banks that another row of its eight had taken.
 long long emu_bank_conflicts(void);
 
