@@ -23,7 +23,7 @@ typedef __nv_bfloat16 bf16;
     type *name = static_cast<type *>(emu::static_shared(&name##_key, sizeof(type) * (size_t)(n)))
 #define AXL_DYNAMIC_SHARED(type, name) type *name = static_cast<type *>(emu::dynamic_shared())
 #else
-#define AXL_SHARED_ARRAY(type, name, n) __shared__ type name[n]
+#define AXL_SHARED_ARRAY(type, name, n) __shared__ __align__(16) type name[n] // for vectors
 #define AXL_DYNAMIC_SHARED(type, name)                                                             \
     extern __shared__ __align__(128) unsigned char axl_dynamic_shared[];                           \
     type *name = reinterpret_cast<type *>(axl_dynamic_shared)

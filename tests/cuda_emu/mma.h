@@ -33,7 +33,7 @@ void mma_f16_m16n8k16(float d[4], const unsigned a[4], const unsigned b[2]);
 void mma_s8_m16n8k32(int d[4], const unsigned a[4], const unsigned b[2]);
 void mma_e4m3_m16n8k32(float d[4], const unsigned a[4], const unsigned b[2]);
 
-// Four 8 x 8 matrices of 16-bit elements: lane i gives the address of row i % 8 of matrix i / 8.
+// Four 8 x 8 matrices of 16-bit elements: lane i gives the address of row i % 8 of matrix i / 8, which must be aligned.
 void ldmatrix_x4(unsigned r[4], const void *row, bool transposed);
 
 // ---- products of a warpgroup (sm_90a): D [64 x 128] += A [64 x 16] B [16 x 128], factors in shared memory

@@ -93,6 +93,9 @@ namespace
 // Counts what a warp's read of rows of 16 bytes, 8 at a time, waits for because rows lie in the same banks.
 void count_bank_conflicts(const void *const *rows)
 {
+    for (int i = 0; i < 32; i++)
+        if ((uintptr_t)rows[i] % 16 != 0)
+            die("ldmatrix of a row at %p, which is not aligned", rows[i]);
     for (int first = 0; first < 32; first += 8) {
         int used[8] = {0}; // of the banks, 16 bytes wide together
         for (int i = first; i < first + 8; i++)
@@ -231,6 +234,9 @@ void wgmma_wait(int groups_left)
 
 void async_copy(void *dst, const void *src, int bytes, int taken)
 {
+    if ((uintptr_t)dst % (uintptr_t)bytes != 0 ||
+        (taken > 0 && (uintptr_t)src % (uintptr_t)bytes != 0))
+        die("an asynchronous copy between %p and %p is not aligned", src, dst);
     races_write(dst, (size_t)bytes, EMU_HERE()); // it may land now, or when it is waited for
     memset(dst, 0xff, (size_t)bytes);            // what a reader finds who does not wait
     e.running->groups.back().push_back({dst, src, bytes, taken, EMU_HERE()});
