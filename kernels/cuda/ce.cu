@@ -142,7 +142,8 @@ template <class T> axl_status run_bwd(axl_stream *s, const axl_ce_bwd_args *a)
                       axl_is_aligned(a->logits) && axl_is_aligned(a->dlogits);
 
     return axl_cuda_launch(s, "ce_bwd", wide ? ce_bwd<T, true> : ce_bwd<T, false>,
-                           dim3((unsigned)a->rows * per_row), dim3(AXL_THREADS), 0, *a, per_row);
+                           dim3(axl_cuda_grid(a->rows * per_row)), dim3(AXL_THREADS), 0, *a,
+                           per_row);
 }
 
 } // namespace
@@ -154,7 +155,7 @@ extern "C" axl_status axl_cuda_ce_fwd(axl_stream *s, const axl_ce_args *a)
     if (a->dtype != AXL_F32)
         return axl_cuda_no_dtype("ce_fwd", a->dtype);
     return axl_cuda_launch(s, "ce_fwd", wide ? ce_fwd<true> : ce_fwd<false>,
-                           dim3((unsigned)a->rows), dim3(CE_THREADS), 0, *a);
+                           dim3(axl_cuda_grid(a->rows)), dim3(CE_THREADS), 0, *a);
 }
 
 extern "C" axl_status axl_cuda_ce_merge(axl_stream *s, const axl_ce_merge_args *a)

@@ -103,9 +103,9 @@ axl_status axl_column_sums(axl_stream *s, const char *name, const T *x, int64_t 
     float *part = (float *)s->device->workspace;
     axl_status status = AXL_OK;
 
-    status =
-        axl_cuda_launch(s, name, wide ? column_sums<T, true, Map> : column_sums<T, false, Map>,
-                        dim3(chunks * tiles), dim3(AXL_THREADS), 0, x, rows, cols, per, map, part);
+    status = axl_cuda_launch(s, name, wide ? column_sums<T, true, Map> : column_sums<T, false, Map>,
+                             dim3(axl_cuda_grid((int64_t)chunks * tiles)), dim3(AXL_THREADS), 0, x,
+                             rows, cols, per, map, part);
     return status == AXL_OK
                ? axl_sum_chunks(s, part, (int)(tiles > 0 ? chunks : 0), cols, out, accumulate)
                : status;

@@ -58,9 +58,15 @@ static axl_status axl_cuda_launch(axl_stream *s, const char *name, void (*kernel
     return AXL_OK;
 }
 
+// So many blocks. What does not fit becomes the largest number, which no launch takes: it fails, and does not do a part.
+static inline unsigned axl_cuda_grid(int64_t n_blocks)
+{
+    return n_blocks < UINT32_MAX ? (unsigned)n_blocks : UINT32_MAX;
+}
+
 static inline unsigned axl_cuda_blocks(int64_t n, int64_t per_block)
 {
-    return (unsigned)((n + per_block - 1) / per_block);
+    return axl_cuda_grid((n + per_block - 1) / per_block);
 }
 
 // ---- sums of a warp and of a block; every thread gets the result. scratch: [33] of T in shared memory.

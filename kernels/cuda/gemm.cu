@@ -43,8 +43,8 @@ template <class T, class C> axl_status run(axl_stream *s, const axl_gemm_args *a
 {
     const unsigned tiles_m = axl_cuda_blocks(a->m, TILE), tiles_n = axl_cuda_blocks(a->n, TILE);
 
-    return axl_cuda_launch(s, "gemm", gemm<T, C>, dim3(tiles_m * tiles_n), dim3(TILE_THREADS), 0,
-                           *a, tiles_n);
+    return axl_cuda_launch(s, "gemm", gemm<T, C>, dim3(axl_cuda_grid((int64_t)tiles_m * tiles_n)),
+                           dim3(TILE_THREADS), 0, *a, tiles_n);
 }
 
 } // namespace

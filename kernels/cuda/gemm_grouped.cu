@@ -130,12 +130,13 @@ template <class T> axl_status run(axl_stream *s, const axl_gemm_grouped_args *a)
         const int rows = take_groups(a, &g, &list);
         if (gradient)
             status = axl_cuda_launch(s, "gemm_grouped", grouped_matrices<T>,
-                                     dim3((unsigned)a->n_mats * tiles), dim3(TILE_THREADS), 0, q,
-                                     list, tiles_n, tiles);
+                                     dim3(axl_cuda_grid((int64_t)a->n_mats * tiles)),
+                                     dim3(TILE_THREADS), 0, q, list, tiles_n, tiles);
         else
-            status = axl_cuda_launch(
-                s, "gemm_grouped", dx ? grouped_rows<T, true> : grouped_rows<T, false>,
-                dim3((unsigned)rows * tiles_n), dim3(TILE_THREADS), 0, q, list, tiles_n);
+            status = axl_cuda_launch(s, "gemm_grouped",
+                                     dx ? grouped_rows<T, true> : grouped_rows<T, false>,
+                                     dim3(axl_cuda_grid((int64_t)rows * tiles_n)),
+                                     dim3(TILE_THREADS), 0, q, list, tiles_n);
         if (gradient)
             list.accumulate = true; // later groups add to what the first have set
     } while (status == AXL_OK && g < a->n_groups);

@@ -225,9 +225,46 @@ static void faults_are_found(void **state)
         }
 }
 
+// A grid that CUDA does not take is an error; it does not become a smaller one. Bounds that are far from what there is
+// hide no work.
+static void grids_do_not_wrap(void **state)
+{
+    enum { SEQS = 4096, H = 32, D = 8 };
+    static int32_t cu[SEQS + 1];
+    static float q[2 * H * D], out[2 * H * D], lse[2 * H];
+    axl_device *d = NULL;
+
+    (void)state;
+    CHECK_OK(axl_cuda_device_create(0, &d));
+    axl_ce_bwd_args ce = {
+        .rows = (int64_t)1 << 30, .vocab = 40000, .dtype = AXL_F32, .dtype_out = AXL_BF16};
+    CHECK_FAILS(d->kernels->ce_bwd(d->compute, &ce), AXL_E_DEVICE, "ce_bwd");
+    (void)cudaGetLastError();
+    for (int i = 1; i <= SEQS; i++)
+        cu[i] = 2;
+    for (int i = 0; i < 2 * H * D; i++)
+        q[i] = 1.0f;
+    axl_attn_args a = {
+        .q = q, .k = q, .v = q, .ldq = H * D, .ldk = H * D, .ldv = H * D, .ldo = H * D};
+    a.cu_seqlens_q = a.cu_seqlens_k = cu;
+    a.n_seqs = SEQS;
+    a.n_heads = a.n_kv_heads = H;
+    a.max_seqlen_q = a.max_seqlen_k = 131072;
+    a.head_dim = a.v_head_dim = D;
+    a.scale = 1.0f;
+    a.mask = AXL_MASK_CAUSAL;
+    a.dtype = AXL_F32;
+    a.out = out;
+    a.lse = lse;
+    CHECK_OK(d->kernels->attn_fwd(d->compute, &a));
+    CHECK_OK(d->ops->synchronize(d->compute));
+    CHECK_CLOSE(out, q, 2 * H * D, 1e-6, 1e-6);
+    axl_cuda_device_destroy(d);
+}
+
 int main(int argc, char **argv)
 {
-    struct CMUnitTest tests[65];
+    struct CMUnitTest tests[75];
     int n = 0;
 
     if (argc < 2 || strcmp(argv[1], "faults") == 0)
@@ -246,6 +283,7 @@ int main(int argc, char **argv)
     if (argc < 2 || strcmp(argv[1], "special") == 0) {
         tests[n++] = (struct CMUnitTest)cmocka_unit_test(rounded_keys_come_in_passes);
         tests[n++] = (struct CMUnitTest)cmocka_unit_test(sums_of_parts_are_the_tree);
+        tests[n++] = (struct CMUnitTest)cmocka_unit_test(grids_do_not_wrap);
     }
     return _cmocka_run_group_tests("cuda_emu", tests, (size_t)n, NULL, NULL);
 }
