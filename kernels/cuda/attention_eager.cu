@@ -46,7 +46,7 @@ __device__ __forceinline__ float eager_probs(const axl_attn_args &a, const float
         p[j] = 0.0f;
     for (int j = max(range.begin, range.end) + lane; j < n_keys; j += 32)
         p[j] = 0.0f;
-    return sum > 0.0f ? top + logf(sum) : -INFINITY;
+    return sum == 0.0f ? -INFINITY : top + logf(sum); // NaN must not hide
 }
 
 template <class T>

@@ -81,7 +81,7 @@ template <int MT> __device__ __forceinline__ void join_lanes(row_state<MT> &r)
             float sum = r.sum[m][half] * axl_exp2(r.top[m][half] - base);
             sum += __shfl_xor_sync(0xffffffffu, sum, 1);
             sum += __shfl_xor_sync(0xffffffffu, sum, 2);
-            r.top[m][half] = sum > 0.0f ? top + log2f(sum) : INFINITY;
+            r.top[m][half] = sum == 0.0f ? INFINITY : top + log2f(sum); // NaN must not hide
             r.sum[m][half] = sum;
         }
 }
@@ -146,7 +146,7 @@ __device__ __forceinline__ void put_lse(const row_state<MT> &r, float *lse, int 
         for (int half = 0; half < 2; half++) {
             const int row = warp_row + m * 16 + half * 8 + g;
             if (t == 0 && row < n)
-                lse[row] = r.sum[m][half] > 0.0f ? r.top[m][half] * ATTN_LN2 : -INFINITY;
+                lse[row] = r.sum[m][half] == 0.0f ? -INFINITY : r.top[m][half] * ATTN_LN2;
         }
 }
 

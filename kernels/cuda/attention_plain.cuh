@@ -165,10 +165,10 @@ __device__ __forceinline__ void attend_row(const axl_attn_args &a, const typenam
     }
     Out *out = (Out *)a.out + t * a.ldo + (int64_t)head * dim_v;
     for (int d = lane; d < dim_v; d += 32)
-        out[d] = axl_from_float<Out>(sum > 0.0f ? x.sum[1][d] / sum : 0.0f);
+        out[d] = axl_from_float<Out>(sum == 0.0f ? 0.0f : x.sum[1][d] / sum);
     if (lane == 0)
         ((float *)a.lse)[(int64_t)head * a.cu_seqlens_q[a.n_seqs] + t] =
-            sum > 0.0f ? kind.lse(top + logf(sum)) : -INFINITY;
+            sum == 0.0f ? -INFINITY : kind.lse(top + logf(sum)); // NaN must not hide
     __syncwarp(); // the row is read before the next one comes
 }
 

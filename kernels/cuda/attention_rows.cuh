@@ -118,7 +118,7 @@ __device__ __forceinline__ void end_rows(const row_state<MT> &r, float (&o)[MT][
             float sum = r.sum[m][half];
             sum += __shfl_xor_sync(0xffffffffu, sum, 1);
             sum += __shfl_xor_sync(0xffffffffu, sum, 2);
-            const float by = sum > 0.0f ? 1.0f / sum : 0.0f;
+            const float by = sum == 0.0f ? 0.0f : 1.0f / sum; // NaN must not hide
 #pragma unroll
             for (int n = 0; n < ND; n++) {
                 o[m][n][2 * half] *= by;
@@ -126,7 +126,7 @@ __device__ __forceinline__ void end_rows(const row_state<MT> &r, float (&o)[MT][
             }
             const int row = first + m * 16 + half * 8 + g;
             if (t == 0 && row < n_rows)
-                lse[row] = sum > 0.0f ? r.top[m][half] * ATTN_LN2 + logf(sum) : -INFINITY;
+                lse[row] = sum == 0.0f ? -INFINITY : r.top[m][half] * ATTN_LN2 + logf(sum);
         }
 }
 

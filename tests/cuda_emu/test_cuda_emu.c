@@ -225,6 +225,56 @@ static void faults_are_found(void **state)
         }
 }
 
+// A NaN in a row of queries is in that row's results, and in no other's: it does not become a row that sees nothing.
+static void nan_stays_in_attention(void **state)
+{
+    enum { T = 5, D = 64, BAD = 2 };
+    static float q[T * D], out[T * D], lse[T], probs[T * 16];
+    static axl_bf16 q16[T * D], out16[T * D];
+    const int32_t cu[] = {0, T};
+    axl_device *d = NULL;
+
+    (void)state;
+    for (int i = 0; i < T * D; i++) {
+        q[i] = (float)(i % 13 - 6) / 6.0f;
+        q16[i] = axl_f32_to_bf16(q[i]);
+    }
+    q[BAD * D + 3] = NAN;
+    q16[BAD * D + 3] = axl_f32_to_bf16(NAN);
+    CHECK_OK(axl_cuda_device_create(0, &d));
+    for (int form = 0; form < 6; form++) { // attn_fwd, half, eager; plain and tiled
+        const bool tiled = form % 2 != 0;
+        axl_attn_args a = {.q = tiled ? (void *)q16 : q, .ldq = D, .ldk = D, .ldv = D, .ldo = D};
+        float keys[T * D];
+        axl_bf16 keys16[T * D];
+        memcpy(keys, q, sizeof keys);
+        memcpy(keys16, q16, sizeof keys16);
+        keys[BAD * D + 3] = 1.0f;
+        keys16[BAD * D + 3] = axl_f32_to_bf16(1.0f);
+        a.k = a.v = tiled ? (void *)keys16 : keys;
+        a.cu_seqlens_q = a.cu_seqlens_k = cu;
+        a.n_seqs = a.n_heads = a.n_kv_heads = 1;
+        a.max_seqlen_q = a.max_seqlen_k = T;
+        a.head_dim = a.v_head_dim = D;
+        a.scale = 0.125f;
+        a.mask = AXL_MASK_CAUSAL;
+        a.dtype = tiled ? AXL_BF16 : AXL_F32;
+        a.out = tiled ? (void *)out16 : out;
+        a.lse = lse;
+        const axl_attn_eager_args e = {.fwd = a, .probs = probs, .ld_probs = 16};
+        CHECK_OK(form < 2   ? d->kernels->attn_fwd(d->compute, &a)
+                 : form < 4 ? d->kernels->attn_half_fwd(d->compute, &a)
+                            : d->kernels->attn_eager_fwd(d->compute, &e));
+        CHECK_OK(d->ops->synchronize(d->compute));
+        for (int t = 0; t < T; t++) {
+            const float x = tiled ? axl_bf16_to_f32(out16[t * D]) : out[t * D];
+            assert_int_equal(isnan(x), t == BAD);
+            assert_int_equal(isnan(lse[t]), t == BAD);
+        }
+    }
+    axl_cuda_device_destroy(d);
+}
+
 // A grid that CUDA does not take is an error; it does not become a smaller one. Bounds that are far from what there is
 // hide no work.
 static void grids_do_not_wrap(void **state)
@@ -283,6 +333,7 @@ int main(int argc, char **argv)
     if (argc < 2 || strcmp(argv[1], "special") == 0) {
         tests[n++] = (struct CMUnitTest)cmocka_unit_test(rounded_keys_come_in_passes);
         tests[n++] = (struct CMUnitTest)cmocka_unit_test(sums_of_parts_are_the_tree);
+        tests[n++] = (struct CMUnitTest)cmocka_unit_test(nan_stays_in_attention);
         tests[n++] = (struct CMUnitTest)cmocka_unit_test(grids_do_not_wrap);
     }
     return _cmocka_run_group_tests("cuda_emu", tests, (size_t)n, NULL, NULL);
