@@ -108,7 +108,8 @@ cudaError_t take(void **p, size_t bytes, std::map<char *, size_t> *ranges, int p
         *p = nullptr;
         return cudaSuccess;
     }
-    char *at = (char *)mmap(nullptr, pages(bytes), protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *at = (char *)mmap(nullptr, pages(bytes), protection,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED)
         return set_error(cudaErrorMemoryAllocation);
     (*ranges)[at] = bytes;
@@ -243,17 +244,17 @@ cudaError_t emu_set_shared_limit(const void *kernel, int bytes)
     return cudaSuccess;
 }
 
+// That of the newest code in a build for 80, 90a and 100 that runs on the chip: code for 8.0 runs on 8.9, too.
+int emu::code_version()
+{
+    return arch_at_hand < 90 ? 80 : arch_at_hand < 100 ? 90 : 100;
+}
+
 extern "C" void emu_push_work(cudaStream_t s, void (*work)(void *), void *data)
 {
     if (s != nullptr && s->graph != nullptr)
         emu::die("work that runs once is captured");
     push_device(s, [=] { work(data); });
-}
-
-// That of the newest code in a build for 80, 90a and 100 that runs on the chip: code for 8.0 runs on 8.9, too.
-int emu::code_version()
-{
-    return arch_at_hand < 90 ? 80 : arch_at_hand < 100 ? 90 : 100;
 }
 
 extern "C" void emu_push_repeated(cudaStream_t s, void (*work)(void *), void *data,

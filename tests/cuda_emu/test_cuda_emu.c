@@ -4,6 +4,7 @@
 #include "kernels/cuda/cuda_entries.h"
 #include "kernels/cuda/gemm_lt.h"
 #include "tests/cuda_emu/emu_test.h"
+#include "tests/cuda_emu/far.h"
 #include "tests/cuda_emu/faults.h"
 #include "tests/kernels/compare.h"
 
@@ -336,5 +337,14 @@ int main(int argc, char **argv)
         tests[n++] = (struct CMUnitTest)cmocka_unit_test(nan_stays_in_attention);
         tests[n++] = (struct CMUnitTest)cmocka_unit_test(grids_do_not_wrap);
     }
+#ifndef AXL_EMU_RACES
+    if (argc < 2 || strcmp(argv[1], "far") == 0) {
+        tests[n++] = (struct CMUnitTest)cmocka_unit_test(far_elements_are_reached);
+        tests[n++] = (struct CMUnitTest)cmocka_unit_test(far_rows_are_reached);
+        tests[n++] = (struct CMUnitTest)cmocka_unit_test(far_strides_are_kept);
+        tests[n++] = (struct CMUnitTest)cmocka_unit_test(far_groups_are_reached);
+        tests[n++] = (struct CMUnitTest)cmocka_unit_test(far_tokens_attend);
+    }
+#endif
     return _cmocka_run_group_tests("cuda_emu", tests, (size_t)n, NULL, NULL);
 }
