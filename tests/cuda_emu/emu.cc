@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <deque>
 #include <memory>
+#include <set>
 #include <sys/mman.h>
 #include <vector>
 
@@ -51,19 +52,13 @@ namespace
 constexpr size_t STACK_BYTES = (size_t)256 << 10, MOST_THREADS = 1024;
 constexpr size_t STACK_SHIFT = 17 * 64, SHIFTS = 61;
 
-enum fiber_state { READY, AT_BLOCK_BARRIER, AT_WARP_BARRIER, DONE };
+enum fiber_state { READY, AT_BLOCK_BARRIER, AT_WARP_BARRIER, AT_NAMED_BARRIER, DONE };
+constexpr int NAMED = 16; // barriers of some threads of a block
 
 struct copy {
     void *dst;
     const void *src;
     int bytes, taken;
-    void *where; // for the race check
-};
-
-struct group_product { // of a warpgroup
-    float *d;
-    unsigned long a, b;
-    bool mn_a, mn_b;
     void *where; // for the race check
 };
 
@@ -77,7 +72,8 @@ struct fiber {
     std::deque<std::vector<copy>> groups; // asynchronous copies by commit, the last one open
     std::deque<std::vector<group_product>> products; // the same
     std::vector<void *> landed;                      // copies that are not published
-    const float *given = nullptr;                    // D, from its begin to the end of its products
+    std::set<const void *> given; // D and A, from their begin to the end of their products
+    int named = 0;                // the barrier of some threads that it waits at
 };
 
 // Saves the callee-saved registers on the present stack, leaves its top in *from, and goes on at to.
@@ -118,6 +114,14 @@ struct meeting {
     bool made = false;     // what a meeting makes together; whoever goes on first after it makes it
 };
 
+// A barrier of some warps of a block.
+struct named_state {
+    int arrived = 0, expected = 0; // threads
+    unsigned generation = 1;
+    unsigned waiting = 0;   // warps
+    unsigned came[32] = {}; // the generation that a warp came to last
+};
+
 struct engine {
     std::vector<std::unique_ptr<fiber>> fibers;
     fiber main;
@@ -135,6 +139,7 @@ struct engine {
     shared_bytes limit = {};
     std::vector<char> unpublished; // a piece of 16 bytes of shared memory each
     std::vector<std::pair<const void *, char *>> arrays; // key, place
+    named_state named[NAMED];
     char *stacks = nullptr;
     unsigned order = 0;     // of new streams
     size_t last_blocks = 0; // of a grid, that run alone; 0: all do
@@ -216,19 +221,24 @@ void prepare(fiber *f)
     if (f->products.size() != 1 || !f->products.front().empty())
         f->products.assign(1, {});
     f->landed.clear();
-    f->given = nullptr;
+    f->given.clear();
 }
 
 void report_deadlock()
 {
-    int at_warp = 0;
+    int at_warp = 0, at_named = 0, last_named = 0;
 
-    for (int i = 0; i < e.n_threads; i++)
-        at_warp += e.fibers[(size_t)i]->state == AT_WARP_BARRIER;
+    for (int i = 0; i < e.n_threads; i++) {
+        const fiber *f = e.fibers[(size_t)i].get();
+        at_warp += f->state == AT_WARP_BARRIER;
+        at_named += f->state == AT_NAMED_BARRIER;
+        last_named = f->state == AT_NAMED_BARRIER ? f->named : last_named;
+    }
     die("block (%u, %u, %u): no thread can go on: %d of %d have ended, %d wait at __syncthreads, "
-        "%d for lanes "
-        "of their warp that do not come",
-        blockIdx.x, blockIdx.y, blockIdx.z, e.n_done, e.n_threads, e.n_at_barrier, at_warp);
+        "%d "
+        "for lanes of their warp that do not come, %d at barriers of some threads (one at %d)",
+        blockIdx.x, blockIdx.y, blockIdx.z, e.n_done, e.n_threads, e.n_at_barrier, at_warp,
+        at_named, last_named);
 }
 
 // Makes the ring in which threads take turns.
@@ -311,6 +321,10 @@ void run_block(uint3 block, dim3 block_dim, dim3 grid_dim)
     go(e.main.next);
     if (e.n_done < n)
         report_deadlock();
+    for (int i = 0; i < NAMED; i++)
+        if (e.named[i].arrived != 0)
+            die("a block ends while %d threads of %d have come to barrier %d", e.named[i].arrived,
+                e.named[i].expected, i);
     e.counts.blocks++;
 }
 
@@ -467,6 +481,60 @@ void block_barrier()
     (void)block_barrier_count(0);
 }
 
+namespace
+{
+
+// The running lane's warp comes to a barrier.
+void come(int id, int n, bool wait)
+{
+    named_state &b = e.named[id];
+
+    if (b.arrived > 0 && b.expected != n)
+        die("barrier %d is of %d threads and of %d", id, b.expected, n);
+    if (b.came[warp] == b.generation)
+        die("a warp comes to barrier %d twice before others have come", id);
+    b.came[warp] = b.generation;
+    b.expected = n;
+    b.arrived += 32;
+    b.waiting |= wait ? 1u << warp : 0u;
+    races_named_come(id, warp);
+    if (b.arrived < n)
+        return;
+    races_named_met(id, b.waiting);
+    b.arrived = 0;
+    b.waiting = 0;
+    b.generation++;
+    for (int i = 0; i < e.n_threads; i++) {
+        fiber *f = e.fibers[(size_t)i].get();
+        if (f->state == AT_NAMED_BARRIER && f->named == id)
+            f->state = READY;
+    }
+}
+
+} // namespace
+
+void named_barrier(int id, int n, bool wait)
+{
+    fiber *self = e.running;
+    unsigned mask = 0xffffffffu;
+
+    if (id < 1 || id >= NAMED || n % 32 != 0 || n > e.n_threads || e.n_threads % 32 != 0)
+        die("barrier %d of %d threads cannot be", id, n);
+    meeting *m = meeting_of(&mask);
+    meet(m,
+         false); // a warp comes as a whole (PTX ISA, "bar"), which orders nothing among its lanes
+    if (!m->made) {
+        m->made = true;
+        come(id, n, wait);
+    }
+    const named_state &b = e.named[id];
+    while (wait && b.generation == b.came[warp]) {
+        self->named = id;
+        self->state = AT_NAMED_BARRIER;
+        give_way();
+    }
+}
+
 void warp_barrier(unsigned mask)
 {
     meet(meeting_of(&mask), true);
@@ -499,6 +567,7 @@ unsigned lanes_with(unsigned mask, unsigned long value, bool all_equal)
     return out;
 }
 
+#include "tests/cuda_emu/copies.h"
 #include "tests/cuda_emu/products.h"
 
 } // namespace emu

@@ -1,7 +1,7 @@
 // Kernels with one fault each, which the emulation must find, and some that only look faulty.
 #include "tests/cuda_emu/faults.h"
 
-#include "kernels/cuda/cuda.cuh"
+#include "kernels/cuda/warpgroup.cuh"
 
 namespace
 {
@@ -189,6 +189,81 @@ __global__ void not_all_at_barrier(float *out)
     out[threadIdx.x] = 1.0f;
 }
 
+// Warp 0 hands numbers to the others, which give the place back: barriers 1 and 2. in_time: who comes to them waits. readers:
+// how many warps say that they have read.
+template <bool full_in_time, bool empty_in_time, int readers>
+__global__ void handed_over(float *out)
+{
+    AXL_SHARED_ARRAY(float, shared, 32);
+    const int i = (int)threadIdx.x;
+
+    if (i < 32) {
+        shared[i] = 1.0f;
+        axl_barrier_arrive(1, N);
+        if (empty_in_time)
+            axl_barrier_wait(2, 32 + 32 * readers);
+        else
+            axl_barrier_arrive(2, 32 + 32 * readers);
+        shared[i] = 2.0f;
+        return;
+    }
+    if (full_in_time)
+        axl_barrier_wait(1, N);
+    else
+        axl_barrier_arrive(1, N);
+    out[i] = shared[i % 32];
+    if (i < 32 + 32 * readers)
+        axl_barrier_arrive(2, 32 + 32 * readers);
+}
+constexpr auto handed_back = handed_over<true, true, 3>;
+constexpr auto read_too_soon = handed_over<false, true, 3>;
+constexpr auto overwritten_too_soon = handed_over<true, false, 3>;
+constexpr auto overwritten_before_one = handed_over<true, true, 2>;
+
+// Each warp waits for the one before: the last sees what the first has left.
+__global__ void handed_on(float *out)
+{
+    AXL_SHARED_ARRAY(float, shared, 1);
+    const int i = (int)threadIdx.x, warp = i / 32;
+
+    if (i == 0)
+        shared[0] = 1.0f;
+    if (warp > 0)
+        axl_barrier_wait(warp, 64);
+    if (warp < 3)
+        axl_barrier_arrive(warp + 1, 64);
+    if (warp == 3)
+        out[i] = shared[0];
+}
+
+// Who comes to a barrier and goes on has waited for nobody, not even for its own warp.
+__global__ void gone_on(float *out)
+{
+    AXL_SHARED_ARRAY(float, shared, N);
+    const int i = (int)threadIdx.x;
+
+    shared[i] = (float)i;
+    axl_barrier_arrive(1, N);
+    out[i] = shared[i ^ 1];
+}
+
+__global__ void waited(float *out)
+{
+    AXL_SHARED_ARRAY(float, shared, N);
+    const int i = (int)threadIdx.x;
+
+    shared[i] = (float)i;
+    axl_barrier_wait(1, N);
+    out[i] = shared[i ^ 33];
+}
+
+__global__ void one_does_not_come(float *out)
+{
+    if (threadIdx.x < 96)
+        axl_barrier_wait(1, N);
+    out[threadIdx.x] = 1.0f;
+}
+
 float room[4 * N] __attribute__((aligned(16)));
 
 template <class... Params, class... Args>
@@ -226,6 +301,14 @@ const emu_fault emu_faults[] = {FAULT(EMU_RACE, no_barrier, 1, 0, room),
                                 FAULT(EMU_NONE, halves, 1, 0, (bf16 *)room),
                                 FAULT(EMU_RACE, halves_that_meet, 1, 0, (bf16 *)room),
                                 FAULT(EMU_RACE, halves_under_a_word, 1, 0, (bf16 *)room),
+                                FAULT(EMU_NONE, handed_back, 1, 0, room),
+                                FAULT(EMU_RACE, read_too_soon, 1, 0, room),
+                                FAULT(EMU_RACE, overwritten_too_soon, 1, 0, room),
+                                FAULT(EMU_RACE, overwritten_before_one, 1, 0, room),
+                                FAULT(EMU_NONE, handed_on, 1, 0, room),
+                                FAULT(EMU_RACE, gone_on, 1, 0, room),
+                                FAULT(EMU_NONE, waited, 1, 0, room),
+                                FAULT(EMU_STUCK, one_does_not_come, 1, 0, room),
                                 FAULT(EMU_OVERRUN, beyond_shared, 1, 0, room),
                                 FAULT(EMU_OVERRUN, beyond_dynamic, 1, sizeof(float) * N, room),
                                 FAULT(EMU_OVERRUN, beyond_global, 1, 0, room + 3 * N),

@@ -36,17 +36,31 @@ void mma_e4m3_m16n8k32(float d[4], const unsigned a[4], const unsigned b[2]);
 // Four 8 x 8 matrices of 16-bit elements: lane i gives the address of row i % 8 of matrix i / 8, which must be aligned.
 void ldmatrix_x4(unsigned r[4], const void *row, bool transposed);
 
-// ---- products of a warpgroup (sm_90a): D [64 x 128] += A [64 x 16] B [16 x 128], factors in shared memory
+// ---- products of a warpgroup (sm_90a): D [64 x n] += A [64 x 16] B [16 x n], B in shared memory, A there or in registers
 //
-// Factors are read from where their descriptors say, and D is added to, when the product is waited for and no sooner. A
-// piece of 16 bytes that was copied must have been published by the thread whose copy it was.
+// Factors are read from where their descriptors say, or from the registers, and D is added to, when the product is waited for
+// and no sooner. A piece of 16 bytes that was copied must have been published by the thread whose copy it was.
+
+struct group_product {
+    float *d; // this thread's part: [n / 8][4]
+    int n;
+    const unsigned *held; // A's registers, [4], or NULL
+    unsigned long a, b;   // descriptors
+    bool mn_a, mn_b;
+    bool add;              // false: D is set
+    void *where = nullptr; // for the race check
+};
 
 unsigned shared_address(const void *p);
-void wgmma_begin(float *d); // D may be given to products from here
-void wgmma_m64n128k16(float *d, unsigned long a, unsigned long b, bool mn_a, bool mn_b);
+void wgmma_begin(const void *registers); // D, or A, may be given to products from here
+void wgmma(const group_product &p);
 void wgmma_commit();
 void wgmma_wait(int groups_left);
 void async_publish();
+
+// ---- barriers of some threads of a block: by number, 1 to 15, and by how many come; some of them need not wait
+
+void named_barrier(int id, int n, bool wait);
 
 // ---- asynchronous copies to shared memory: they land when they are waited for, and no sooner
 

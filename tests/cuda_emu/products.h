@@ -1,5 +1,5 @@
-// The part of emu.cc that makes products on the tensor cores and asynchronous copies; it is included there, in namespace emu,
-// after the fibers.
+// The part of emu.cc that makes products on the tensor cores; it is included there, in namespace emu, after the fibers and
+// copies.h.
 #ifndef AXL_CUDA_EMU_PRODUCTS_H
 #define AXL_CUDA_EMU_PRODUCTS_H
 
@@ -132,18 +132,6 @@ void ldmatrix_x4(unsigned r[4], const void *row, bool transposed)
     }
 }
 
-unsigned shared_address(const void *p)
-{
-    return (unsigned)((const char *)p - e.shared);
-}
-
-void async_publish()
-{
-    for (const void *p : e.running->landed)
-        e.unpublished[shared_address(p) / 16] = 0;
-    e.running->landed.clear();
-}
-
 namespace
 {
 
@@ -155,21 +143,24 @@ void take_factor(unsigned long desc, bool mn_major, int mn, float *out, void *wh
                    stride = (unsigned)(desc >> 32 & 0x3fffu) << 4, layout = (unsigned)(desc >> 62);
     const unsigned width = layout == 1 ? 128 : layout == 2 ? 64 : 0; // bytes, of an exchanged row
     const unsigned row = (unsigned)mn, most = mn_major ? 1 : 8;      // elements together
+    const unsigned turns = width == 128 ? 7u : 3u;
 
     if (width == 0 || (mn_major && width != 128))
         die("a descriptor's layout %u is not emulated", layout);
+    if ((start >> 7 & turns) != 0)
+        die("a descriptor begins between 8 rows (%u)", start); // it would need a base offset
     for (unsigned k = 0; k < 16; k += most) {
         unsigned at = start;
         if (mn_major)
             at += row / 64 * leading + row % 64 * 2 + k / 8 * stride + k % 8 * width;
         else
             at += row / 8 * stride + row % 8 * width + k * 2;
-        at ^= (at >> 7 & (width == 128 ? 7u : 3u)) << 4;
+        at ^= (at >> 7 & turns) << 4;
         if (at + 2 * most > SHARED_BYTES)
             die("a descriptor leads out of shared memory");
         if (e.unpublished[at / 16] != 0)
             die("a product of a warpgroup reads what its copier has not published");
-        races_read(e.shared + at, 2 * most, where);
+        races_warp_read(e.shared + at, 2 * most, where);
         unsigned short bits[8];
         if (mn_major)
             memcpy(bits, e.shared + at, 2);
@@ -180,38 +171,82 @@ void take_factor(unsigned long desc, bool mn_major, int mn, float *out, void *wh
     }
 }
 
-// This thread's part: rows g, g + 8 of its warp's 16, columns 2 t, 2 t + 1 of each 8.
-void make_group_product(const group_product &p)
-{
-    const int g = lane / 4, t = lane % 4;
-    float row[2][16], column[16];
+struct group_lane {
+    float *d;
+    unsigned a[4];
+};
 
-    for (int half = 0; half < 2; half++)
-        take_factor(p.a, p.mn_a, warp % 4 * 16 + half * 8 + g, row[half], p.where);
-    for (int n = 0; n < 32; n++) {
-        take_factor(p.b, p.mn_b, n / 2 * 8 + 2 * t + n % 2, column, p.where);
-        for (int half = 0; half < 2; half++) {
-            float *d = p.d + n / 2 * 4 + half * 2 + n % 2;
+// The warp's 16 rows of A: lanes' registers as those of mma.m16n8k16, or the factor's.
+void take_left(const group_product &p, const group_lane (&lanes)[32], float (&a)[16][16])
+{
+    for (int row = 0; row < 16 && p.held == nullptr; row++)
+        take_factor(p.a, p.mn_a, warp % 4 * 16 + row, a[row], p.where);
+    for (int i = 0; i < 32 && p.held != nullptr; i++)
+        for (int r = 0; r < 4; r++)
+            for (int h = 0; h < 2; h++)
+                a[i / 4 + r % 2 * 8][r / 2 * 8 + i % 4 * 2 + h] =
+                    mma_bf16(lanes[i].a[r] >> 16 * h & 0xffffu);
+}
+
+// Made for the warp by its first lane that goes on. A lane has rows g, g + 8 of the warp's 16, columns 2 t, 2 t + 1 of each 8.
+__attribute__((optimize("O3"))) void make_group_product(const group_product &p)
+{
+    group_lane mine = {p.d, {}}, lanes[32];
+    meeting *m = nullptr;
+    float a[16][16], column[16];
+
+    if (p.held != nullptr)
+        memcpy(mine.a, p.held, sizeof mine.a);
+    const packet *all = exchange(0xffffffffu, mine, &m);
+    if (m->made)
+        return;
+    m->made = true;
+    for (int i = 0; i < 32; i++)
+        memcpy(&lanes[i], all[i].bytes, sizeof lanes[i]);
+    take_left(p, lanes, a);
+    for (int n = 0; n < p.n; n++) {
+        take_factor(p.b, p.mn_b, n, column, p.where);
+        for (int row = 0; row < 16; row++) {
+            float *d = lanes[row % 8 * 4 + n % 8 / 2].d + n / 8 * 4 + row / 8 * 2 + n % 2;
+            float sum = p.add ? *d : 0.0f;
             for (int k = 0; k < 16; k++)
-                *d += row[half][k] * column[k];
+                sum += a[row][k] * column[k];
+            *d = sum;
         }
     }
 }
 
-} // namespace
-
-void wgmma_begin(float *d)
+// Whether a product under way has these registers.
+bool is_under_way(const void *registers)
 {
-    e.running->given = d;
+    for (const auto &group : e.running->products)
+        for (const group_product &p : group)
+            if (p.d == registers || p.held == registers)
+                return true;
+    return false;
 }
 
-void wgmma_m64n128k16(float *d, unsigned long a, unsigned long b, bool mn_a, bool mn_b)
+void take_back(const void *registers)
+{
+    if (registers != nullptr && !is_under_way(registers))
+        e.running->given.erase(registers);
+}
+
+} // namespace
+
+void wgmma_begin(const void *registers)
+{
+    e.running->given.insert(registers);
+}
+
+void wgmma(const group_product &p)
 {
     if (e.n_threads % 128 != 0)
         die("a product of a warpgroup in a block of %d threads", e.n_threads);
-    if (e.running->given != d)
+    if (e.running->given.count(p.d) == 0 || (p.held && e.running->given.count(p.held) == 0))
         die("a product of a warpgroup without its begin");
-    e.running->products.back().push_back({d, a, b, mn_a, mn_b, EMU_HERE()});
+    e.running->products.back().push_back(p);
+    e.running->products.back().back().where = EMU_HERE();
 }
 
 void wgmma_commit()
@@ -224,45 +259,14 @@ void wgmma_wait(int groups_left)
     auto &groups = e.running->products;
 
     while ((int)groups.size() - 1 > groups_left) {
-        for (const group_product &p : groups.front())
+        const std::vector<group_product> made = std::move(groups.front());
+        groups.pop_front();
+        for (const group_product &p : made)
             make_group_product(p);
-        groups.pop_front();
-    }
-    if (groups_left == 0)
-        e.running->given = nullptr;
-}
-
-void async_copy(void *dst, const void *src, int bytes, int taken)
-{
-    if ((uintptr_t)dst % (uintptr_t)bytes != 0 ||
-        (taken > 0 && (uintptr_t)src % (uintptr_t)bytes != 0))
-        die("an asynchronous copy between %p and %p is not aligned", src, dst);
-    races_write(dst, (size_t)bytes, EMU_HERE()); // it may land now, or when it is waited for
-    memset(dst, 0xff, (size_t)bytes);            // what a reader finds who does not wait
-    e.running->groups.back().push_back({dst, src, bytes, taken, EMU_HERE()});
-}
-
-void async_commit()
-{
-    e.running->groups.emplace_back();
-}
-
-void async_wait(int groups_left)
-{
-    auto &groups = e.running->groups;
-
-    while ((int)groups.size() - 1 > groups_left) {
-        for (const copy &c : groups.front()) {
-            races_write(c.dst, (size_t)c.bytes, c.where);
-            races_read(c.src, (size_t)c.taken, c.where);
-            memset(c.dst, 0, (size_t)c.bytes);
-            memcpy(c.dst, c.src, (size_t)c.taken);
-            if (c.bytes == 16) {
-                e.unpublished[shared_address(c.dst) / 16] = 1;
-                e.running->landed.push_back(c.dst);
-            }
+        for (const group_product &p : made) {
+            take_back(p.d);
+            take_back(p.held);
         }
-        groups.pop_front();
     }
 }
 

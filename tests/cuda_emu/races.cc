@@ -1,7 +1,8 @@
 // The race check's memory of accesses, and the functions that -fsanitize=thread calls.
 //
 // Of every word of memory that a kernel touches, the last write and the reads since are kept: who, and when by the clocks
-// of barriers. An access is ordered after one of them if a barrier that both threads took part in lies between.
+// of barriers. An access is ordered after one of them if a barrier that both threads took part in lies between, or, for
+// barriers of some warps of a block, a chain of such barriers.
 #include "tests/cuda_emu/races.h"
 
 #include "tests/cuda_emu/emu_run.h"
@@ -14,6 +15,7 @@
 #include <memory>
 #include <unistd.h>
 #include <unordered_map>
+#include <vector>
 
 extern "C" const char __executable_start[], __start_emu_own[], __stop_emu_own[]; // the linker's
 
@@ -50,6 +52,19 @@ uint64_t block_clock_of(uint64_t x)
     return x >> BLOCK_BIT;
 }
 
+constexpr int WARPS = 32, BARRIERS = 16; // of a block
+
+// Of each warp of a block the clock before which its accesses are ordered before something.
+struct past {
+    uint32_t of[WARPS];
+
+    void join(const past &other)
+    {
+        for (int i = 0; i < WARPS; i++)
+            of[i] = of[i] > other.of[i] ? of[i] : other.of[i];
+    }
+};
+
 // ---- memory
 
 struct cell {
@@ -69,7 +84,13 @@ struct state {
     uint64_t now; // the running thread's accesses; 0: no kernel runs
     uintptr_t ignored, ignored_bytes, shared, shared_bytes;
     uint64_t clock = 1, launch = 1, block = 1; // of barriers; when the launch, and the block, began
-    uint64_t warp_clock[32];
+    uint64_t warp_clock[WARPS];
+    past known[WARPS];       // by a warp
+    past barriers[BARRIERS]; // by those that have come to it
+    bool named;              // the launch has barriers of some warps: then sets are kept
+    std::vector<past> sets; // of the present clock: since when what a set of warps has done is past
+    std::unordered_map<uint64_t, uint32_t>
+        larger;          // a set, a warp and its clock: which set all these are
     uint64_t left[1024]; // the clock when a thread ended; 0: it has not
     int n_threads;
     struct {
@@ -100,11 +121,41 @@ inline page *page_of(uintptr_t number)
 
 // ---- order
 
+// Several warps of the block, in the place of a warp's clock: the set's number, or 0 where sets are not kept.
+bool set_is_past(uint64_t set, const past &known)
+{
+    if (set == 0)
+        return false;
+    for (int i = 0; i < WARPS; i++)
+        if (r.sets[set].of[i] > known.of[i])
+            return false;
+    return true;
+}
+
+// The set with what warp did at its clock.
+uint64_t larger_set(uint64_t set, int warp, uint64_t clock)
+{
+    if (r.sets.empty())
+        r.sets.push_back({}); // number 0
+    if (r.sets[set].of[warp] > clock)
+        return set;
+    uint32_t &next = r.larger[set << 32 | (uint64_t)warp << 24 | clock];
+    if (next == 0) {
+        past more = r.sets[set];
+        more.of[warp] = (uint32_t)clock + 1;
+        next = (uint32_t)r.sets.size();
+        if (next >= WARP_CLOCKS)
+            die("the race check has run out of sets of warps");
+        r.sets.push_back(more);
+    }
+    return next;
+}
+
 // Whether x happened before what runs now (as `now` says: a thread, or a warp).
 bool ordered(uint64_t x, uint64_t now, bool shared)
 {
     const uint64_t clock = block_clock_of(x);
-    const bool same_warp = thread_of(x) / 32 == thread_of(now) / 32;
+    const past &known = r.known[thread_of(now) / 32];
 
     if (clock < r.launch)
         return true;
@@ -113,8 +164,8 @@ bool ordered(uint64_t x, uint64_t now, bool shared)
     if (clock < r.clock) // a thread that has ended takes part in no barrier
         return who_of(x) != ONE || r.left[thread_of(x)] != clock;
     if (who_of(x) == BLOCK)
-        return false;
-    if (same_warp && warp_clock_of(x) < r.warp_clock[thread_of(now) / 32])
+        return set_is_past(warp_clock_of(x), known);
+    if (warp_clock_of(x) < known.of[thread_of(x) / 32])
         return true;
     return who_of(x) == ONE && who_of(now) == ONE && thread_of(x) == thread_of(now);
 }
@@ -133,7 +184,16 @@ uint64_t join(uint64_t x, uint64_t now)
                      : thread_of(x) / 32 == thread_of(now) / 32       ? WARP
                                                                       : BLOCK;
 
-    return several(now, both);
+    if (both != BLOCK)
+        return several(now, both);
+    uint64_t set = 0;
+    if (r.named && !(who_of(x) == BLOCK && warp_clock_of(x) == 0)) {
+        // what a thread did that has ended is never past
+        const uint64_t clock = block_clock_of(x) == r.clock ? warp_clock_of(x) : WARP_CLOCKS - 1;
+        set = who_of(x) == BLOCK ? warp_clock_of(x) : larger_set(0, thread_of(x) / 32, clock);
+        set = larger_set(set, thread_of(now) / 32, warp_clock_of(now));
+    }
+    return (several(now, BLOCK) & ~((WARP_CLOCKS - 1) << WARP_BIT)) | set << WARP_BIT;
 }
 
 uint64_t add(uint64_t x, uint64_t now, bool shared)
@@ -194,8 +254,9 @@ template <kind k> inline void touch(cell &c, uint64_t now, uint32_t where, uintp
 
     // Whoever has read since the last write was after it; where two were that no barrier of theirs orders, so are the others
     // of their warp, or block.
-    if (k == READ && (c.read == now || c.read == several(now, WARP) ||
-                      (c.read >> BLOCK_BIT == now >> BLOCK_BIT && who_of(c.read) == BLOCK)))
+    if (k == READ &&
+        (c.read == now || c.read == several(now, WARP) ||
+         (!r.named && c.read >> BLOCK_BIT == now >> BLOCK_BIT && who_of(c.read) == BLOCK)))
         return;
     if (k == WRITE && c.write == now && c.read == 0)
         return;
@@ -263,11 +324,22 @@ void tick()
     if (++r.clock >= BLOCK_CLOCKS)
         die("the race check has run out of clock");
     memset(r.warp_clock, 0, sizeof r.warp_clock);
+    memset(r.known, 0, sizeof r.known);
+    memset(r.barriers, 0, sizeof r.barriers);
+    r.sets.clear();
+    r.larger.clear();
 }
 
 void set_now(int thread)
 {
     r.now = r.clock << BLOCK_BIT | r.warp_clock[thread / 32] << WARP_BIT | (uint64_t)thread;
+}
+
+void next_of_warp(int warp)
+{
+    if (++r.warp_clock[warp] >= WARP_CLOCKS - 1)
+        die("the race check has run out of a warp's clock");
+    set_now(thread_of(r.now));
 }
 
 } // namespace
@@ -288,6 +360,7 @@ void races_launch()
 {
     tick();
     r.launch = r.clock;
+    r.named = false;
     if (r.pages.size() > MOST) {
         r.pages.clear();
         memset(r.cache, 0, sizeof r.cache);
@@ -330,9 +403,24 @@ void races_warp_barrier(int warp, bool whole)
 {
     if (!whole)
         die("the race check does not know barriers of some lanes of a warp");
-    if (++r.warp_clock[warp] >= WARP_CLOCKS)
-        die("the race check has run out of a warp's clock");
-    set_now(thread_of(r.now));
+    next_of_warp(warp);
+    r.known[warp].of[warp] = (uint32_t)r.warp_clock[warp];
+}
+
+void races_named_come(int barrier, int warp)
+{
+    r.named = true;
+    next_of_warp(warp);
+    r.barriers[barrier].join(r.known[warp]);
+    r.barriers[barrier].of[warp] = (uint32_t)r.warp_clock[warp];
+}
+
+void races_named_met(int barrier, unsigned waiting)
+{
+    for (int i = 0; i < WARPS; i++)
+        if (waiting >> i & 1u)
+            r.known[i].join(r.barriers[barrier]);
+    r.barriers[barrier] = {};
 }
 
 void races_write(const void *at, size_t n, void *where)
