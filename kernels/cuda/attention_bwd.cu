@@ -9,17 +9,6 @@
 namespace
 {
 
-// What turns products of tiles into weights.
-struct score_rule {
-    float to_log2, cap, cap_by; // cap 0: none
-};
-
-__device__ __forceinline__ score_rule rule_of(const axl_attn_args &a)
-{
-    return {a.softcap > 0.0f ? ATTN_LOG2E : a.scale * ATTN_LOG2E, a.softcap,
-            a.softcap > 0.0f ? 2.0f * ATTN_LOG2E * a.scale / a.softcap : 0.0f};
-}
-
 // s: q . k becomes the weight; dp: dout . v becomes the gradient by q . k * scale. lse in units of log 2.
 __device__ __forceinline__ void differentiate(const score_rule &rule, float &s, float &dp,
                                               float lse, float delta)

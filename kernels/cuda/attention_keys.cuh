@@ -1,4 +1,5 @@
-// The gradients by tiles: the pass for dk and dv, a tile of keys and the queries that come to it; and the tiles by width.
+// The gradients by tiles: how scores become weights; the pass for dk and dv, a tile of keys and the queries that come to it; and
+// the tiles by width.
 //
 // What is its own to a kind of attention it says in a struct (attention_bwd.cu, attention_eager_tile.cu): args, which hold
 // those of `bwd`; SCORES, whether weights are made of q . k, or else `take` fetches them; `differentiate`, from weights
@@ -13,6 +14,17 @@ namespace
 
 // What a launch makes: both, or one of them where both do not fit into registers.
 enum part { DK = 1, DV = 2, DK_DV = 3 };
+
+// What turns products of tiles into weights.
+struct score_rule {
+    float to_log2, cap, cap_by; // cap 0: none
+};
+
+__device__ __forceinline__ score_rule rule_of(const axl_attn_args &a)
+{
+    return {a.softcap > 0.0f ? ATTN_LOG2E : a.scale * ATTN_LOG2E, a.softcap,
+            a.softcap > 0.0f ? 2.0f * ATTN_LOG2E * a.scale / a.softcap : 0.0f};
+}
 
 // lse in units of log 2; of a row that is not there, or sees nothing: its weights must be 0.
 __device__ __forceinline__ float lse_of(float lse)
