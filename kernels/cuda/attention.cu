@@ -1,6 +1,6 @@
 // Attention's entries: which of three ways a call goes. By shape, chip and library alone, so that a call always gets
-// the same kernel: cuDNN's where it was asked for and takes the call (attention_cudnn.c), tiles on the tensor cores,
-// or the plain kernels, which take everything.
+// the same kernel: cuDNN's where it was asked for and takes the call (attention_cudnn.c), tiles on the tensor cores (by
+// warpgroups where the chip has their products), or the plain kernels, which take everything.
 #include "kernels/cuda/attention_tile.cuh"
 
 extern "C" {
@@ -25,6 +25,7 @@ extern "C" axl_status axl_cuda_attn_bwd(axl_stream *s, const axl_attn_bwd_args *
 
     if (status != AXL_OK || done)
         return status;
-    return axl_cuda_attn_bwd_is_tiled(s, b) ? axl_cuda_attn_bwd_tiled(s, b)
-                                            : axl_cuda_attn_bwd_plain(s, b);
+    return axl_cuda_attn_bwd_is_wgmma(s, b)   ? axl_cuda_attn_bwd_wgmma(s, b)
+           : axl_cuda_attn_bwd_is_tiled(s, b) ? axl_cuda_attn_bwd_tiled(s, b)
+                                              : axl_cuda_attn_bwd_plain(s, b);
 }

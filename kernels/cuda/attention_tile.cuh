@@ -17,6 +17,9 @@ bool axl_cuda_attn_bwd_is_tiled(const axl_stream *s, const axl_attn_bwd_args *b)
 axl_status axl_cuda_attn_fwd_tiled(axl_stream *s, const axl_attn_args *a);
 axl_status axl_cuda_attn_half_tiled(axl_stream *s, const axl_attn_args *a);
 axl_status axl_cuda_attn_bwd_tiled(axl_stream *s, const axl_attn_bwd_args *b);
+// Of those the ones by products of warpgroups: sm_90, head_dim 64 or 128.
+bool axl_cuda_attn_bwd_is_wgmma(const axl_stream *s, const axl_attn_bwd_args *b);
+axl_status axl_cuda_attn_bwd_wgmma(axl_stream *s, const axl_attn_bwd_args *b);
 
 constexpr int ATTN_WARPS = 4;
 constexpr int ATTN_THREADS = ATTN_WARPS * 32;
