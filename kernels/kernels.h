@@ -1,20 +1,20 @@
 // The kernel table: every computation of a step as a pure function of its arguments.
 //
-// ref/ defines what each entry means (plain loops, f32 accumulation; also f64); cpu/ and cuda/ must agree
-// with it. Conventions: matrices are row-major, ld is in elements; T rows are packed tokens. `dtype` is
-// that of the activations (F32, BF16; F64 in ref only). *Statistics* (rstd, lse, logp, sums) and gradients
-// of parameters have the statistics dtype: F32, or F64 when dtype is F64. "set or add": with accumulate
-// false the output is overwritten and needs no initialisation, else added to. Inputs and outputs do not
-// overlap unless a line says so. Results do not depend on the number of threads, nor a row's result on
-// which other rows are in the call, except where gemm's library decides (then they are still repeatable
-// for equal shapes and threads).
-// All entries run on stream s (the compute stream of its device) and may use its workspace; they fail
-// only with AXL_E_DEVICE or AXL_E_UNSUPPORTED.
+// ref/ defines what each entry means (plain loops, f32 accumulation; also f64); cpu/ and cuda/ must agree with it.
+// Conventions: matrices are row-major, ld is in elements; T rows are packed tokens. `dtype` is that of the activations (F32,
+// BF16; F64 in ref only). *Statistics* (rstd, lse, logp, sums) and gradients of parameters have the statistics dtype: F32,
+// or F64 when dtype is F64. "set or add": with accumulate false the output is overwritten and needs no initialisation, else
+// added to. Inputs and outputs do not overlap unless a line says so. Results do not depend on the number of threads, nor a
+// row's result on which other rows are in the call, except where gemm's library decides (then they are still repeatable for
+// equal shapes and threads).
+// All entries run on stream s (the compute stream of its device) and may use its workspace; they fail only with AXL_E_DEVICE
+// or AXL_E_UNSUPPORTED.
 #ifndef AXL_KERNELS_KERNELS_H
 #define AXL_KERNELS_KERNELS_H
 
 #include "kernels/attention.h"
 #include "kernels/device.h"
+#include "kernels/fp8.h"
 #include "kernels/moe.h"
 #include "kernels/sum_parts.h"
 #include "src/base/str.h"
@@ -190,10 +190,9 @@ typedef struct axl_cast_args {
     int64_t n;
 } axl_cast_args;
 
-// Several conversions, in any order, as few launches as there can be: none may read what another one writes.
+// Several conversions of the same dtypes, in any order, as few launches as there can be: none may read what another writes.
 typedef struct axl_cast_list_args {
-    const axl_cast_args
-        *items; // [n_items] host memory, the caller's again after the call; all of the same dtypes
+    const axl_cast_args *items; // [n_items] host memory, the caller's again after the call
     int n_items;
 } axl_cast_list_args;
 
@@ -274,7 +273,10 @@ typedef struct axl_adamw_args {
     K(combine, axl_combine_args)                                                                   \
     K(combine_bwd, axl_combine_bwd_args)                                                           \
     K(gemm_grouped, axl_gemm_grouped_args)                                                         \
-    K(sum_parts, axl_sum_parts_args)
+    K(sum_parts, axl_sum_parts_args)                                                               \
+    K(amax, axl_amax_args)                                                                         \
+    K(cast_fp8, axl_cast_fp8_args)                                                                 \
+    K(gemm_fp8, axl_gemm_fp8_args)
 
 struct axl_kernels {
     const char *name; // "ref", "cpu-avx512-bf16", ...

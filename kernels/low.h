@@ -32,4 +32,47 @@ static inline float axl_low_round(float x, axl_low_format f)
     return fminf(fmaxf(x, -f.most), f.most);
 }
 
+// The bits of x as e4m3: sign, 4 bits of exponent with bias 7, 3 of mantissa; NaN is 0x7f.
+static inline uint8_t axl_e4m3_from_f32(float x)
+{
+    const float y = axl_low_round(x, AXL_LOW_E4M3);
+    uint32_t bits;
+
+    memcpy(&bits, &y, sizeof bits);
+    const uint32_t sign = signbit(x) != 0 ? 0x80u : 0u, size = bits & 0x7fffffffu;
+    if (isnan(y))
+        return 0x7f;
+    if (fabsf(y) < AXL_LOW_E4M3.least) // a multiple of 2^-9
+        return (uint8_t)(sign | (uint32_t)(fabsf(y) * 512.0f));
+    return (uint8_t)(sign | ((size >> 20) - (120u << 3)));
+}
+
+static inline float axl_e4m3_to_f32(uint8_t q)
+{
+    // as bits of an f32 the exponent is 120 too small, for numbers below the normal ones too
+    const uint32_t bits = (q & 0x7fu) == 0x7fu ? 0x7fc00000u : (uint32_t)(q & 0x7f) << 20;
+    float x;
+
+    memcpy(&x, &bits, sizeof x);
+    x *= 0x1p120f;
+    return (q & 0x80) != 0 ? -x : x;
+}
+
+// The scale of e4m3 numbers whose originals are at most amax (kernels/fp8.h): a power of two.
+static inline float axl_fp8_scale(float amax)
+{
+    const float most = amax < 1e-12f ? 1e-12f : amax; // nothing but zeros has a scale, too
+    uint32_t bits;
+    float scale;
+
+    memcpy(&bits, &most, sizeof bits);
+    if (bits >= 0x7f800000u)
+        return NAN;
+    bits = ((bits + 0x1fffffu) >> 23) -
+           8u; // 448 is 1.75 * 2^8: a larger mantissa takes the next power
+    bits <<= 23;
+    memcpy(&scale, &bits, sizeof scale);
+    return scale;
+}
+
 #endif

@@ -11,18 +11,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { AXL_LT_OK = 0 };                                              // cublasStatus_t
-enum { AXL_LT_R_32F = 0, AXL_LT_R_16BF = 14 };                       // cudaDataType
-enum { AXL_LT_COMPUTE_32F = 68, AXL_LT_COMPUTE_32F_FAST_TF32 = 77 }; // cublasComputeType_t
-enum { AXL_LT_OP_N = 0, AXL_LT_OP_T = 1 };                           // cublasOperation_t
-enum { AXL_LT_EPILOGUE_NONE = 1, AXL_LT_EPILOGUE_BIAS = 4 };         // cublasLtEpilogue_t
+enum { AXL_LT_OK = 0 };                                               // cublasStatus_t
+enum { AXL_LT_R_32F = 0, AXL_LT_R_16BF = 14, AXL_LT_R_8F_E4M3 = 28 }; // cudaDataType
+enum { AXL_LT_COMPUTE_32F = 68, AXL_LT_COMPUTE_32F_FAST_TF32 = 77 };  // cublasComputeType_t
+enum { AXL_LT_OP_N = 0, AXL_LT_OP_T = 1 };                            // cublasOperation_t
+enum { AXL_LT_EPILOGUE_NONE = 1, AXL_LT_EPILOGUE_BIAS = 4 };          // cublasLtEpilogue_t
 enum { // cublasLtMatmulDescAttributes_t
     AXL_LT_DESC_TRANSA = 3,
     AXL_LT_DESC_TRANSB = 4,
     AXL_LT_DESC_EPILOGUE = 7,
     AXL_LT_DESC_BIAS_POINTER = 8,
-    AXL_LT_DESC_BIAS_DATA_TYPE = 26
+    AXL_LT_DESC_A_SCALE_POINTER = 17,
+    AXL_LT_DESC_B_SCALE_POINTER = 18,
+    AXL_LT_DESC_BIAS_DATA_TYPE = 26,
+    AXL_LT_DESC_A_SCALE_MODE = 31, // from 12.8 on
+    AXL_LT_DESC_B_SCALE_MODE = 32
 };
+enum {
+    AXL_LT_SCALE_OUTER_VEC_32F = 3
+};     // cublasLtMatmulMatrixScale_t: one a row of A, a column of B; from 12.9 on
 enum { // cublasLtMatmulPreferenceAttributes_t
     AXL_LT_PREF_MAX_WORKSPACE_BYTES = 1,
     AXL_LT_PREF_REDUCTION_SCHEME_MASK = 3,

@@ -6,6 +6,7 @@
 
 axl_status axl_cuda_adamw(axl_stream *s, const axl_adamw_args *a);
 axl_status axl_cuda_add(axl_stream *s, const axl_add_args *a);
+axl_status axl_cuda_amax(axl_stream *s, const axl_amax_args *a);
 axl_status axl_cuda_attn_bwd(axl_stream *s, const axl_attn_bwd_args *b);
 axl_status axl_cuda_attn_delta(axl_stream *s, const axl_attn_delta_args *a);
 axl_status axl_cuda_attn_eager_bwd(axl_stream *s, const axl_attn_eager_bwd_args *e);
@@ -19,6 +20,7 @@ axl_status axl_cuda_attn_sinks_bwd(axl_stream *s, const axl_attn_sinks_bwd_args 
 axl_status axl_cuda_attn_sinks_fwd(axl_stream *s, const axl_attn_sinks_args *a);
 axl_status axl_cuda_bias_bwd(axl_stream *s, const axl_bias_bwd_args *a);
 axl_status axl_cuda_cast(axl_stream *s, const axl_cast_args *a);
+axl_status axl_cuda_cast_fp8(axl_stream *s, const axl_cast_fp8_args *a);
 axl_status axl_cuda_cast_list(axl_stream *s, const axl_cast_list_args *a);
 axl_status axl_cuda_ce_bwd(axl_stream *s, const axl_ce_bwd_args *a);
 axl_status axl_cuda_ce_fwd(axl_stream *s, const axl_ce_args *a);
@@ -28,6 +30,7 @@ axl_status axl_cuda_combine_bwd(axl_stream *s, const axl_combine_bwd_args *a);
 axl_status axl_cuda_embed_bwd(axl_stream *s, const axl_embed_bwd_args *a);
 axl_status axl_cuda_embed_fwd(axl_stream *s, const axl_embed_args *a);
 axl_status axl_cuda_gemm(axl_stream *s, const axl_gemm_args *a);
+axl_status axl_cuda_gemm_fp8(axl_stream *s, const axl_gemm_fp8_args *a);
 axl_status axl_cuda_gemm_grouped(axl_stream *s, const axl_gemm_grouped_args *a);
 axl_status axl_cuda_glu_bwd(axl_stream *s, const axl_glu_bwd_args *a);
 axl_status axl_cuda_glu_fwd(axl_stream *s, const axl_glu_args *a);

@@ -13,6 +13,7 @@
 
 #include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/cuda_entries.h"
+#include "kernels/cuda/gemm_fp8.h"
 #include "src/base/hash.h"
 #include "src/base/log.h"
 #include "src/base/mem.h"
@@ -154,7 +155,9 @@ static key key_of(const axl_device *d, const axl_gemm_args *a)
 
 static int type_of(axl_dtype dtype)
 {
-    return dtype == AXL_BF16 ? AXL_LT_R_16BF : AXL_LT_R_32F;
+    return dtype == AXL_F8_E4M3 ? AXL_LT_R_8F_E4M3
+           : dtype == AXL_BF16  ? AXL_LT_R_16BF
+                                : AXL_LT_R_32F;
 }
 
 static axl_status make_layouts(const lt *l, const axl_gemm_args *a, choice *c)
@@ -179,11 +182,17 @@ static axl_status make_desc(const lt *l, const axl_gemm_args *a, choice *c)
     axl_status status = AXL_OK;
     const int32_t op_x = a->trans_b ? AXL_LT_OP_T : AXL_LT_OP_N;
     const int32_t op_y = a->trans_a ? AXL_LT_OP_T : AXL_LT_OP_N;
-    const int32_t epilogue = AXL_LT_EPILOGUE_BIAS, bias_type = type_of(a->dtype);
+    const int32_t epilogue = AXL_LT_EPILOGUE_BIAS, bias_type = type_of(a->dtype_c);
+    const int32_t vector = AXL_LT_SCALE_OUTER_VEC_32F;
 
     LT_TRY(l->calls.desc_create(&c->desc, c->key.compute, AXL_LT_R_32F), "MatmulDescCreate", a);
     LT_TRY(l->calls.desc_set(c->desc, AXL_LT_DESC_TRANSA, &op_x, sizeof op_x), "TRANSA", a);
     LT_TRY(l->calls.desc_set(c->desc, AXL_LT_DESC_TRANSB, &op_y, sizeof op_y), "TRANSB", a);
+    if (a->dtype == AXL_F8_E4M3 &&
+        (l->calls.desc_set(c->desc, AXL_LT_DESC_A_SCALE_MODE, &vector, sizeof vector) !=
+             AXL_LT_OK ||
+         l->calls.desc_set(c->desc, AXL_LT_DESC_B_SCALE_MODE, &vector, sizeof vector) != AXL_LT_OK))
+        c->refused = true; // a library before 12.9
     if (a->bias == NULL)
         goto out;
     LT_TRY(l->calls.desc_set(c->desc, AXL_LT_DESC_EPILOGUE, &epilogue, sizeof epilogue), "EPILOGUE",
@@ -247,6 +256,9 @@ static axl_status choose(lt *l, const axl_gemm_args *a, const key *k, size_t wor
     c->key = *k;
     AXL_TRY(make_layouts(l, a, c));
     AXL_TRY(make_desc(l, a, c));
+    c->valid = true;
+    if (c->refused)
+        goto out;
     LT_TRY(l->calls.pref_create(&pref), "MatmulPreferenceCreate", a);
     AXL_TRY(set_preferences(l, a, k, workspace_bytes, pref));
     const int code = l->calls.find(l->handle, c->desc, c->x, c->y, c->out, c->out, pref, 1, &found,
@@ -256,7 +268,6 @@ static axl_status choose(lt *l, const axl_gemm_args *a, const key *k, size_t wor
         complain(l, k, code != AXL_LT_OK ? code : found.state, n);
     c->algo = found.algo;
     c->workspace_bytes = found.workspace_bytes;
-    c->valid = true;
 
 out:
     if (pref != NULL)
@@ -267,7 +278,8 @@ out:
 }
 
 // The shape's choice; a new one takes the place of the one of its set that was used longest ago.
-static axl_status find_choice(const axl_device *d, lt *l, const axl_gemm_args *a, choice **out)
+static axl_status find_choice(const axl_device *d, lt *l, const axl_gemm_args *a,
+                              size_t workspace_bytes, choice **out)
 {
     axl_status status = AXL_OK;
     const key k = key_of(d, a);
@@ -282,7 +294,7 @@ static axl_status find_choice(const axl_device *d, lt *l, const axl_gemm_args *a
             oldest = &set[w];
     }
     drop(l, oldest);
-    AXL_TRY(choose(l, a, &k, d->workspace_bytes, oldest));
+    AXL_TRY(choose(l, a, &k, workspace_bytes, oldest));
     *out = oldest;
 
 out:
@@ -302,29 +314,107 @@ static bool takes(const axl_stream *s, const axl_gemm_args *a)
            s == s->device->compute; // whose workspace it is
 }
 
+static axl_status multiply(axl_stream *s, const lt *l, const axl_gemm_args *a, const choice *c)
+{
+    axl_status status = AXL_OK;
+    const float beta = a->accumulate ? 1.0f : 0.0f;
+
+    if (a->bias != NULL)
+        LT_TRY(l->calls.desc_set(c->desc, AXL_LT_DESC_BIAS_POINTER, &a->bias, sizeof a->bias),
+               "BIAS_POINTER", a);
+    LT_TRY(l->calls.matmul(l->handle, c->desc, &a->alpha, a->b, c->x, a->a, c->y, &beta, a->c,
+                           c->out, a->c, c->out, &c->algo, s->device->workspace, c->workspace_bytes,
+                           axl_cuda_stream(s)),
+           "Matmul", a);
+    axl_cuda_note_launch(s, "a product of cuBLASLt", 0, 0, 0, 0);
+
+out:
+    return status;
+}
+
 axl_status axl_cuda_gemm_lt(axl_stream *s, const axl_gemm_args *a)
 {
     axl_status status = AXL_OK;
     const axl_device *d = s->device;
-    const float beta = a->accumulate ? 1.0f : 0.0f;
     lt *l = NULL;
     choice *c = NULL;
 
     AXL_TRY(lt_of(d, &l));
     if (l->handle != NULL && takes(s, a))
-        AXL_TRY(find_choice(d, l, a, &c));
+        AXL_TRY(find_choice(d, l, a, d->workspace_bytes, &c));
     if (c == NULL || c->refused) {
         AXL_TRY(axl_cuda_gemm(s, a));
         goto out;
     }
-    if (a->bias != NULL)
-        LT_TRY(l->calls.desc_set(c->desc, AXL_LT_DESC_BIAS_POINTER, &a->bias, sizeof a->bias),
-               "BIAS_POINTER", a);
-    LT_TRY(l->calls.matmul(l->handle, c->desc, &a->alpha, a->b, c->x, a->a, c->y, &beta, a->c,
-                           c->out, a->c, c->out, &c->algo, d->workspace, c->workspace_bytes,
-                           axl_cuda_stream(s)),
-           "Matmul", a);
-    axl_cuda_note_launch(s, "a product of cuBLASLt", 0, 0, 0, 0);
+    AXL_TRY(multiply(s, l, a, c));
+
+out:
+    return status;
+}
+
+// ---- e4m3
+
+// The workspace: the library's part, the scale of B once a column, then what columns of B are turned in.
+static size_t library_bytes(const axl_device *d)
+{
+    return d->workspace_bytes / 4 / 256 * 256;
+}
+
+static axl_status multiply_columns(axl_stream *s, const axl_fp8_columns *f)
+{
+    axl_status status = AXL_OK;
+    const axl_device *d = s->device;
+    float *scale_b = (float *)(void *)((char *)d->workspace + library_bytes(d));
+    const axl_gemm_args a = {.m = f->m,
+                             .n = f->n,
+                             .k = f->k,
+                             .a = f->a,
+                             .b = f->b,
+                             .c = f->c,
+                             .lda = f->k,
+                             .ldb = f->k,
+                             .ldc = f->ldc,
+                             .trans_b = true,
+                             .accumulate = f->accumulate,
+                             .alpha = 1.0f,
+                             .dtype = AXL_F8_E4M3,
+                             .dtype_c = f->dtype,
+                             .bias = f->bias};
+    lt *l = NULL;
+    choice *c = NULL;
+
+    AXL_TRY(lt_of(d, &l));
+    AXL_TRY(find_choice(d, l, &a, library_bytes(d), &c));
+    if (c->refused) {
+        AXL_TRY(axl_cuda_fp8_tensor(s, f));
+        goto out;
+    }
+    AXL_TRY(axl_cuda_fp8_repeat(s, f->scale_b, f->n, scale_b));
+    LT_TRY(l->calls.desc_set(c->desc, AXL_LT_DESC_A_SCALE_POINTER, &scale_b, sizeof scale_b),
+           "A_SCALE_POINTER", &a);
+    LT_TRY(l->calls.desc_set(c->desc, AXL_LT_DESC_B_SCALE_POINTER, &f->scale_a, sizeof f->scale_a),
+           "B_SCALE_POINTER", &a);
+    AXL_TRY(multiply(s, l, &a, c));
+
+out:
+    return status;
+}
+
+axl_status axl_cuda_gemm_fp8_lt(axl_stream *s, const axl_gemm_fp8_args *a)
+{
+    axl_status status = AXL_OK;
+    const axl_device *d = s->device;
+    const size_t used = library_bytes(d) + (size_t)a->n * sizeof(float);
+    lt *l = NULL;
+
+    AXL_TRY(lt_of(d, &l));
+    // rows of what it takes and writes begin at multiples of 16 bytes, as does a vector of scales
+    if (l->handle != NULL && axl_cuda_arch(d) == 90 && axl_cuda_fp8_is_tensor(a) &&
+        a->n % 16 == 0 && alignment(a->c) >= 16 && alignment(a->scale_a) >= 16 &&
+        used < d->workspace_bytes / 2 && s == d->compute)
+        AXL_TRY(axl_cuda_fp8_each(s, a, used, multiply_columns));
+    else
+        AXL_TRY(axl_cuda_gemm_fp8(s, a));
 
 out:
     return status;

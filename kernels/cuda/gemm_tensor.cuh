@@ -27,6 +27,9 @@ constexpr int ENTRIES_MAX = 3; // so that the cases meet a second launch
 constexpr int ENTRIES_MAX = 192; // with the rest in 4 KiB, the most that every CUDA passes
 #endif
 
+// What the bytes of the factors are. Of e4m3 a "16-bit element" is two; they are multiplied as fp16.
+enum tensor_form { TENSOR_BF16, TENSOR_E4M3 };
+
 // The work of a launch. In the rows form an entry is a range of rows of A and C that meets one matrix of a stack B. In the
 // sums form it is a range of k, and the ranges of one matrix of a stack C follow each other.
 struct tensor_work {
@@ -50,6 +53,7 @@ struct tensor_product {
     int64_t matrix_size; // elements, of the stack
     int m, n, k;         // m: sums form; k: rows form
     float alpha;
+    const float *scale_a, *scale_b; // e4m3: of rows, [1]; alpha is not looked at
     bool accumulate;
     bool wide; // all rows of C begin at multiples of 16 bytes
 };
@@ -240,9 +244,8 @@ __device__ __forceinline__ float2 tensor_old(const bf16 *c, bool both)
 // The lane's pair at row, column of C, before it is rounded. both: as one access.
 template <class C>
 __device__ __forceinline__ float2 tensor_pair(const tensor_product &p, bool add, const C *c,
-                                              int column, bool second, float x, float y)
+                                              int column, bool second, float2 v)
 {
-    float2 v = make_float2(x * p.alpha, y * p.alpha);
 
     if (add) {
         const bool both = p.wide && second;
@@ -319,10 +322,45 @@ __device__ __forceinline__ void tensor_put_four(const tensor_product &p, C *c, b
     }
 }
 
-// Writes the warp's part of a tile. c: the tile's first row and the warp's first column; n_rows, n_columns: of C from there.
-template <int MT, int NT, class C>
+// Two e4m3 as fp16, scaled by 2^-8 where chips have no instruction for it: the exponent's bias is 7 there and 15 here.
+// NaN stays NaN.
+#if !defined(AXL_CUDA_EMU) && __CUDA_ARCH__ >= 890
+constexpr float TENSOR_E4M3_SCALE = 1.0f; // of a product
+
+__device__ __forceinline__ unsigned tensor_e4m3_pair(unsigned low, unsigned high)
+{
+    const unsigned short pair = (unsigned short)(low | high << 8);
+    unsigned v;
+
+    asm("cvt.rn.f16x2.e4m3x2 %0, %1;\n" : "=r"(v) : "h"(pair));
+    return v;
+}
+#else
+constexpr float TENSOR_E4M3_SCALE = 0x1p16f;
+
+__device__ __forceinline__ unsigned tensor_e4m3_pair(unsigned low, unsigned high)
+{
+    const unsigned v = low << 8 | high << 24;
+    const unsigned size = v >> 1 & 0x3f803f80u;
+
+    return (v & 0x80008000u) | size | ((size + 0x00800080u) & 0x40004000u);
+}
+#endif
+
+// What sums of a row are multiplied by. scale_a: of the row.
+template <int form>
+__device__ __forceinline__ float tensor_alpha(const tensor_product &p, const float *scale_a)
+{
+    if constexpr (form == TENSOR_BF16)
+        return p.alpha;
+    return *scale_a * *p.scale_b * TENSOR_E4M3_SCALE;
+}
+
+// Writes the warp's part of a tile. c: the tile's first row and the warp's first column; n_rows, n_columns: of C from
+// there; scale_a: of the tile's rows.
+template <int form, int MT, int NT, class C>
 __device__ __forceinline__ void tensor_write(const tensor_product &p, bool add, C *c, int column,
-                                             int first_row, int n_rows,
+                                             int first_row, int n_rows, const float *scale_a,
                                              const float (&sum)[MT][NT][4])
 {
     const int g = (int)threadIdx.x % 32 / 4, t = (int)threadIdx.x % 4, n_columns = p.n - column;
@@ -333,6 +371,7 @@ __device__ __forceinline__ void tensor_write(const tensor_product &p, bool add, 
         for (int half = 0; half < 2; half++) {
             const int row = first_row + m * 16 + half * 8 + g;
             const bool is_row = row < n_rows;
+            const float alpha = is_row ? tensor_alpha<form>(p, scale_a + row) : 0.0f;
             C *to = c + row * p.ldc;
 #pragma unroll
             for (int n = 0; n < NT; n += 4) {
@@ -344,8 +383,9 @@ __device__ __forceinline__ void tensor_write(const tensor_product &p, bool add, 
                     const bool second = at + 1 < n_columns;
                     if (!is_row || at >= n_columns)
                         continue;
-                    v[i] = tensor_pair(p, add, to + at, column + at, second,
-                                       sum[m][n + i][2 * half], sum[m][n + i][2 * half + 1]);
+                    v[i] = make_float2(sum[m][n + i][2 * half] * alpha,
+                                       sum[m][n + i][2 * half + 1] * alpha);
+                    v[i] = tensor_pair(p, add, to + at, column + at, second, v[i]);
                     if (!all)
                         tensor_put(p, to + at, second, v[i]);
                 }
@@ -379,8 +419,35 @@ template <int TM, bool along_a, bool along_b, bool groups> struct tensor_shape {
     }
 };
 
+__device__ __forceinline__ void tensor_widen(unsigned v, unsigned *low, unsigned *high)
+{
+    *low = tensor_e4m3_pair(v & 255u, v >> 8 & 255u);
+    *high = tensor_e4m3_pair(v >> 16 & 255u, v >> 24);
+}
+
+// sum += the product of two fragments of e4m3. As fp16 they are two products: lanes hold other places of k than the
+// instruction has, the same ones of both factors.
+template <int form>
+__device__ __forceinline__ void tensor_mma(float (&sum)[4], const unsigned (&a)[4],
+                                           const unsigned *b)
+{
+    if constexpr (form == TENSOR_BF16) {
+        axl_mma_bf16(sum, a, b);
+    } else {
+        unsigned left[2][4], right[2][2];
+        tensor_widen(a[0], &left[0][0], &left[0][2]);
+        tensor_widen(a[1], &left[0][1], &left[0][3]);
+        tensor_widen(a[2], &left[1][0], &left[1][2]);
+        tensor_widen(a[3], &left[1][1], &left[1][3]);
+        tensor_widen(b[0], &right[0][0], &right[0][1]);
+        tensor_widen(b[1], &right[1][0], &right[1][1]);
+        axl_mma_f16(sum, left[0], right[0]);
+        axl_mma_f16(sum, left[1], right[1]);
+    }
+}
+
 // sum += the product of a stage, by mma.
-template <class shape>
+template <class shape, int form>
 __device__ __forceinline__ void tensor_multiply(const char *stage, int place_a, int place_b,
                                                 float (&sum)[shape::MT][shape::NT][4])
 {
@@ -396,8 +463,8 @@ __device__ __forceinline__ void tensor_multiply(const char *stage, int place_a, 
             shape::right::read(right, stage + shape::left::BYTES, place_b, n / 2, half);
 #pragma unroll
             for (int m = 0; m < shape::MT; m++) {
-                axl_mma_bf16(sum[m][n], left[m], right);
-                axl_mma_bf16(sum[m][n + 1], left[m], right + 2);
+                tensor_mma<form>(sum[m][n], left[m], right);
+                tensor_mma<form>(sum[m][n + 1], left[m], right + 2);
             }
         }
     }
@@ -437,7 +504,7 @@ __device__ __forceinline__ int tensor_steps(const tensor_product &p, const tenso
 }
 
 // The tile at `at`: its steps. stage: the next one to multiply; to: the one that is filled next.
-template <int TM, bool along_a, bool along_b, bool sums, bool groups, class shape>
+template <int TM, bool along_a, bool along_b, bool sums, bool groups, int form, class shape>
 __device__ __forceinline__ void
 tensor_tile(const tensor_product &p, const tensor_work &w, int head, char *shared, int *stage,
             tensor_loader<TM, along_a, along_b, sums, shape::THREADS> *loader,
@@ -461,7 +528,7 @@ tensor_tile(const tensor_product &p, const tensor_work &w, int head, char *share
             axl_wgmma_wait_last(); // the step before has been multiplied
         } else {
             loader->step(p, w, next);
-            tensor_multiply<shape>(now, place_a, place_b, sum);
+            tensor_multiply<shape, form>(now, place_a, place_b, sum);
         }
         *stage = *stage + 1 < shape::STAGES ? *stage + 1 : 0;
     }
@@ -469,7 +536,8 @@ tensor_tile(const tensor_product &p, const tensor_work &w, int head, char *share
         axl_wgmma_end(sum[0]);
 }
 
-template <int TM, bool along_a, bool along_b, bool sums, bool groups, class C>
+template <int TM, bool along_a, bool along_b, bool sums, bool groups, class C,
+          int form = TENSOR_BF16>
 __global__ void __launch_bounds__(tensor_shape<TM, along_a, along_b, groups>::THREADS,
                                   tensor_shape<TM, along_a, along_b, groups>::BLOCKS)
     gemm_tensor(tensor_product p, tensor_work w)
@@ -494,13 +562,13 @@ __global__ void __launch_bounds__(tensor_shape<TM, along_a, along_b, groups>::TH
             const int column = at.j0 + shape::first_column();
             float sum[shape::MT][shape::NT][4] = {};
 
-            tensor_tile<TM, along_a, along_b, sums, groups, shape>(p, w, at.head, shared, &stage,
-                                                                   &loader, sum);
+            tensor_tile<TM, along_a, along_b, sums, groups, form, shape>(p, w, at.head, shared,
+                                                                         &stage, &loader, sum);
             const int64_t row = sums ? 0 : w.row[entry];
             C *c = (C *)p.c + (sums ? w.matrix[at.head] * p.matrix_size : 0);
-            tensor_write(p, p.accumulate || (sums && w.goes_on && at.head == 0),
-                         c + (row + at.i0) * p.ldc + column, column, shape::first_row(),
-                         (sums ? p.m : w.n_rows[entry]) - at.i0, sum);
+            tensor_write<form>(p, p.accumulate || (sums && w.goes_on && at.head == 0),
+                               c + (row + at.i0) * p.ldc + column, column, shape::first_row(),
+                               (sums ? p.m : w.n_rows[entry]) - at.i0, p.scale_a + at.i0, sum);
         }
     }
 }

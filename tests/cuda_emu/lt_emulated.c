@@ -4,6 +4,7 @@
 // refuse ends the test.
 #include "tests/cuda_emu/lt_emulated.h"
 
+#include "kernels/low.h"
 #include "src/base/dtype.h"
 
 #include <stdio.h>
@@ -17,6 +18,8 @@ struct axl_lt_desc_ {
     int32_t op[2]; // of the first and the second matrix
     int32_t epilogue, bias_type;
     const void *bias;
+    int32_t scale_mode[2]; // of the first and the second matrix
+    const float *scale[2];
 };
 
 struct axl_lt_layout_ {
@@ -84,12 +87,23 @@ static int desc_destroy(axl_lt_desc d)
 
 static int desc_set(axl_lt_desc d, int attribute, const void *value, size_t bytes)
 {
+    const bool mode =
+        attribute == AXL_LT_DESC_A_SCALE_MODE || attribute == AXL_LT_DESC_B_SCALE_MODE;
     int32_t *to = attribute == AXL_LT_DESC_TRANSA           ? &d->op[0]
                   : attribute == AXL_LT_DESC_TRANSB         ? &d->op[1]
+                  : attribute == AXL_LT_DESC_A_SCALE_MODE   ? &d->scale_mode[0]
+                  : attribute == AXL_LT_DESC_B_SCALE_MODE   ? &d->scale_mode[1]
                   : attribute == AXL_LT_DESC_EPILOGUE       ? &d->epilogue
                   : attribute == AXL_LT_DESC_BIAS_DATA_TYPE ? &d->bias_type
                                                             : NULL;
 
+    if (mode && lt_seen.old)
+        return 7; // an invalid value
+    if (attribute == AXL_LT_DESC_A_SCALE_POINTER || attribute == AXL_LT_DESC_B_SCALE_POINTER) {
+        must(bytes == sizeof(void *), "the size of a SCALE_POINTER");
+        memcpy(&d->scale[attribute == AXL_LT_DESC_B_SCALE_POINTER], value, bytes);
+        return AXL_LT_OK;
+    }
     if (attribute == AXL_LT_DESC_BIAS_POINTER) {
         must(bytes == sizeof(void *), "the size of BIAS_POINTER");
         memcpy(&d->bias, value, bytes);
@@ -102,7 +116,8 @@ static int desc_set(axl_lt_desc d, int attribute, const void *value, size_t byte
 
 static int layout_create(axl_lt_layout *out, int type, uint64_t rows, uint64_t cols, int64_t ld)
 {
-    must(type == AXL_LT_R_32F || type == AXL_LT_R_16BF, "the type of a matrix");
+    must(type == AXL_LT_R_32F || type == AXL_LT_R_16BF || type == AXL_LT_R_8F_E4M3,
+         "the type of a matrix");
     must(rows > 0 && cols > 0 && ld >= (int64_t)rows, "a leading dimension below the rows");
     *out = take(sizeof **out);
     **out = (struct axl_lt_layout_){type, (int64_t)rows, (int64_t)cols, ld};
@@ -147,7 +162,7 @@ static int pref_set(axl_lt_pref p, int attribute, const void *value, size_t byte
 
 static size_t type_bytes(int type)
 {
-    return type == AXL_LT_R_16BF ? 2 : 4;
+    return type == AXL_LT_R_8F_E4M3 ? 1 : type == AXL_LT_R_16BF ? 2 : 4;
 }
 
 // rows and columns of the matrix after its operation
@@ -155,6 +170,23 @@ static void after(const struct axl_lt_layout_ *l, int32_t op, int64_t *rows, int
 {
     *rows = op == AXL_LT_OP_T ? l->cols : l->rows;
     *cols = op == AXL_LT_OP_T ? l->rows : l->cols;
+}
+
+// e4m3: k lies together in both, rows and columns begin at multiples of 16 bytes, and each factor has its scales.
+static void check_fp8(const struct axl_lt_desc_ *d, axl_lt_layout a, axl_lt_layout b,
+                      axl_lt_layout out)
+{
+    must(d->op[0] == AXL_LT_OP_T && d->op[1] == AXL_LT_OP_N, "e4m3 is TN");
+    must(d->compute == AXL_LT_COMPUTE_32F, "e4m3 is summed in f32");
+    must(a->ld % 16 == 0 && b->ld % 16 == 0 && a->rows % 16 == 0 && out->rows % 16 == 0 &&
+             out->ld * (int64_t)type_bytes(out->type) % 16 == 0,
+         "sizes of e4m3 are multiples of 16");
+    must(out->type == AXL_LT_R_16BF || out->type == AXL_LT_R_32F, "the type of the result");
+    must(d->scale_mode[0] == AXL_LT_SCALE_OUTER_VEC_32F &&
+             d->scale_mode[1] == AXL_LT_SCALE_OUTER_VEC_32F,
+         "both factors have scales of one kind");
+    must(d->epilogue == AXL_LT_EPILOGUE_NONE || out->type == AXL_LT_R_16BF,
+         "an f32 result of e4m3 takes a bf16 bias");
 }
 
 static void check_shapes(const struct axl_lt_desc_ *d, axl_lt_layout a, axl_lt_layout b,
@@ -168,7 +200,10 @@ static void check_shapes(const struct axl_lt_desc_ *d, axl_lt_layout a, axl_lt_l
     must(c->type == out->type && c->rows == m && c->cols == n && c->ld == out->ld, "C is not D");
     must(a->type == b->type, "A and B have one type");
     must(d->compute == AXL_LT_COMPUTE_32F || a->type == AXL_LT_R_32F, "only f32 becomes TF32");
-    must(out->type == a->type || out->type == AXL_LT_R_32F, "the type of the result");
+    if (a->type == AXL_LT_R_8F_E4M3)
+        check_fp8(d, a, b, out);
+    else
+        must(out->type == a->type || out->type == AXL_LT_R_32F, "the type of the result");
     must(d->epilogue == AXL_LT_EPILOGUE_NONE || d->epilogue == AXL_LT_EPILOGUE_BIAS, "an epilogue");
     if (d->epilogue == AXL_LT_EPILOGUE_BIAS)
         must(d->bias_type == out->type && d->bias != NULL, "the bias has the result's type");
@@ -223,8 +258,9 @@ static float to_tf32(float x)
 
 static float get(const void *p, int64_t at, int type)
 {
-    return type == AXL_LT_R_16BF ? axl_bf16_to_f32(((const axl_bf16 *)p)[at])
-                                 : ((const float *)p)[at];
+    return type == AXL_LT_R_8F_E4M3 ? axl_e4m3_to_f32(((const uint8_t *)p)[at])
+           : type == AXL_LT_R_16BF  ? axl_bf16_to_f32(((const axl_bf16 *)p)[at])
+                                    : ((const float *)p)[at];
 }
 
 static void carry_out(void *data)
@@ -247,6 +283,8 @@ static void carry_out(void *data)
                 sum += p->d.compute == AXL_LT_COMPUTE_32F ? u * v : to_tf32(u) * to_tf32(v);
             }
             sum *= p->alpha;
+            if (p->a.type == AXL_LT_R_8F_E4M3)
+                sum *= p->d.scale[0][i] * p->d.scale[1][j];
             if (p->beta != 0.0f) // else C is not read
                 sum += p->beta * get(p->z, at, p->out.type);
             if (p->d.epilogue == AXL_LT_EPILOGUE_BIAS)
@@ -284,6 +322,13 @@ static int matmul(void *handle, axl_lt_desc d, const void *alpha, const void *a,
              is_aligned(out, t.align[3]),
          "less alignment than was promised");
     must(is_aligned(a, (uint32_t)type_bytes(a_layout->type)), "alignment of the type");
+    if (a_layout->type == AXL_LT_R_8F_E4M3) {
+        must(is_aligned(a, 16) && is_aligned(b, 16) && is_aligned(c, 16), "e4m3 at 16 bytes");
+        must(d->scale[0] != NULL && d->scale[1] != NULL && is_aligned(d->scale[0], 16) &&
+                 is_aligned(d->scale[1], 16),
+             "vectors of scales");
+        lt_seen.fp8++;
+    }
     must(workspace_bytes >= t.workspace && is_aligned(workspace, 256), "the workspace");
     *p = (product){.d = *d,
                    .a = *a_layout,

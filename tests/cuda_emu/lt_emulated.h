@@ -10,6 +10,8 @@ typedef struct lt_counts {
     int64_t tf32; // products with TF32 factors
     bool absent;  // the library is not there
     bool refuse;  // no algorithm is found
+    bool old;     // before 12.9: it knows no scales of rows
+    int64_t fp8;  // products of e4m3
 } lt_counts;
 
 extern lt_counts lt_seen;

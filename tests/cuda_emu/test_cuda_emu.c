@@ -19,6 +19,11 @@ axl_status axl_cuda_gemm_lt(axl_stream *s, const axl_gemm_args *a)
     return axl_cuda_gemm(s, a);
 }
 
+axl_status axl_cuda_gemm_fp8_lt(axl_stream *s, const axl_gemm_fp8_args *a)
+{
+    return axl_cuda_gemm_fp8(s, a);
+}
+
 // Attention without the library; test_attention_cudnn.c tests it with one.
 axl_status axl_cuda_attn_cudnn_fwd(axl_stream *s, const axl_attn_args *a, bool *done)
 {
@@ -38,10 +43,10 @@ axl_status axl_cuda_attn_cudnn_bwd(axl_stream *s, const axl_attn_bwd_args *b, bo
 
 // The case lists (tests/kernels/cases.c) whose entries are all there.
 static const char *const names[] = {
-    "adamw",     "add",       "attn",         "attn_eager", "attn_fp8", "attn_half", "attn_merge",
-    "attn_sage", "bias",      "cast",         "cast_list",  "ce",       "ce_merge",  "combine",
-    "embed",     "gemm",      "gemm_grouped", "glu",        "norm",     "rope",      "route",
-    "rows",      "sum_parts", "sumsq",        NULL};
+    "adamw",      "add",       "amax",  "attn", "attn_eager", "attn_fp8",     "attn_half",
+    "attn_merge", "attn_sage", "bias",  "cast", "cast_fp8",   "cast_list",    "ce",
+    "ce_merge",   "combine",   "embed", "gemm", "gemm_fp8",   "gemm_grouped", "glu",
+    "norm",       "rope",      "route", "rows", "sum_parts",  "sumsq",        NULL};
 
 static bool is_there(const kt_kernel *k)
 {

@@ -2,6 +2,7 @@
 #include "kernels/cuda/cuda_entries.h"
 #include "kernels/cuda/gemm_lt.h"
 #include "src/base/log.h"
+#include "tests/cuda_emu/emu_test.h"
 #include "tests/cuda_emu/lt_emulated.h"
 #include "tests/kernels/compare.h"
 
@@ -12,7 +13,8 @@ void emu_push_work(cudaStream_t s, void (*work)(void *), void *data);
 
 static axl_device *ref;
 static int64_t n_plain; // products that the library did not get
-const axl_kernels axl_kernels_cuda = {.name = "cuda", .gemm = axl_cuda_gemm_lt};
+const axl_kernels axl_kernels_cuda = {
+    .name = "cuda", .gemm = axl_cuda_gemm_lt, .gemm_fp8 = axl_cuda_gemm_fp8_lt};
 
 // Stands in for the plain kernel.
 static void plain(void *args)
@@ -47,13 +49,18 @@ static void close_cuda(axl_device *d)
     assert_int_equal(lt_seen.objects, 0); // nothing is left over
 }
 
-static const kt_kernel *gemm_cases(void)
+static const kt_kernel *cases_of(const char *name)
 {
     for (int i = 0; i < kt_n_kernels; i++)
-        if (strcmp(kt_kernels[i]->name, "gemm") == 0)
+        if (strcmp(kt_kernels[i]->name, name) == 0)
             return kt_kernels[i];
     fail_msg("no cases");
     return NULL;
+}
+
+static const kt_kernel *gemm_cases(void)
+{
+    return cases_of("gemm");
 }
 
 static void all_cases_agree_with_ref(void **state)
@@ -131,6 +138,49 @@ static void a_large_product_that_it_refuses_is_said_once(void **state)
     (void)unlink(path);
 }
 
+// bf16 results with and without a bias, f32 results without; B as it lies, and turned.
+static void products_of_e4m3_agree_with_ref(void **state)
+{
+    (void)state;
+    emu_set_arch(90);
+    axl_device *d = open_cuda();
+
+    kt_compare_kernel(cases_of("gemm_fp8"), ref, AXL_BF16, &d, 1, AXL_BF16);
+    assert_int_equal(lt_seen.fp8, 6);
+    kt_compare_kernel(cases_of("gemm_fp8"), ref, AXL_F32, &d, 1, AXL_F32);
+    assert_int_equal(lt_seen.fp8, 9);
+    close_cuda(d);
+}
+
+// Columns of B are turned as the workspace holds them; the library's part of it is its own meanwhile.
+static void little_workspace_turns_b_in_parts(void **state)
+{
+    (void)state;
+    emu_set_arch(90);
+    axl_device *d = open_cuda();
+    const size_t all = d->workspace_bytes;
+
+    d->workspace_bytes = 24 << 10;
+    kt_compare_kernel(cases_of("gemm_fp8"), ref, AXL_BF16, &d, 1, AXL_BF16);
+    assert_int_equal(lt_seen.fp8, 8); // one of them in three parts
+    d->workspace_bytes = all;
+    close_cuda(d);
+}
+
+static void without_scales_of_rows_our_own_kernel_is_used(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 3; k++) {
+        emu_set_arch(k == 0 ? 100 : 90);
+        axl_device *d = open_cuda();
+        lt_seen.old = k == 1;
+        lt_seen.refuse = k == 2;
+        kt_compare_kernel(cases_of("gemm_fp8"), ref, AXL_BF16, &d, 1, AXL_BF16);
+        assert_int_equal(lt_seen.fp8, 0);
+        close_cuda(d);
+    }
+}
+
 static void multiply(axl_device *d, int64_t m, int64_t offset)
 {
     enum { MOST = 2000, K = 8, N = 4 };
@@ -201,6 +251,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_cases_agree_with_ref),
+        cmocka_unit_test(products_of_e4m3_agree_with_ref),
+        cmocka_unit_test(little_workspace_turns_b_in_parts),
+        cmocka_unit_test(without_scales_of_rows_our_own_kernel_is_used),
         cmocka_unit_test(without_the_library_the_plain_kernel_is_used),
         cmocka_unit_test(what_it_refuses_goes_to_the_plain_kernel),
         cmocka_unit_test(a_large_product_that_it_refuses_is_said_once),

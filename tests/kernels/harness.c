@@ -1,6 +1,7 @@
 // Arrays of a case, and the clock of the benchmark.
 #include "tests/kernels/harness.h"
 
+#include "kernels/low.h"
 #include "src/base/hash.h"
 #include "src/base/log.h"
 #include "src/base/philox.h"
@@ -50,6 +51,8 @@ static void put(void *data, axl_dtype dtype, int64_t i, double value)
         ((axl_bf16 *)data)[i] = axl_f32_to_bf16((float)value);
     else if (dtype == AXL_I32)
         ((int32_t *)data)[i] = isnan(value) ? INT32_MIN : (int32_t)value;
+    else if (dtype == AXL_F8_E4M3)
+        ((uint8_t *)data)[i] = axl_e4m3_from_f32((float)value);
     else
         ((float *)data)[i] = (float)value;
 }
@@ -62,7 +65,16 @@ double kt_get(const kt_buffer *b, int64_t i)
         return (double)axl_bf16_to_f32(((const axl_bf16 *)b->data)[i]);
     if (b->dtype == AXL_I32)
         return (double)((const int32_t *)b->data)[i];
+    if (b->dtype == AXL_F8_E4M3)
+        return (double)axl_e4m3_to_f32(((const uint8_t *)b->data)[i]);
     return (double)((const float *)b->data)[i];
+}
+
+void kt_set(kt_run *r, int64_t i, double value)
+{
+    const kt_buffer *b = &r->buffers[r->n_buffers - 1];
+
+    put(b->data, b->dtype, i, value);
 }
 
 static double on_grid(double x, axl_dtype grid)

@@ -112,6 +112,8 @@ void kt_terms(kt_run *r, double size);
 // NULL when there is none of that name.
 const kt_buffer *kt_find(const kt_run *r, const char *name);
 double kt_get(const kt_buffer *b, int64_t i);
+// Changes an element of the array just made.
+void kt_set(kt_run *r, int64_t i, double value);
 
 // The bookkeeping of KT_CALL.
 typedef struct kt_clock {

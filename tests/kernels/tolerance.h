@@ -17,7 +17,8 @@ static inline double kt_tolerance(axl_dtype precision, int64_t reduction, int ro
     switch (precision) {
     case AXL_F64:
         return 0x1p-53 * growth * 4.0;
-    case AXL_I32: // counts and ids are exact
+    case AXL_F8_E4M3: // one rounding of the same number
+    case AXL_I32:     // counts and ids are exact
         return 0.0;
     case AXL_BF16: // each rounding may fall to either side: a unit of the last of 8 bits
         return 0x1p-7 * 1.02 * roundings;
