@@ -13,6 +13,7 @@ typedef struct axl_chip {
     double fp32, bf16, fp8;       // TFLOP/s, dense, sums in f32; fp32: without TF32; 0: it cannot
     double gb_per_s;              // of its memory
     bool library_attention_grads; // cuDNN's gradient of attention is used on it (attention_cudnn.c)
+    bool library_fp8; // cuBLASLt's products of e4m3 are used on it (gemm_lt.c); else fp16 ones
 } axl_chip;
 
 // The row of a device of this name ("NVIDIA H100 80GB HBM3"); NULL: no data sheet is known, or it is a part of a chip.

@@ -39,6 +39,7 @@ typedef struct axl_param {
     bool is_expert; // a stack of experts: cut over ep, its rows over dp_shard x cp
     bool trainable;
     bool decay;        // weight decay applies (no norm, no bias)
+    bool fp8;          // compute reads it as e4m3 (kernels/fp8.h): it travels so, too
     int64_t row_align; // a shard's rows are a multiple of this
 
     int n_file_mats;              // tensors on disk: experts of the stack, else 1
@@ -64,6 +65,8 @@ typedef struct axl_param {
     void *full;         // [n_shards * shard_rows, cols] dtype, borrowed; NULL while sharded
     void *
         grad_full; // [n_shards * shard_rows, cols] statistics dtype, borrowed; NULL outside backward
+    float *amax;   // fp8: [1] the largest |x| of the whole tensor, of all its ranks; borrowed
+    float *scale;  // fp8: [1] of full; borrowed
     bool grad_written;        // grad_full holds a contribution: the next one adds
     bool shard_written;       // grad_shard holds a sum of this step: the next reduction adds
     float *master;            // [shard_rows, cols], borrowed from the state arena
@@ -81,6 +84,12 @@ axl_status axl_param_place(axl_param *p, axl_mesh *mesh);
 
 // Rows of each matrix that are not padding.
 int64_t axl_param_real_rows(const axl_param *p);
+
+// The dtype that it is gathered in where compute's is dtype.
+static inline axl_dtype axl_param_full_dtype(const axl_param *p, axl_dtype dtype)
+{
+    return p->fp8 ? AXL_F8_E4M3 : dtype;
+}
 
 // Where this rank's shard meets tensor mat on disk: block of it lies at element `at` of the shard (of master,
 // grad_shard, moment). block.n_rows 0: nowhere.

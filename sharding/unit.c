@@ -27,7 +27,7 @@ static bool is_kept(const axl_sharder_options *o, const axl_param *p)
 // Whether compute reads the master itself.
 static bool is_master(const axl_sharder_options *o, const axl_param *p)
 {
-    return p->n_shards == 1 && o->dtype == AXL_F32 && !o->offload;
+    return p->n_shards == 1 && axl_param_full_dtype(p, o->dtype) == AXL_F32 && !o->offload;
 }
 
 // Whether backward writes into the shard itself.
@@ -46,21 +46,41 @@ static size_t full_bytes(const axl_param *p, size_t element)
     return axl_align_up((size_t)axl_param_full_count(p) * element);
 }
 
+// Of the gathered form.
+static size_t gathered_bytes(const axl_param *p, axl_dtype dtype)
+{
+    return full_bytes(p, axl_dtype_size(axl_param_full_dtype(p, dtype)));
+}
+
+int axl_sharder_n_fp8(const axl_unit *units, int n_units)
+{
+    int n = 0;
+
+    for (int i = 0; i < n_units; i++)
+        for (int k = 0; k < units[i].n_params; k++)
+            n += units[i].params[k].fp8;
+    return n;
+}
+
+// Largest magnitudes and scales.
+static size_t scale_bytes(int n_fp8)
+{
+    return axl_align_up(2 * (size_t)n_fp8 * sizeof(float));
+}
+
 // The sizes of the three regions of gathered weights, and that of what is kept.
 static void gather_sizes(const axl_unit *units, int n_units, const axl_sharder_options *o,
                          size_t size[4])
 {
-    const size_t element = axl_dtype_size(o->dtype);
-
     memset(size, 0, 4 * sizeof *size);
     for (int i = 0; i < n_units; i++) {
         size_t total = 0;
         for (int k = 0; k < units[i].n_uses; k++) {
             const axl_param *p = units[i].uses[k];
             if (!is_kept(o, p))
-                total += full_bytes(p, element);
+                total += gathered_bytes(p, o->dtype);
             else if (owns(&units[i], p) && !is_master(o, p))
-                size[KEPT] += full_bytes(p, element);
+                size[KEPT] += gathered_bytes(p, o->dtype);
         }
         size_t *region = &size[region_of(&units[i])];
         *region = total > *region ? total : *region;
@@ -111,6 +131,7 @@ static int n_levels(const axl_sharder_options *o)
 
 axl_sharder_bytes axl_sharder_plan(const axl_unit *units, int n_units, const axl_sharder_options *o)
 {
+    const int n_fp8 = axl_sharder_n_fp8(units, n_units);
     axl_sharder_bytes b = {0};
     size_t size[4];
 
@@ -119,9 +140,9 @@ axl_sharder_bytes axl_sharder_plan(const axl_unit *units, int n_units, const axl
             b.shard +=
                 axl_align_up((size_t)axl_param_shard_count(&units[i].params[k]) * sizeof(float));
     b.master = o->offload ? 0 : b.shard;
-    b.host = axl_host_state_bytes(o, b.shard);
+    b.host = axl_host_state_bytes(o, b.shard, n_fp8);
     gather_sizes(units, n_units, o, size);
-    b.gathered = sum_sizes(size);
+    b.gathered = sum_sizes(size) + scale_bytes(n_fp8);
     if (!o->train)
         return b;
     b.grads = b.shard;
@@ -199,13 +220,18 @@ out:
 static void point_params(axl_sharder *s)
 {
     size_t at = 0; // bytes
+    int n = 0;     // fp8 params so far
 
     for (int i = 0; i < s->n_params; i++) {
         axl_param *p = s->order[i];
         int64_t e = (int64_t)(at / sizeof(float));
         p->device = s->device;
         p->state = s->device;
-        p->dtype = s->options.dtype;
+        p->dtype = axl_param_full_dtype(p, s->options.dtype);
+        if (p->fp8) {
+            p->amax = s->amax + n;
+            p->scale = s->amax + s->n_fp8 + n++;
+        }
         p->master = s->master + e;
         p->grad_shard = s->options.train && p->trainable ? s->grads + e : NULL;
         for (int m = 0; m < 2; m++)
@@ -240,22 +266,29 @@ static void place_kept(const axl_sharder *s)
         if (!is_kept(&s->options, p) || is_master(&s->options, p))
             continue;
         p->kept_at = at;
-        at += full_bytes(p, axl_dtype_size(p->dtype));
+        at += gathered_bytes(p, s->options.dtype);
     }
 }
 
+// Of gather_buffer.
+static size_t weight_bytes(const axl_sharder *s)
+{
+    return s->bytes.gathered - scale_bytes(s->n_fp8);
+}
+
 // The buffers that every collective of weights and gradients uses are the carrier's to know. In f32 gathers send from
-// the masters, which are not.
+// the masters, which are not. Largest magnitudes of fp8 weights are exchanged as sums are.
 static axl_status register_buffers(axl_sharder *s)
 {
     axl_status status = AXL_OK;
     axl_comm *comms[2] = {s->mesh->dense, s->mesh->expert};
 
+    AXL_TRY(axl_comm_register(comms[0], s->amax, scale_bytes(s->n_fp8)));
     for (int i = 0; i < 2; i++) {
         if (s->options.dtype != AXL_F32)
-            AXL_TRY(axl_comm_register(comms[i], s->gather_buffer, s->bytes.gathered));
+            AXL_TRY(axl_comm_register(comms[i], s->gather_buffer, weight_bytes(s)));
         AXL_TRY(axl_comm_register(comms[i], s->grad_buffer, s->bytes.grad_buffers));
-        if (s->grad_buffer != NULL)
+        if (s->grad_buffer != NULL || s->amax != NULL)
             AXL_TRY(axl_comm_register_sums(comms[i], s->device));
     }
 out:
@@ -266,6 +299,7 @@ static void unregister_buffers(axl_sharder *s)
 {
     axl_comm *comms[2] = {s->mesh->dense, s->mesh->expert};
 
+    axl_comm_unregister(comms[0], s->amax);
     for (int i = 0; i < 2; i++) {
         axl_comm_unregister(comms[i], s->gather_buffer);
         axl_comm_unregister(comms[i], s->grad_buffer);
@@ -273,14 +307,14 @@ static void unregister_buffers(axl_sharder *s)
     }
 }
 
-static axl_status take_to_send(axl_sharder *s, size_t bytes, const char *what, char **out)
+static axl_status take_to_send(axl_sharder *s, size_t bytes, const char *what, void *out)
 {
     axl_status status = AXL_OK;
     void *p = NULL;
 
     if (bytes > 0)
         AXL_TRY(axl_comm_alloc(s->mesh->dense, s->device, bytes, what, &p));
-    *out = p;
+    memcpy(out, &p, sizeof p);
 out:
     return status;
 }
@@ -295,10 +329,14 @@ axl_status axl_sharder_init(axl_sharder *s, axl_device *device, axl_mesh *mesh, 
                        .mesh = mesh,
                        .units = units,
                        .n_units = n_units,
+                       .n_fp8 = axl_sharder_n_fp8(units, n_units),
                        .options = *o,
                        .n_levels = o->train ? n_levels(o) : 0,
                        .bytes = axl_sharder_plan(units, n_units, o)};
     s->n_elements = (int64_t)(s->bytes.shard / sizeof(float));
+    // there the masters themselves are what is sent
+    AXL_REQUIRE(!o->offload || o->dtype != AXL_F32 || s->n_fp8 == 0, AXL_E_UNSUPPORTED,
+                "fp8 with offload_params needs bf16: write bf16: true, or leave one of them out");
     AXL_TRY(take(device, s->bytes.master, "the weights", &s->master));
     AXL_TRY(take(device, s->bytes.grads, "the gradients", &s->grads));
     for (int m = 0; m < 2; m++)
@@ -308,7 +346,8 @@ axl_status axl_sharder_init(axl_sharder *s, axl_device *device, axl_mesh *mesh, 
     for (int l = 0; l < s->n_levels; l++)
         AXL_TRY(take(device, s->bytes.shard, "the sums of micro-steps", &s->level[l]));
     AXL_TRY(take_squares(s));
-    AXL_TRY(take_to_send(s, s->bytes.gathered, "the gathered weights", &s->gather_buffer));
+    AXL_TRY(take_to_send(s, weight_bytes(s), "the gathered weights", &s->gather_buffer));
+    AXL_TRY(take_to_send(s, scale_bytes(s->n_fp8), "the scales of weights", &s->amax));
     AXL_TRY(take_to_send(s, s->bytes.grad_buffers, "the gradients in flight", &s->grad_buffer));
     AXL_TRY(register_buffers(s));
     set_offsets(s, &send_at);
@@ -341,7 +380,8 @@ void axl_sharder_fini(axl_sharder *s)
         d->ops->free(d, s->level[l], s->bytes.shard);
     d->ops->free(d, s->squares, s->bytes.squares);
     d->ops->host_free(d, s->host_squares, s->bytes.squares);
-    axl_comm_free(s->mesh->dense, d, s->gather_buffer, s->bytes.gathered);
+    axl_comm_free(s->mesh->dense, d, s->gather_buffer, weight_bytes(s));
+    axl_comm_free(s->mesh->dense, d, s->amax, scale_bytes(s->n_fp8));
     axl_comm_free(s->mesh->dense, d, s->grad_buffer, s->bytes.grad_buffers);
     free(s->order);
     *s = (axl_sharder){0};
@@ -425,7 +465,7 @@ static char *gather_place(const axl_sharder *s, const axl_unit *u, int k)
         return s->gather_buffer + u->uses[k]->kept_at;
     for (int j = 0; j < u->n_uses; j++)
         if (!is_kept(&s->options, u->uses[j]) && lies_before(u, j, k))
-            at += full_bytes(u->uses[j], axl_dtype_size(u->uses[j]->dtype));
+            at += gathered_bytes(u->uses[j], s->options.dtype);
     return s->gather_buffer + at;
 }
 
@@ -434,6 +474,19 @@ static char *own_place(const axl_param *p)
 {
     return (char *)p->full +
            (size_t)(p->shard * axl_param_shard_count(p)) * axl_dtype_size(p->dtype);
+}
+
+static axl_status cast_fp8(const axl_sharder *s, const axl_param *p)
+{
+    const axl_cast_fp8_args a = {.src = p->master,
+                                 .rows = p->shard_rows,
+                                 .cols = p->cols,
+                                 .dtype = AXL_F32,
+                                 .amax = p->amax,
+                                 .dst = (uint8_t *)own_place(p),
+                                 .scale = p->scale};
+
+    return s->device->kernels->cast_fp8(s->device->compute, &a);
 }
 
 static axl_status gather_param(axl_sharder *s, axl_param *p)
@@ -447,6 +500,48 @@ static axl_status gather_param(axl_sharder *s, axl_param *p)
         AXL_TRY(axl_comm_all_gather(p->shard_comm, own ? own_place(p) : (const char *)p->master,
                                     p->full, axl_param_shard_count(p), p->dtype,
                                     s->device->gather));
+out:
+    return status;
+}
+
+static axl_status find_amax(axl_sharder *s)
+{
+    axl_status status = AXL_OK;
+
+    AXL_TRY(s->device->ops->zero(s->device->compute, s->amax, (size_t)s->n_fp8 * sizeof(float)));
+    for (int i = 0; i < s->n_units; i++)
+        for (int k = 0; k < s->units[i].n_params; k++) {
+            const axl_param *p = &s->units[i].params[k];
+            const axl_amax_args a = {
+                .x = p->master, .n = axl_param_shard_count(p), .dtype = AXL_F32, .out = p->amax};
+            if (p->fp8)
+                AXL_TRY(s->device->kernels->amax(s->device->compute, &a));
+        }
+out:
+    return status;
+}
+
+// The largest magnitudes of the fp8 weights, over all ranks that hold parts of them. On the gather stream, where other
+// messages of weights are in order; compute goes on behind it.
+static axl_status join_amax(axl_sharder *s)
+{
+    axl_status status = AXL_OK;
+    axl_comm *comms[2] = {s->mesh->dense, s->mesh->axis[AXL_TP]};
+    axl_event joined;
+
+    if (s->n_fp8 == 0 || s->amax_known)
+        goto out;
+    AXL_TRY(s->host != NULL ? axl_host_state_amax(s) : find_amax(s));
+    AXL_TRY(after_compute(s->device->gather));
+    for (int i = 0; i < 2; i++)
+        if (axl_comm_size(comms[i]) > 1)
+            AXL_TRY(axl_comm_all_reduce(comms[i], s->amax, s->n_fp8, AXL_F32, AXL_REDUCE_MAX,
+                                        s->device->gather));
+    AXL_TRY(s->device->ops->record(s->device->gather, &joined));
+    AXL_TRY(s->device->ops->wait(s->device->compute, &joined));
+    if (s->host != NULL)
+        AXL_TRY(axl_host_state_take_amax(s));
+    s->amax_known = true;
 out:
     return status;
 }
@@ -470,7 +565,11 @@ static axl_status place_weights(axl_sharder *s, const axl_unit *u, uint64_t *out
         }
         p->full = gather_place(s, u, k);
         *out |= (uint64_t)1 << k;
-        if (s->host == NULL && p->dtype != AXL_F32)
+        if (s->host != NULL)
+            continue;
+        if (p->fp8)
+            AXL_TRY(cast_fp8(s, p));
+        else if (p->dtype != AXL_F32)
             AXL_TRY(add_cast(s, &c,
                              &(axl_cast_args){.src = p->master,
                                               .src_dtype = AXL_F32,
@@ -490,6 +589,7 @@ axl_status axl_unit_prefetch(axl_sharder *s, axl_unit *u)
     uint64_t arrives;
     bool travels = false;
 
+    AXL_TRY(join_amax(s));
     AXL_TRY(place_weights(s, u, &arrives));
     for (int k = 0; k < u->n_uses; k++) {
         axl_param *p = u->uses[k];
@@ -700,6 +800,7 @@ void axl_sharder_begin_step(axl_sharder *s)
 {
     s->micro = 0;
     s->last = true;
+    s->amax_known = false;
     for (int i = 0; i < s->n_units; i++) {
         for (int k = 0; k < s->units[i].n_params; k++) {
             axl_param *p = &s->units[i].params[k];

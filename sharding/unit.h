@@ -7,6 +7,9 @@
 // ranks that hold parts of the same sum. The policy reshard_after_forward false, or a weight that one rank holds
 // alone, keeps what was gathered until the optimizer changes it.
 //
+// fp8 weights are gathered as e4m3. Their scale is one of the whole tensor: the largest magnitudes of all of them are
+// found once after the optimizer changed them, and joined over the ranks in one message.
+//
 // A tied matrix belongs to the embedding and is borrowed by the head. It is gathered once a micro-step, by the
 // embedding, and stays for the head; its gradient is begun by the head and reduced once, by the embedding: its
 // place in memory is nobody else's in between.
@@ -45,7 +48,7 @@ typedef struct axl_sharder_options {
 typedef struct axl_sharder_bytes {
     size_t shard;                  // of the row shards of all weights, f32, wherever they are
     size_t master, grads, moments; // row shards, f32; offload: only grads
-    size_t gathered;               // buffers for gathered weights
+    size_t gathered;               // buffers for gathered weights, and the scales of fp8 ones
     size_t grad_buffers;           // full gradients of units in flight
     size_t levels;                 // invariant: sums of micro-steps that wait for their partners
     size_t squares;                // sums of squares of gradients
@@ -78,13 +81,19 @@ typedef struct axl_sharder {
     bool last;                                       // the present one is the last
     char *gather_buffer, *grad_buffer, *send_buffer; // owned
     size_t gather_offset[4],
-        grad_offset[4];   // root units, even layers, odd layers; then what is kept
+        grad_offset[4]; // root units, even layers, odd layers; then what is kept
+    // [2 * n_fp8], owned: largest magnitudes of all fp8 params in `order`, then their scales; NULL: there are none
+    float *amax;
+    int n_fp8;
+    bool amax_known;      // it is that of the present weights
     axl_event reduced[3]; // when each part of grad_buffer is free again
 } axl_sharder;
 
 // Bytes that axl_sharder_init will take, for params that have been placed (axl_param_place). Local.
 axl_sharder_bytes axl_sharder_plan(const axl_unit *units, int n_units,
                                    const axl_sharder_options *o);
+// How many of the units' own params are fp8.
+int axl_sharder_n_fp8(const axl_unit *units, int n_units);
 size_t axl_sharder_total(const axl_sharder_bytes *b);
 
 // Takes the memory and points every param at its shard (zeros). The params must have been placed on mesh

@@ -98,6 +98,7 @@ typedef struct axl_arch {
     bool tied; // the head uses the embedding matrix
     float attention_scale, embed_scale;
     axl_attn_choice attention; // zeros when read
+    bool fp8; // linear layers multiply in 8 bits (fp8.md): a choice of the run, false when read
     int n_ropes;
     axl_rope ropes[AXL_MAX_ROPES];
     axl_layer *layers;    // [n_layers], owned

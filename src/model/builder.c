@@ -158,11 +158,45 @@ static int64_t n_parts(const axl_builder *b, const axl_linear_spec *spec)
     return spec->tp_parts > 0 && spec->tp_parts < b->tp ? spec->tp_parts : b->tp;
 }
 
+// The e4m3 of x, and in the slot behind it the scales; made once for all that read it.
+static axl_slot cast_fp8(axl_builder *b, axl_slot x)
+{
+    const axl_program *p = b->program;
+
+    for (int n = 0; n < p->n_insns; n++)
+        if (p->insns[n].op == AXL_OP_CAST_FP8 && p->insns[n].in[0] == x)
+            return p->insns[n].out[0];
+    axl_insn *i = new_insn(b, AXL_OP_CAST_FP8, "cast_fp8");
+    i->in[0] = x;
+    i->out[0] = new_slot(b, "e4m3", axl_b_cols(b, x), true);
+    b->program->slots[i->out[0]].e4m3 = true;
+    i->out[1] = new_slot(b, "scale", 1, true);
+    return i->out[0];
+}
+
+static void linear_fp8(axl_builder *b, axl_insn *i, axl_slot cast)
+{
+    i->arg.linear.fp8 = true;
+    i->in[1] = cast;
+    i->in[2] = (axl_slot)(cast + 1);
+    b->program->weights[i->w[0]].fp8 = true;
+    i->scratch = new_scratch(b, (axl_slot_info){.name = "dy_e4m3",
+                                                .cols = i->arg.linear.out,
+                                                .stat = true,
+                                                .e4m3 = true,
+                                                .scratch = BACK});
+    (void)new_scratch(
+        b, (axl_slot_info){.name = "dy_scale", .cols = 1, .stat = true, .scratch = BACK});
+}
+
 axl_slot axl_b_linear(axl_builder *b, axl_slot x, const char *name, const axl_linear_spec *spec)
 {
-    axl_insn *i = new_insn(b, AXL_OP_LINEAR, name);
     const int64_t in = axl_b_cols(b, x), parts = n_parts(b, spec);
     const bool row = spec->tp == AXL_TP_ROW;
+    const int64_t whole_in = row ? in * b->tp : in; // the layout does not decide
+    const bool fp8 = b->fp8 && whole_in % 16 == 0 && spec->out % 16 == 0;
+    const axl_slot cast = fp8 ? cast_fp8(b, x) : -1;
+    axl_insn *i = new_insn(b, AXL_OP_LINEAR, name);
 
     if (spec->out % parts != 0)
         fail(b, "tp does not divide the outputs of a linear layer");
@@ -172,7 +206,7 @@ axl_slot axl_b_linear(axl_builder *b, axl_slot x, const char *name, const axl_li
     i->arg.linear.partial = row && b->tp > 1;
     i->w[0] = new_weight(b, (axl_weight){.name = keep(b, name, ".weight"),
                                          .rows = spec->out,
-                                         .cols = row ? in * b->tp : in,
+                                         .cols = whole_in,
                                          .n_dims = 2,
                                          .tp = spec->tp,
                                          .tp_parts = spec->tp_parts,
@@ -185,7 +219,10 @@ axl_slot axl_b_linear(axl_builder *b, axl_slot x, const char *name, const axl_li
                                              .tp = row ? AXL_TP_NONE : spec->tp,
                                              .tp_parts = spec->tp_parts,
                                              .decay = false});
-    return i->out[0] = new_slot(b, i->name, spec->out / parts, false);
+    i->out[0] = new_slot(b, i->name, spec->out / parts, false);
+    if (fp8)
+        linear_fp8(b, i, cast);
+    return i->out[0];
 }
 
 axl_slot axl_b_norm(axl_builder *b, axl_slot x, const char *name, const axl_norm *norm,

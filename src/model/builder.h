@@ -17,6 +17,7 @@ typedef struct axl_builder {
     axl_status status;    // the first failure
     int tp;               // ranks that split each matrix product
     int ep;               // ranks that share the experts of a mixture; 0 counts as 1
+    bool fp8; // linear layers multiply in 8 bits, where inputs and outputs are multiples of 16
 } axl_builder;
 
 // Starts an empty program whose input carry has cols elements a token (0: no input, as the embedding).

@@ -59,6 +59,7 @@ axl_status axl_decoder_build_layer(const axl_arch *a, int tp, int ep, int layer,
 
     axl_builder_begin(&b, p, "layer", a->hidden, tp);
     b.ep = ep;
+    b.fp8 = a->fp8;
     axl_slot x = axl_b_input(&b);
     axl_slot n = axl_b_norm(&b, x, "input_layernorm", &a->norm, a->hidden, AXL_TP_NONE);
     axl_slot h =

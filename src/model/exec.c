@@ -7,12 +7,17 @@
 
 size_t axl_exec_slot_size(const axl_run *run, const axl_slot_info *s)
 {
-    return axl_dtype_size(s->ints ? AXL_I32 : s->stat ? run->stat : run->dtype);
+    return axl_dtype_size(axl_slot_dtype(s, run->dtype, run->stat));
 }
 
 const void *axl_exec_weight(const axl_exec *x, const axl_insn *i, int k)
 {
     return i->w[k] >= 0 ? x->w[i->w[k]]->full : NULL;
+}
+
+const float *axl_exec_weight_scale(const axl_exec *x, const axl_insn *i, int k)
+{
+    return x->w[i->w[k]]->scale;
 }
 
 void *axl_exec_weight_grad(axl_exec *x, const axl_insn *i, int k, bool *accumulate)

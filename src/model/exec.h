@@ -66,8 +66,11 @@ typedef struct axl_exec {
 // Bytes of one element of a slot.
 size_t axl_exec_slot_size(const axl_run *run, const axl_slot_info *s);
 
-// The full weight k of an instruction, in the activations' dtype; NULL when it has none.
+// The full weight k of an instruction, in the activations' dtype or, if so declared, e4m3; NULL when it has none.
 const void *axl_exec_weight(const axl_exec *x, const axl_insn *i, int k);
+
+// The scale of weight k, [1]: only of one that is e4m3.
+const float *axl_exec_weight_scale(const axl_exec *x, const axl_insn *i, int k);
 
 // Where the gradient of weight k goes, and whether to add; NULL when it is frozen or absent. Marks it
 // written.

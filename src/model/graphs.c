@@ -71,13 +71,23 @@ static bool wanted(const axl_work *w)
             (w->options.graphs == AXL_GRAPHS_AUTO && elements <= AUTO_ELEMENTS));
 }
 
+// Backward has about two for one of forward; products in 8 bits have a cast, a weight that is turned, and scales, too.
+static int64_t n_kernels(const axl_program *p)
+{
+    int64_t n = 3 * (int64_t)p->n_insns;
+
+    for (int i = 0; i < p->n_insns; i++)
+        n += p->insns[i].op == AXL_OP_LINEAR && p->insns[i].arg.linear.fp8 ? 4 : 0;
+    return n;
+}
+
 int64_t axl_graphs_most_kernels(const axl_work *w)
 {
     int64_t n = 0;
 
     for (int u = 0; u < w->model->n_units - 1 && wanted(w); u++) {
         const axl_program *p = axl_model_program(w->model, &w->model->units[u]);
-        n += repeats(p) ? 3 * p->n_insns * SHAPES : 0; // backward has about two for one of forward
+        n += repeats(p) ? n_kernels(p) * SHAPES : 0;
     }
     return n;
 }

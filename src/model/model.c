@@ -63,6 +63,7 @@ static axl_status add_param(axl_model *m, axl_unit *u, const axl_weight *w)
                      .tp_parts = w->tp_parts,
                      .trainable = true,
                      .decay = w->decay,
+                     .fp8 = w->fp8,
                      .row_align = 1};
     u->uses[u->n_uses++] = p;
     u->n_params++; // from here on the unit owns it

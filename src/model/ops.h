@@ -15,8 +15,16 @@ typedef enum axl_op {
     AXL_OP_GLU,
     AXL_OP_TP_ENTER,
     AXL_OP_MOE,
+    AXL_OP_CAST_FP8,
     AXL_N_OPS
 } axl_op;
+
+// The scratch slots of AXL_OP_LINEAR in 8 bits, from insn.scratch on.
+typedef enum axl_linear_scratch {
+    AXL_LINEAR_DY,       // [T, out] e4m3: the gradient of the output
+    AXL_LINEAR_DY_SCALE, // [T] statistics
+    AXL_LINEAR_N_SCRATCH
+} axl_linear_scratch;
 
 // The scratch slots of AXL_OP_MOE, from insn.scratch on. With one rank of ep home and the weights at the experts
 // are empty: the copies themselves are what the experts see.
@@ -58,7 +66,7 @@ typedef struct axl_op_def {
     uint32_t needs_in_if_trainable; // further inputs it reads when w[0] is trainable
     uint32_t keeps;     // outputs that every save set keeps: small, and costly to rebuild
     uint32_t sets_only; // inputs whose gradient it can set but not add to
-    bool in_place;      // has no output: its backward changes the gradient of in[0] where it is
+    bool in_place;      // its backward changes the gradient of in[0] where it is, or gives none
     bool host_work; // its host side waits for what the device made: it cannot be part of a graph
     bool cheap;     // selective checkpointing re-runs it
     // Floating-point operations of forward for n tokens; attention counts sum of squares of document
@@ -78,6 +86,7 @@ AXL_OP_ROW(add)
 AXL_OP_ROW(glu)
 AXL_OP_ROW(tp_enter)
 AXL_OP_ROW(moe)
+AXL_OP_ROW(cast_fp8)
 #undef AXL_OP_ROW
 
 #endif

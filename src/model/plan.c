@@ -74,11 +74,16 @@ int64_t axl_slot_rows(const axl_slot_info *s, int64_t n_tokens)
     }
 }
 
+axl_dtype axl_slot_dtype(const axl_slot_info *s, axl_dtype dtype, axl_dtype stat)
+{
+    return s->e4m3 ? AXL_F8_E4M3 : s->ints ? AXL_I32 : s->stat ? stat : dtype;
+}
+
 static size_t slot_bytes(const axl_slot_info *s, int64_t n_tokens, axl_dtype dtype, axl_dtype stat)
 {
-    const axl_dtype of = s->ints ? AXL_I32 : s->stat ? stat : dtype;
+    const size_t element = axl_dtype_size(axl_slot_dtype(s, dtype, stat));
 
-    return axl_align_up((size_t)(axl_slot_rows(s, n_tokens) * s->cols) * axl_dtype_size(of));
+    return axl_align_up((size_t)(axl_slot_rows(s, n_tokens) * s->cols) * element);
 }
 
 static void find_needed(planner *x)

@@ -38,12 +38,16 @@ typedef struct axl_slot_info {
     int32_t routed, n_ranks; // ROUTED: copies of a token, and ranks that share the experts
     bool stat;               // statistics dtype instead of the activations'
     bool ints;               // int32, whatever the dtypes; stat is set too: it has no gradient
+    bool e4m3;               // 8-bit floats, likewise
     axl_scratch scratch;
     int16_t producer; // index of the instruction that writes it; -1: the program's input
 } axl_slot_info;
 
 // Rows of a slot for n_tokens tokens.
 int64_t axl_slot_rows(const axl_slot_info *s, int64_t n_tokens);
+
+// The dtype of its elements where activations are dtype and statistics stat.
+axl_dtype axl_slot_dtype(const axl_slot_info *s, axl_dtype dtype, axl_dtype stat);
 
 typedef struct axl_weight {
     const char *name;   // key without the unit's prefix: "self_attn.q_proj.weight"
@@ -53,6 +57,7 @@ typedef struct axl_weight {
     axl_tp tp;
     int tp_parts; // most parts that tp may cut its rows into; 0: any
     bool decay;   // weight decay applies
+    bool fp8;     // what compute reads are e4m3 with one scale
 } axl_weight;
 
 // The argument of an instruction; which member counts follows from the op.
@@ -65,6 +70,7 @@ typedef union axl_op_arg {
     struct {
         int64_t in, out; // of this rank's part
         bool partial;    // the product is a part of a sum over tp
+        bool fp8;        // of e4m3: in[1], in[2] are what AXL_OP_CAST_FP8 made of in[0]
     } linear;
     struct {
         int rope; // index of the rotation tables

@@ -27,7 +27,8 @@ static void add_param(const axl_model *m, const axl_unit *u, const axl_param *p,
                       const axl_sharder_options *o, int64_t n_micro, axl_traffic *t)
 {
     const axl_group group = p->is_expert ? AXL_GROUP_EXPERT : AXL_GROUP_DENSE;
-    const int64_t count = axl_param_full_count(p), e = (int64_t)axl_dtype_size(o->dtype);
+    const int64_t count = axl_param_full_count(p),
+                  e = (int64_t)axl_dtype_size(axl_param_full_dtype(p, o->dtype));
     const int64_t passes =
         u->layer >= 0 ? 2 : 1; // the head stays, the embedding's backward reads no weight
     const int64_t shard = axl_param_shard_count(p) * (int64_t)sizeof(float);
@@ -46,6 +47,13 @@ static void add_param(const axl_model *m, const axl_unit *u, const axl_param *p,
 void axl_traffic_weights(const axl_model *m, const axl_sharder_options *o, int64_t n_micro,
                          axl_traffic *t)
 {
+    const int64_t scales = axl_sharder_n_fp8(m->units, m->n_units) * (int64_t)sizeof(float);
+    const int *size = m->mesh->size;
+
+    // the largest magnitudes of fp8 weights, once a step
+    add(t, AXL_GROUP_DENSE, AXL_COMM_ALL_REDUCE,
+        (int64_t)size[AXL_DP_SHARD] * size[AXL_EP] * size[AXL_CP], scales, 1);
+    add(t, tp, AXL_COMM_ALL_REDUCE, size[AXL_TP], scales, 1);
     for (int u = 0; u < m->n_units; u++)
         for (int k = 0; k < m->units[u].n_params; k++)
             add_param(m, &m->units[u], &m->units[u].params[k], o, n_micro, t);

@@ -177,6 +177,7 @@ static void read_chip(const axl_yaml_node *node, axl_diagnostics *d, axl_cluster
     out->peak_fp8 = chip->fp8 * 1e12;
     out->memory_rate = chip->gb_per_s * 1e9;
     out->library_attention_grads = chip->library_attention_grads;
+    out->library_fp8 = chip->library_fp8;
 }
 
 static void read_all(const axl_yaml_node *root, axl_diagnostics *d, axl_cluster *out)

@@ -37,6 +37,7 @@ typedef struct axl_cluster {
     double peak_f32, peak_bf16, peak_fp8; // FLOP/s of dense products; 0: it cannot
     double peak_tf32;             // of f32 products whose factors are rounded to TF32; 0: it cannot
     bool library_attention_grads; // cuDNN makes attention's gradient (axl_chip)
+    bool library_fp8;             // cuBLASLt makes this program's products of e4m3 (axl_chip)
     double clock; // sustained under the power limit, as a fraction of the clock of the peaks
     double gemm, gemm_fp8; // fractions of peak times clock that large products reach
     double attention_forward, attention_backward; // the same of bf16 (f32), for attention kernels

@@ -27,14 +27,30 @@ static bool is_half(const axl_cost_input *x)
     return x->job->work.dtype == AXL_BF16;
 }
 
+// Whether foreign software makes the products of layers in fp8; ours says so in the program.
+static bool foreign_fp8(const axl_cost_input *x)
+{
+    return x->cluster->fp8_products > 0.0 && is_half(x);
+}
+
 // FLOP/s of large products.
-static double product_rate(const axl_cost_input *x, bool layer)
+static double product_rate(const axl_cost_input *x, bool fp8)
 {
     const axl_cluster *c = x->cluster;
 
-    if (layer && c->fp8_products > 0.0 && is_half(x) && c->peak_fp8 > 0.0)
+    if (fp8 && c->peak_fp8 > 0.0)
         return c->peak_fp8 * c->clock * c->gemm_fp8;
     return axl_cluster_peak(c, x->job->work.dtype, x->job->tf32) * c->clock * c->gemm;
+}
+
+// The same of our own products of e4m3. Where the library makes none, tensor cores get them as fp16, and processors as
+// what the run computes in.
+static double own_fp8_rate(const axl_cost_input *x)
+{
+    const axl_cluster *c = x->cluster;
+
+    return c->library_fp8 || c->is_host ? product_rate(x, c->library_fp8)
+                                        : c->peak_bf16 * c->clock * c->gemm;
 }
 
 static double rounded(const axl_cost_input *x, double n)
@@ -47,13 +63,45 @@ static double product(const axl_cost_input *x, double m, double n, double k, dou
                       bool layer)
 {
     const axl_cluster *c = x->cluster;
-    const double arithmetic = 2.0 * rounded(x, m) * rounded(x, n) * k / product_rate(x, layer);
+    const bool fp8 = layer && foreign_fp8(x);
+    const double arithmetic = 2.0 * rounded(x, m) * rounded(x, n) * k / product_rate(x, fp8);
     const double bytes = axl_cost_bytes(c, (m * k + k * n) * element(x) + m * n * out_bytes);
     double cast = 0.0;
 
-    if (layer && c->fp8_products > 0.0 && is_half(x))
+    if (fp8)
         cast = axl_cost_bytes(c, (m * k + k * n) * FP8_CAST_BYTES);
     return (arithmetic > bytes ? arithmetic : bytes) + cast + c->kernel_seconds;
+}
+
+// The same of factors that are e4m3 already.
+static double product_fp8(const axl_cost_input *x, double m, double n, double k)
+{
+    const double arithmetic = 2.0 * rounded(x, m) * rounded(x, n) * k / own_fp8_rate(x);
+    const double bytes = axl_cost_bytes(x->cluster, m * k + k * n + m * n * element(x));
+
+    return (arithmetic > bytes ? arithmetic : bytes) + x->cluster->kernel_seconds;
+}
+
+static double linear_forward(const axl_cost_input *x, const axl_insn *i, double n)
+{
+    const double in = (double)i->arg.linear.in, out = (double)i->arg.linear.out;
+
+    return i->arg.linear.fp8 ? product_fp8(x, n, out, in)
+                             : product(x, n, out, in, element(x), true);
+}
+
+// The gradients of the input and of the weight. In 8 bits the gradient of the output is cast, the weight turned, and the
+// weight's gradient made of bf16.
+static double linear_backward(const axl_cost_input *x, const axl_insn *i, double n)
+{
+    const double in = (double)i->arg.linear.in, out = (double)i->arg.linear.out;
+    const double dw = product(x, out, in, n, sizeof(float), true);
+
+    if (!i->arg.linear.fp8)
+        return product(x, n, in, out, element(x), true) + dw;
+    return product_fp8(x, n, in, out) + dw +
+           axl_cost_bytes(x->cluster, n * out * (element(x) + 1.0) + 2.0 * in * out) +
+           2.0 * x->cluster->kernel_seconds;
 }
 
 static double rows_passed(const axl_cost_input *x, double elements, double kernels)
@@ -160,8 +208,7 @@ static void add_forward(const axl_cost_input *x, const axl_insn *i, axl_seconds 
     switch (i->op) {
     case AXL_OP_LINEAR:
         *flops += axl_ops[i->op]->flops(i, n, 0.0);
-        t->s[AXL_TIME_PRODUCTS] +=
-            product(x, n, (double)i->arg.linear.out, (double)i->arg.linear.in, element(x), true);
+        t->s[AXL_TIME_PRODUCTS] += linear_forward(x, i, n);
         if (i->arg.linear.partial)
             t->s[AXL_TIME_TP] += tp_sum(x, n, (double)i->arg.linear.out);
         break;
@@ -196,6 +243,9 @@ static void moved(const axl_cost_input *x, const axl_program *p, const axl_insn 
     case AXL_OP_ADD:
         *forward = 3.0 * cols * share; // its gradient is shared memory
         break;
+    case AXL_OP_CAST_FP8:
+        *forward = cols * (1.0 + 1.0 / element(x));
+        break;
     case AXL_OP_GLU:
         *forward = 3.0 * cols;
         *backward = 5.0 * cols;
@@ -219,9 +269,7 @@ static void add_backward(const axl_cost_input *x, const axl_program *p, const ax
     switch (i->op) {
     case AXL_OP_LINEAR:
         *flops += 2.0 * axl_ops[i->op]->flops(i, n, 0.0);
-        t->s[AXL_TIME_PRODUCTS] +=
-            product(x, n, (double)i->arg.linear.in, (double)i->arg.linear.out, element(x), true) +
-            product(x, (double)i->arg.linear.out, (double)i->arg.linear.in, n, sizeof(float), true);
+        t->s[AXL_TIME_PRODUCTS] += linear_backward(x, i, n);
         break;
     case AXL_OP_ATTENTION:
         if (axl_attn_repeats(i->arg.attention.numerics))

@@ -234,11 +234,15 @@ static void load_of(const axl_unit *u, const axl_sharder_options *o, axl_unit_lo
 {
     for (int k = 0; k < u->n_params; k++) {
         const axl_param *p = &u->params[k];
-        const double full = (double)axl_param_full_count(p);
-        load->elements += (double)axl_param_shard_count(p);
+        const double full = (double)axl_param_full_count(p), own = (double)axl_param_shard_count(p);
+        const axl_dtype dtype = axl_param_full_dtype(p, o->dtype);
+        const double element = (double)axl_dtype_size(dtype);
+        load->elements += own;
+        load->sent += own * element;
+        load->cast += dtype == AXL_F32 ? 0.0 : own * (4.0 + element);
         if (p->n_shards == 1)
             continue;
-        load->gather[p->is_expert] += full * (double)axl_dtype_size(o->dtype);
+        load->gather[p->is_expert] += full * element;
         if (p->trainable)
             load->reduce[p->is_expert] += full * (o->reduce_bf16 ? 2.0 : 4.0);
     }
@@ -292,13 +296,10 @@ static axl_unit_seconds unit_seconds(const axl_cost_input *x, const axl_unit *u,
                                      const axl_unit_load *load)
 {
     const axl_sharder_options *o = &x->job->sharder;
-    // the shard is rounded to the compute dtype before it travels; a sum is added to it
+    // the shard is rounded to what travels before it does; a sum is added to it
     // on the device; the host's masters are rounded there
-    const double cast =
-        o->dtype == AXL_F32 || o->offload ? 0.0 : axl_cost_bytes(x->cluster, load->elements * 6.0);
-    const double up =
-        o->offload ? load->elements * (double)axl_dtype_size(o->dtype) / x->cluster->host_link
-                   : 0.0;
+    const double cast = o->offload ? 0.0 : axl_cost_bytes(x->cluster, load->cast);
+    const double up = o->offload ? load->sent / x->cluster->host_link : 0.0;
     axl_unit_seconds s = {
         .gather = up + travel_seconds(x, AXL_COMM_ALL_GATHER, load->gather),
         .reduce = travel_seconds(x, AXL_COMM_REDUCE_SCATTER, load->reduce),

@@ -117,6 +117,8 @@ axl_status axl_forecast_view_make(const axl_arch *arch, const axl_forecast_job *
 typedef struct axl_unit_load {
     double gather[2], reduce[2]; // bytes of the whole, as they travel
     double elements;             // of this rank's shards
+    double sent;                 // bytes of them, as they travel
+    double cast;                 // bytes read and written to make them so
 } axl_unit_load;
 
 // The weights on a mesh. They are cut over dp_shard x ep x cp: meshes that differ in cp but not in that product, ep and

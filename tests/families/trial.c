@@ -162,6 +162,7 @@ void trial_begin(trial *t, const char *name, axl_comm *comm, const trial_options
         arch.moe.aux_coef = o->aux_coef;
     if (o->n_layers > 0)
         deepen(&arch, o->n_layers);
+    arch.fp8 = o->fp8;
     if (o->attention != NULL)
         arch.attention = *o->attention;
     CHECK_OK(axl_mesh_create(comm, o->mesh[0] > 0 ? o->mesh : whole, &t->mesh));

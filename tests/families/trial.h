@@ -27,7 +27,7 @@ typedef struct trial_options {
     int n_layers; // instead of the case's, with random weights; 0: as they are
     axl_graph_use graphs;
     axl_offload_what offload;
-    bool offload_state, bf16;
+    bool offload_state, bf16, fp8;
     bool all_trained; // of made-up documents: every token that can be
 } trial_options;
 

@@ -11,4 +11,5 @@ const axl_op_def *const axl_ops[AXL_N_OPS] = {
     [AXL_OP_GLU] = &axl_op_glu,
     [AXL_OP_TP_ENTER] = &axl_op_tp_enter,
     [AXL_OP_MOE] = &axl_op_moe,
+    [AXL_OP_CAST_FP8] = &axl_op_cast_fp8,
 };

@@ -70,6 +70,7 @@ static void a_chip_brings_its_data_sheet(void **state)
 
     CHECK_OK(axl_cluster_read("h200", &c));
     near(c.peak_fp8, 1978.9e12);
+    assert_true(c.library_fp8);
     near(c.memory_rate, 4800e9);
     near(axl_cluster_peak(&c, AXL_BF16, true), 989.4e12);
     near(axl_cluster_peak(&c, AXL_F32, false), 66.9e12);
@@ -90,6 +91,7 @@ static void a_chip_brings_its_data_sheet(void **state)
     assert_string_equal(axl_chip_find("NVIDIA H100 80GB HBM3")->cluster, "h100");
     assert_string_equal(axl_chip_find("NVIDIA H100 PCIe")->name, "H100 PCIe");
     assert_string_equal(axl_chip_find("NVIDIA GB200")->name, "GB200");
+    assert_false(axl_chip_find("NVIDIA GB200")->library_fp8);
     assert_null(axl_chip_find("NVIDIA H100 80GB HBM3 MIG 1g.10gb")); // a part of one
     assert_null(axl_chip_find("NVIDIA H20"));
 }
@@ -393,6 +395,31 @@ static void read_b200(axl_cluster *c)
     axl_str_fini(&text);
 }
 
+// Two of a layer's three products are made in 8 bits: at that rate where the library makes them, else at the rate of fp16.
+static void products_in_8_bits_have_the_rate_of_who_makes_them(void **state)
+{
+    axl_arch arch;
+    axl_cluster c[2];
+    axl_forecast f[2]; // without and with
+    const axl_forecast_job job = job_of((const int[AXL_N_AXES]){1, 8, 1, 1, 1}, &rows_8k);
+    (void)state;
+
+    CHECK_OK(axl_cluster_read("h100", &c[0]));
+    read_b200(&c[1]);
+    read_arch("plan/llama-3.1-8b", &arch);
+    for (int chip = 0; chip < 2; chip++) {
+        for (int k = 0; k < 2; k++) {
+            arch.fp8 = k == 1;
+            CHECK_OK(axl_forecast_make(&arch, &c[chip], &job, &f[k]));
+        }
+        const double part = f[1].time.s[AXL_TIME_PRODUCTS] / f[0].time.s[AXL_TIME_PRODUCTS];
+        assert_true(chip == 0 ? part > 0.7 && part < 0.8 : part > 1.0 && part < 1.1);
+        near(f[1].flops_token, f[0].flops_token);
+        near(f[1].mfu, f[1].flops_token * f[1].tokens_per_second_rank / c[chip].peak_bf16);
+    }
+    axl_arch_fini(&arch);
+}
+
 static void memory_beside_tensors_is_counted(void **state)
 {
     axl_arch arch;
@@ -644,6 +671,7 @@ int main(void)
         cmocka_unit_test(documents_shorten_attention),
         cmocka_unit_test(a_batch_is_as_full_as_its_documents_make_it),
         cmocka_unit_test(a_rank_of_a_hundred_thousand_has_a_plan),
+        cmocka_unit_test(products_in_8_bits_have_the_rate_of_who_makes_them),
         cmocka_unit_test(memory_beside_tensors_is_counted),
         cmocka_unit_test(what_is_kept_on_the_host_costs_time),
         cmocka_unit_test(what_the_host_must_pin_has_to_fit_too),
