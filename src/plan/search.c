@@ -478,6 +478,8 @@ static axl_status try_hosts(searcher *s)
             continue;
         job.work.offload = (i & 1) != 0 ? AXL_OFFLOAD_ALL : AXL_OFFLOAD_NONE;
         job.sharder.offload = (i & 2) != 0;
+        if (job.sharder.offload && s->arch->fp8 && o->sharder.dtype == AXL_F32)
+            continue; // a run refuses it
         s->asked = &job;
         AXL_TRY(try_all(s));
     }

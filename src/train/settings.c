@@ -81,6 +81,7 @@ axl_status axl_settings_attention(const axl_config *c, int n_cp, axl_arch *arch)
     AXL_TRY(axl_attn_impl_check(impl, &needs));
     arch->attention = (axl_attn_choice){
         .numerics = impl->numerics, .library = impl->library, .max_keys = longest_document(c)};
+    arch->fp8 = c->fp8;
     if (!impl->rules)
         goto out;
     if (strcmp(c->flex_mask, "document") == 0)

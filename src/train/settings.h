@@ -13,7 +13,7 @@ axl_sharder_options axl_settings_sharder(const axl_config *c, bool train);
 // what the keys say: it is of no use where the device's memory is the host's.
 axl_work_options axl_settings_work(const axl_config *c, bool train);
 
-// Puts the choice of attention into the arch: kernel, mask, and the longest document. AXL_E_CONFIG names the
+// Puts what the run chooses into the arch: products in 8 bits, attention's kernel, mask, and the longest document. AXL_E_CONFIG names the
 // implementation when it cannot serve this model or these axes.
 axl_status axl_settings_attention(const axl_config *c, int n_cp, axl_arch *arch);
 

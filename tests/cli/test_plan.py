@@ -152,6 +152,14 @@ class PlanIsRun(unittest.TestCase):
     def test_context_parallel(self):
         self.check(4, context_parallel_size=2, gradient_checkpointing=True, selective_checkpointing=True)
 
+    def test_linear_layers_in_8_bits(self):
+        plan, _, in_8_bits = self.run_and_plan(2, fp8=True, bf16=True, gradient_checkpointing=True)
+        _, _, in_16_bits = self.run_and_plan(2, bf16=True)
+        self.assertEqual(plan["comm_bytes"], in_8_bits[0]["comm_bytes"])
+        for got, want in zip(in_8_bits, in_16_bits):
+            self.assertNotEqual(got["loss"], want["loss"])
+            self.assertLess(abs(got["loss"] / want["loss"] - 1), 0.01)
+
     def check_weights(self, model, **keys):
         """The plan's weights are those of a run of this model."""
         plan, log, _ = self.run_and_plan(1, base_model=model, **keys)
