@@ -45,7 +45,7 @@ typedef struct axl_attn_args {
     axl_dtype dtype;
     bool out_f32;   // out is F32 whatever dtype: a part that will be merged
     bool library;   // a vendor's fused attention may compute it, where the backend has one
-    int64_t n_rows; // of q, at least cu_seqlens_q[n_seqs]; 0: not said, then library is in vain
+    int64_t n_rows; // of q, or more; 0: not known, then library is in vain. Scratch goes by it, too
     void *out;      // rows of [H, Dv] dtype, ldo apart
     void *lse;      // [H, Tq] statistics, natural logarithm
 } axl_attn_args;

@@ -204,9 +204,9 @@ __global__ void __launch_bounds__(THREADS, 1) attn_dkv_wgmma(axl_attn_bwd_args b
 // ---- on the host
 
 // One block a multiprocessor: more find no room.
-dim3 grid(const axl_stream *s, int n_seqs, int max_seqlen, int n_heads)
+dim3 grid(const axl_stream *s, const axl_attn_args *a, bool keys)
 {
-    const int64_t items = attn_most_tiles(n_seqs, max_seqlen, HELD_ROWS) * n_heads;
+    const int64_t items = attn_most_tiles(a, keys, HELD_ROWS) * (keys ? a->n_kv_heads : a->n_heads);
     const int64_t most = axl_cuda_n_multiprocessors(s->device);
 
     return dim3((unsigned)(items < most ? items : most));
@@ -219,13 +219,11 @@ template <int D, bool CAP, class G> axl_status run(axl_stream *s, const axl_attn
     axl_status status = AXL_OK;
 
     AXL_TRY(axl_cuda_attn_plan(s, work, a->cu_seqlens_q, a->n_seqs, HELD_ROWS, true));
-    AXL_TRY(axl_cuda_launch(s, "attn_dq_wgmma", attn_dq_wgmma<D, CAP, G>,
-                            grid(s, a->n_seqs, a->max_seqlen_q, a->n_heads), dim3(THREADS),
-                            (size_t)dq_shape<D, CAP>::BYTES, *b, work));
+    AXL_TRY(axl_cuda_launch(s, "attn_dq_wgmma", attn_dq_wgmma<D, CAP, G>, grid(s, a, false),
+                            dim3(THREADS), (size_t)dq_shape<D, CAP>::BYTES, *b, work));
     AXL_TRY(axl_cuda_attn_plan(s, work, a->cu_seqlens_k, a->n_seqs, HELD_ROWS, false));
-    AXL_TRY(axl_cuda_launch(s, "attn_dkv_wgmma", attn_dkv_wgmma<D, CAP, G>,
-                            grid(s, a->n_seqs, a->max_seqlen_k, a->n_kv_heads), dim3(THREADS),
-                            (size_t)dkv_shape<D>::BYTES, *b, work));
+    AXL_TRY(axl_cuda_launch(s, "attn_dkv_wgmma", attn_dkv_wgmma<D, CAP, G>, grid(s, a, true),
+                            dim3(THREADS), (size_t)dkv_shape<D>::BYTES, *b, work));
 
 out:
     return status;

@@ -4,8 +4,7 @@
 bool axl_cuda_attn_is_tiled(const axl_stream *s, const axl_attn_args *a)
 {
     const int d = a->head_dim;
-    const int64_t tiles = attn_most_tiles(a->n_seqs, a->max_seqlen_q, 64) +
-                          attn_most_tiles(a->n_seqs, a->max_seqlen_k, 64);
+    const int64_t tiles = attn_most_tiles(a, false, 64) + attn_most_tiles(a, true, 64);
 
     return a->dtype == AXL_BF16 && a->v_head_dim == d &&
            (d == 64 || d == 96 || d == 128 || d == 256) && a->scale > 0.0f && a->n_seqs > 0 &&

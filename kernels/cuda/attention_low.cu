@@ -137,10 +137,12 @@ dim3 grid_to(const axl_stream *s, int64_t items, int64_t per_block)
     return dim3((unsigned)(blocks < most ? blocks : most));
 }
 
-// At most so many places: sequences of max_seqlen.
-int64_t most_places(int n_seqs, int max_seqlen, int size)
+// At most so many places: of n_rows where that is known, else of sequences of max_seqlen.
+int64_t most_places(int n_seqs, int max_seqlen, int64_t n_rows, int size)
 {
-    return (int64_t)n_seqs * max_seqlen / size + n_seqs + 1;
+    const int64_t most = (int64_t)n_seqs * max_seqlen;
+
+    return (n_rows > 0 && n_rows < most ? n_rows : most) / size + n_seqs + 1;
 }
 
 template <class T>
@@ -222,8 +224,10 @@ axl_status axl_cuda_attn_low_scales(axl_stream *s, const axl_attn_args *a, attn_
     axl_status status = AXL_OK;
     const bool sage = form == ATTN_SAGE;
     const int64_t mean = sage ? (int64_t)a->n_seqs * a->n_kv_heads * a->head_dim : 0;
-    const int64_t places_q = sage ? most_places(a->n_seqs, a->max_seqlen_q, AXL_SAGE_Q) : a->n_seqs;
-    const int64_t places_k = sage ? most_places(a->n_seqs, a->max_seqlen_k, AXL_SAGE_K) : a->n_seqs;
+    const int64_t places_q =
+        sage ? most_places(a->n_seqs, a->max_seqlen_q, a->n_rows, AXL_SAGE_Q) : a->n_seqs;
+    const int64_t places_k =
+        sage ? most_places(a->n_seqs, a->max_seqlen_k, a->n_rows_k, AXL_SAGE_K) : a->n_seqs;
     const int64_t q = sage ? places_q * a->n_heads : a->n_seqs;
     const int64_t k = sage ? places_k * a->n_kv_heads : a->n_seqs;
     const size_t bytes = sizeof(float) * (size_t)(mean + q + k + a->n_seqs);

@@ -353,7 +353,7 @@ template <attn_form form, bool wide, int D, int MT, int BN>
 axl_status run(axl_stream *s, const axl_attn_args *a, const attn_low *low, size_t used)
 {
     using shape = low_shape<D, wide>;
-    const size_t work_bytes = attn_work_bytes(attn_most_tiles(a->n_seqs, a->max_seqlen_q, 64));
+    const size_t work_bytes = attn_work_bytes(attn_most_tiles(a, false, 64));
     const size_t k_bytes = 2 * (size_t)(keys_of(a) * shape::UNITS);
     const size_t v_bytes = form == ATTN_FP8 ? 2 * (size_t)(keys_of(a) * D) : 0;
     char *at = (char *)s->device->workspace + used;

@@ -37,9 +37,16 @@ struct attn_work {
 };
 
 // The list lies in the workspace. A bound of n_tiles that does not fit there: the plain kernels are called.
-static inline int64_t attn_most_tiles(int n_seqs, int max_seqlen, int tile)
+// Tiles of queries, or of keys, at most: every sequence is as long as the longest, or, where the number of rows is known, the
+// last tile of each has one row.
+static inline int64_t attn_most_tiles(const axl_attn_args *a, bool keys, int tile)
 {
-    return (int64_t)n_seqs * ((max_seqlen + tile - 1) / tile);
+    const int64_t longest = keys ? a->max_seqlen_k : a->max_seqlen_q;
+    const int64_t rows = keys ? a->n_rows_k : a->n_rows;
+    const int64_t by_longest = a->n_seqs * ((longest + tile - 1) / tile);
+    const int64_t by_rows = (rows + (int64_t)a->n_seqs * (tile - 1)) / tile;
+
+    return rows > 0 && by_rows < by_longest ? by_rows : by_longest;
 }
 
 static inline size_t attn_work_bytes(int64_t n_tiles)
@@ -72,8 +79,7 @@ template <class... Params, class... Args>
 static axl_status attn_run(axl_stream *s, const char *name, void (*kernel)(Params...),
                            const axl_attn_args *a, const attn_tiles &t, Args... args)
 {
-    const int most = t.keys ? a->max_seqlen_k : a->max_seqlen_q;
-    const int64_t items = attn_most_tiles(a->n_seqs, most, t.rows) * t.n_heads;
+    const int64_t items = attn_most_tiles(a, t.keys, t.rows) * t.n_heads;
     axl_status status = AXL_OK;
 
     AXL_TRY(axl_cuda_attn_plan(s, t.work, t.keys ? a->cu_seqlens_k : a->cu_seqlens_q, a->n_seqs,

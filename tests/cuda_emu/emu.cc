@@ -592,6 +592,11 @@ extern "C" long long emu_bank_conflicts(void)
     return emu::e.counts.bank_conflicts;
 }
 
+extern "C" long long emu_launches(void)
+{
+    return emu::e.counts.launches;
+}
+
 emu_counts emu_read_counts()
 {
     return emu::e.counts;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 void emu_set_order(unsigned order);
+long long emu_launches(void);
 
 // The products without the library; test_gemm_lt.c tests those with it.
 axl_status axl_cuda_gemm_lt(axl_stream *s, const axl_gemm_args *a)
@@ -360,6 +361,67 @@ static void grids_do_not_wrap(void **state)
     axl_cuda_device_destroy(d);
 }
 
+// How many launches a forward took.
+static long long launches_of(axl_device *d, const axl_attn_args *a)
+{
+    const long long before = emu_launches();
+
+    CHECK_OK(d->kernels->attn_fwd(d->compute, a));
+    CHECK_OK(d->ops->synchronize(d->compute));
+    return emu_launches() - before;
+}
+
+// Many sequences and a bound far above their lengths: where the number of rows is known the list of tiles is bounded by it, and
+// the tensor cores get the call. They take two launches, the list's and their own; the plain kernel takes one.
+static void short_sequences_are_tiled_whatever_the_longest(void **state)
+{
+    enum { SEQS = 4096, EVERY = 40, ROWS = (SEQS + EVERY - 1) / EVERY, D = 64 };
+    static int32_t cu[SEQS + 1];
+    static axl_bf16 q[ROWS * D], out[ROWS * D], want[ROWS * D];
+    static float lse[ROWS], want_lse[ROWS];
+    axl_device *ref = kt_open_device("ref", 1), *d = NULL;
+
+    (void)state;
+    for (int i = 0; i < SEQS; i++)
+        cu[i + 1] = cu[i] + (i % EVERY == 0);
+    for (int i = 0; i < ROWS * D; i++)
+        q[i] = axl_f32_to_bf16((float)(i * 7919 % 1009) / 1009.0f);
+    axl_attn_args a = {.q = q, .k = q, .v = q, .ldq = D, .ldk = D, .ldv = D, .ldo = D};
+    a.cu_seqlens_q = a.cu_seqlens_k = cu;
+    a.n_seqs = SEQS;
+    a.max_seqlen_q = a.max_seqlen_k = 131072;
+    a.n_heads = a.n_kv_heads = 1;
+    a.head_dim = a.v_head_dim = D;
+    a.scale = 0.125f;
+    a.mask = AXL_MASK_CAUSAL;
+    a.dtype = AXL_BF16;
+    a.out = want;
+    a.lse = want_lse;
+    CHECK_OK(ref->kernels->attn_fwd(ref->compute, &a));
+    a.out = out;
+    a.lse = lse;
+    for (int arch = 89; arch <= 90; arch++) {
+        emu_set_arch(arch);
+        CHECK_OK(axl_cuda_device_create(0, &d));
+        a.n_rows = a.n_rows_k = 0;
+        assert_int_equal(launches_of(d, &a), 1);
+        a.n_rows = a.n_rows_k = ROWS;
+        memset(out, 0, sizeof out);
+        assert_int_equal(launches_of(d, &a), 2);
+        assert_memory_equal(out, want, sizeof out); // of one row each: their own values
+        CHECK_CLOSE(lse, want_lse, ROWS, 1e-5, 1e-5);
+        // as much as the bound asks for is enough, less is not
+        const size_t all = d->workspace_bytes, tiles = (ROWS + (size_t)SEQS * 63) / 64;
+        for (size_t less = 0; less < 2; less++) {
+            d->workspace_bytes = tiles * 2 * 8 + 304 - less; // 304: their heads
+            assert_int_equal(launches_of(d, &a), less == 0 ? 2 : 1);
+        }
+        d->workspace_bytes = all;
+        axl_cuda_device_destroy(d);
+    }
+    axl_device_destroy(ref);
+}
+
 int main(int argc, char **argv)
 {
     struct CMUnitTest tests[75];
@@ -383,6 +445,8 @@ int main(int argc, char **argv)
         tests[n++] = (struct CMUnitTest)cmocka_unit_test(sums_of_parts_are_the_tree);
         tests[n++] = (struct CMUnitTest)cmocka_unit_test(nan_stays_in_attention);
         tests[n++] = (struct CMUnitTest)cmocka_unit_test(grids_do_not_wrap);
+        tests[n++] =
+            (struct CMUnitTest)cmocka_unit_test(short_sequences_are_tiled_whatever_the_longest);
         tests[n++] =
             (struct CMUnitTest)cmocka_unit_test(bits_of_attention_do_not_depend_on_multiprocessors);
     }
