@@ -14,8 +14,9 @@ extern "C" axl_status axl_cuda_attn_fwd(axl_stream *s, const axl_attn_args *a)
 
     if (status != AXL_OK || done)
         return status;
-    return axl_cuda_attn_is_tiled(s, a) ? axl_cuda_attn_fwd_tiled(s, a)
-                                        : axl_cuda_attn_fwd_plain(s, a);
+    return axl_cuda_attn_fwd_is_wgmma(s, a) ? axl_cuda_attn_fwd_wgmma(s, a)
+           : axl_cuda_attn_is_tiled(s, a)   ? axl_cuda_attn_fwd_tiled(s, a)
+                                            : axl_cuda_attn_fwd_plain(s, a);
 }
 
 extern "C" axl_status axl_cuda_attn_bwd(axl_stream *s, const axl_attn_bwd_args *b)

@@ -59,7 +59,7 @@ __device__ __forceinline__ void multiply_keys(const axl_attn_bwd_args &b, const 
             stats.weights<CAP>(rule, s[0], dp[0]);
             if (at.is_border()) {
                 (void)item_of(work, a.n_heads, i, &item);
-                at.mask(a, item, warp_row, s[0]);
+                at.mask(a, item, warp_row, s[0], 0.0f);
             }
             axl_wgmma_wait<0>(dp[0]);
             if (at.is_last())
@@ -203,15 +203,6 @@ __global__ void __launch_bounds__(THREADS, 1) attn_dkv_wgmma(axl_attn_bwd_args b
 
 // ---- on the host
 
-// One block a multiprocessor: more find no room.
-dim3 grid(const axl_stream *s, const axl_attn_args *a, bool keys)
-{
-    const int64_t items = attn_most_tiles(a, keys, HELD_ROWS) * (keys ? a->n_kv_heads : a->n_heads);
-    const int64_t most = axl_cuda_n_multiprocessors(s->device);
-
-    return dim3((unsigned)(items < most ? items : most));
-}
-
 template <int D, bool CAP, class G> axl_status run(axl_stream *s, const axl_attn_bwd_args *b)
 {
     const axl_attn_args *a = &b->fwd;
@@ -219,10 +210,10 @@ template <int D, bool CAP, class G> axl_status run(axl_stream *s, const axl_attn
     axl_status status = AXL_OK;
 
     AXL_TRY(axl_cuda_attn_plan(s, work, a->cu_seqlens_q, a->n_seqs, HELD_ROWS, true));
-    AXL_TRY(axl_cuda_launch(s, "attn_dq_wgmma", attn_dq_wgmma<D, CAP, G>, grid(s, a, false),
+    AXL_TRY(axl_cuda_launch(s, "attn_dq_wgmma", attn_dq_wgmma<D, CAP, G>, group_grid(s, a, false),
                             dim3(THREADS), (size_t)dq_shape<D, CAP>::BYTES, *b, work));
     AXL_TRY(axl_cuda_attn_plan(s, work, a->cu_seqlens_k, a->n_seqs, HELD_ROWS, false));
-    AXL_TRY(axl_cuda_launch(s, "attn_dkv_wgmma", attn_dkv_wgmma<D, CAP, G>, grid(s, a, true),
+    AXL_TRY(axl_cuda_launch(s, "attn_dkv_wgmma", attn_dkv_wgmma<D, CAP, G>, group_grid(s, a, true),
                             dim3(THREADS), (size_t)dkv_shape<D>::BYTES, *b, work));
 
 out:

@@ -68,7 +68,34 @@ __device__ __forceinline__ void cap_scores(float (&s)[MT][NT][4], float cap, flo
                 s[m][n][i] = attn_cap(s[m][n][i], cap, by);
 }
 
-// Scores become weights relative to the new top; what was summed so far is brought to it.
+// Scores of a row become weights relative to its new top. Gives what sums so far are to be multiplied by.
+template <int MT, int NT>
+__device__ __forceinline__ float soften_row(row_state<MT> &r, float (&s)[MT][NT][4], float to_log2,
+                                            int m, int half)
+{
+    float top = s[m][0][2 * half];
+#pragma unroll
+    for (int n = 0; n < NT; n++)
+        top = fmaxf(top, fmaxf(s[m][n][2 * half], s[m][n][2 * half + 1]));
+    top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 1));
+    top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2));
+    top = fmaxf(r.top[m][half], top * to_log2);
+    const float base = top == -INFINITY ? 0.0f : top; // nothing seen yet: weights are 0
+    const float keep = axl_exp2(r.top[m][half] - base);
+    float sum = 0.0f;
+#pragma unroll
+    for (int n = 0; n < NT; n++)
+#pragma unroll
+        for (int i = 2 * half; i < 2 * half + 2; i++) {
+            s[m][n][i] = axl_exp2(s[m][n][i] * to_log2 - base);
+            sum += s[m][n][i];
+        }
+    r.sum[m][half] = r.sum[m][half] * keep + sum;
+    r.top[m][half] = top;
+    return keep;
+}
+
+// Scores become weights relative to the new tops; what was summed so far is brought to them.
 template <int MT, int NT, int ND>
 __device__ __forceinline__ void soften(row_state<MT> &r, float (&s)[MT][NT][4],
                                        float (&o)[MT][ND][4], float to_log2)
@@ -77,25 +104,7 @@ __device__ __forceinline__ void soften(row_state<MT> &r, float (&s)[MT][NT][4],
     for (int m = 0; m < MT; m++)
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            float top = s[m][0][2 * half];
-#pragma unroll
-            for (int n = 0; n < NT; n++)
-                top = fmaxf(top, fmaxf(s[m][n][2 * half], s[m][n][2 * half + 1]));
-            top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 1));
-            top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2));
-            top = fmaxf(r.top[m][half], top * to_log2);
-            const float base = top == -INFINITY ? 0.0f : top; // nothing seen yet: weights are 0
-            const float keep = axl_exp2(r.top[m][half] - base);
-            float sum = 0.0f;
-#pragma unroll
-            for (int n = 0; n < NT; n++)
-#pragma unroll
-                for (int i = 2 * half; i < 2 * half + 2; i++) {
-                    s[m][n][i] = axl_exp2(s[m][n][i] * to_log2 - base);
-                    sum += s[m][n][i];
-                }
-            r.sum[m][half] = r.sum[m][half] * keep + sum;
-            r.top[m][half] = top;
+            const float keep = soften_row(r, s, to_log2, m, half);
 #pragma unroll
             for (int n = 0; n < ND; n++) {
                 o[m][n][2 * half] *= keep;

@@ -1,5 +1,5 @@
-// How tiles come to the gradients by warpgroups (attention_bwd_wgmma.cu): what lies where in shared memory, who waits for whom, the
-// steps of a tile, what is seen in them, and the copies.
+// How tiles come to attention by warpgroups (attention_fwd_wgmma.cu, attention_bwd_wgmma.cu): what lies where in shared memory, who
+// waits for whom, the steps of a tile of queries, what is seen in them, the copies, and the products.
 #ifndef AXL_KERNELS_CUDA_ATTENTION_STAGES_CUH
 #define AXL_KERNELS_CUDA_ATTENTION_STAGES_CUH
 
@@ -19,33 +19,27 @@ constexpr int GROUP_BYTES = 64 * 128;  // from a warpgroup's rows of it to the n
 // The launch gives 168 a thread.
 constexpr int MULTIPLIER_REGISTERS = 232, COPIER_REGISTERS = 40;
 
-// ---- shared memory: two tiles that stay, stages of two tiles each, statistics, the item. A tile of R rows is D / 64 blocks of R
+// ---- shared memory: tiles that stay, stages of two tiles each, statistics, the item. A tile of R rows is D / 64 blocks of R
 // rows of 128 bytes, whose pieces of 16 bytes are exchanged by the row's last three bits.
 
-template <int D_, int STEP_, int STAGES_, int N_STATS> struct group_shape {
+template <int D_, int STEP_, int STAGES_, int N_HELD, int N_STATS> struct group_shape {
     static constexpr int D = D_;
     static constexpr int STEP = STEP_;     // rows of a tile that comes
     static constexpr int STAGES = STAGES_; // of which so many are there
     static constexpr int HELD = HELD_ROWS * D * 2, MOVING = STEP * D * 2; // bytes of a tile
-    static constexpr int FIRST = 2 * HELD;                                // stages
+    static constexpr int FIRST = N_HELD * HELD;                           // stages
     static constexpr int STATS = FIRST + STAGES * 2 * MOVING;
     static constexpr int SLOT = STATS + N_STATS * 4;
     static constexpr int BYTES = SLOT + 16;
     static_assert(BYTES <= 227 << 10, "what a block has");
-    // Whether the last sum of a step goes on beside the next one's scores: there must be registers for both.
+    // Gradients: whether the last sum of a step goes on beside the next one's scores. There must be registers for both.
     static constexpr bool DEEP = D == 64;
 
-    // barriers: of a stage and a group FULL, of a stage EMPTY
+    // barriers: of a stage and a group FULL, of a stage EMPTY, of a group ORDER
     static constexpr int HELD_EMPTY = 1, TURN = 2, HELD_FULL = 3, EMPTY = HELD_FULL + GROUPS,
-                         FULL = EMPTY + STAGES;
-    static_assert(FULL + STAGES * GROUPS <= 16, "barriers that there are");
+                         FULL = EMPTY + STAGES, ORDER = FULL + STAGES * GROUPS;
+    static_assert(ORDER + GROUPS <= 16, "barriers that there are");
 };
-
-// Statistics are lse and delta of a tile's rows. With a softcap a step of 128 keys would take more registers than there are at 128.
-template <int D, bool CAP>
-using dq_shape =
-    group_shape<D, D == 128 && CAP ? 64 : 128, D == 128 && !CAP ? 2 : 3, 2 * HELD_ROWS>;
-template <int D> using dkv_shape = group_shape<D, 64, 3, 3 * 2 * 64>;
 
 // ---- barriers
 
@@ -153,20 +147,32 @@ __device__ __forceinline__ attn_range queries_of(const axl_attn_args &a, const a
             a.window > 0 ? rows_before(queries, (int64_t)k + a.window, low, high) : high};
 }
 
-// Weights of columns, the first of which is `at`, outside a row's range become 0.
-template <int NT>
-__device__ __forceinline__ void hide(float (&s)[NT][4], const attn_range (&rows)[2], int at)
+// A bit for each of this lane's columns, two of each 8, that stand before column n of a tile.
+__device__ __forceinline__ unsigned columns_before(int n)
 {
-    const int first = at + 2 * (int)(threadIdx.x % 4u);
+    const int from = n - 2 * (int)(threadIdx.x % 4u);
+    const int count = from <= 0 ? 0 : from / 8 * 2 + min(from % 8, 2);
 
+    return count < 32 ? (1u << count) - 1u : ~0u;
+}
+
+// Columns, the first of which is `at`, outside a row's range become `unseen`.
+template <int NT>
+__device__ __forceinline__ void hide(float (&s)[NT][4], const attn_range (&rows)[2], int at,
+                                     float unseen)
+{
+    static_assert(NT <= 16, "two bits for each 8 columns");
 #pragma unroll
-    for (int n = 0; n < NT; n++)
+    for (int half = 0; half < 2; half++) {
+        const unsigned seen =
+            columns_before(rows[half].end - at) & ~columns_before(rows[half].begin - at);
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
-            const int column = first + n * 8 + i % 2;
-            if (column < rows[i / 2].begin || column >= rows[i / 2].end)
-                s[n][i] = 0.0f;
-        }
+        for (int n = 0; n < NT; n++)
+#pragma unroll
+            for (int i = 0; i < 2; i++)
+                if ((seen >> (2 * n + i) & 1u) == 0)
+                    s[n][2 * half + i] = unseen;
+    }
 }
 
 // ---- copies
@@ -191,23 +197,26 @@ __device__ __forceinline__ void copy_rows(char *tile, const bf16 *rows, int64_t 
     }
 }
 
-// A row's lse, in units of log 2, and delta. there: the row is one of the sequence's.
-__device__ __forceinline__ void copy_stats(float *lse, float *delta, const axl_attn_bwd_args &b,
-                                           int head, int64_t row, bool there)
+// Begins to copy the rows of k, or of v, that a head reads, from row `at` of a sequence on.
+template <class shape>
+__device__ __forceinline__ void copy_keys(const axl_attn_args &a, const attn_item &item,
+                                          const void *rows, int64_t ld, char *tile, int at, int end,
+                                          int thread)
 {
-    const int64_t from = (int64_t)head * b.fwd.cu_seqlens_q[b.fwd.n_seqs] + row;
+    const int64_t row = a.cu_seqlens_k[item.seq] + at;
+    const int64_t head = item.head / (a.n_heads / a.n_kv_heads);
 
-    *lse = there ? lse_of(((const float *)b.fwd.lse)[from]) : INFINITY;
-    *delta = there ? ((const float *)b.delta)[from] : 0.0f;
+    copy_rows<shape::D, shape::STEP, PAIR>(tile, (const bf16 *)rows + row * ld + head * shape::D,
+                                           ld, end - at, thread);
 }
 
-// The steps of a tile of queries: over the keys that they see.
-template <class shape> struct query_steps {
+// The keys that a tile of queries sees, a step of them at a time.
+template <class shape> struct seen_keys {
     attn_query_tile x;
     int at;
 
-    __device__ __forceinline__ query_steps(const axl_attn_bwd_args &b, const attn_item &item)
-        : x(attn_query_tile_of(b.fwd, item, HELD_ROWS)), at(x.keys.begin)
+    __device__ __forceinline__ seen_keys(const axl_attn_args &a, const attn_item &item)
+        : x(attn_query_tile_of(a, item, HELD_ROWS)), at(x.keys.begin)
     {
     }
     __device__ __forceinline__ bool more() const { return at < x.keys.end; }
@@ -217,9 +226,10 @@ template <class shape> struct query_steps {
     {
         return at < x.full.begin || at + shape::STEP > x.full.end;
     }
-    // Weights of what is not seen become 0. warp_row: the warp's first row of the tile.
+    // What is not seen becomes `unseen`. warp_row: the warp's first row of the tile.
     __device__ __forceinline__ void mask(const axl_attn_args &a, const attn_item &item,
-                                         int warp_row, float (&s)[shape::STEP / 8][4]) const
+                                         int warp_row, float (&s)[shape::STEP / 8][4],
+                                         float unseen) const
     {
         const attn_rows queries = attn_queries(a, item.seq), keys = attn_keys(a, item.seq);
         const int row = item.tile * HELD_ROWS + warp_row + (int)(threadIdx.x % 32u / 4u),
@@ -227,111 +237,7 @@ template <class shape> struct query_steps {
 
         hide(s,
              {keys_of(a, queries, keys, row, at, end), keys_of(a, queries, keys, row + 8, at, end)},
-             at);
-    }
-
-    __device__ __forceinline__ void copy_held(const axl_attn_bwd_args &b, const attn_item &item,
-                                              char *shared, int thread) const
-    {
-        const axl_attn_args &a = b.fwd;
-        const int64_t q = x.row * a.ldq + (int64_t)item.head * shape::D,
-                      o = x.row * a.ldo + (int64_t)item.head * shape::D;
-        float *stats = (float *)(shared + shape::STATS) + thread;
-
-        copy_rows<shape::D, HELD_ROWS, COPIERS>(shared, (const bf16 *)a.q + q, a.ldq, x.n, thread);
-        copy_rows<shape::D, HELD_ROWS, COPIERS>(shared + shape::HELD, (const bf16 *)b.dout + o,
-                                                a.ldo, x.n, thread);
-        copy_stats(stats, stats + HELD_ROWS, b, item.head, x.row + thread, thread < x.n);
-    }
-
-    __device__ __forceinline__ void copy_step(const axl_attn_bwd_args &b, const attn_item &item,
-                                              char *shared, int stage, int thread) const
-    {
-        const axl_attn_args &a = b.fwd;
-        const int64_t row = a.cu_seqlens_k[item.seq] + at;
-        const int64_t head = item.head / (a.n_heads / a.n_kv_heads);
-        char *tiles = shared + shape::FIRST + stage * 2 * shape::MOVING;
-
-        copy_rows<shape::D, shape::STEP, PAIR>(tiles,
-                                               (const bf16 *)a.k + row * a.ldk + head * shape::D,
-                                               a.ldk, x.keys.end - at, thread);
-        copy_rows<shape::D, shape::STEP, PAIR>(tiles + shape::MOVING,
-                                               (const bf16 *)a.v + row * a.ldv + head * shape::D,
-                                               a.ldv, x.keys.end - at, thread);
-    }
-};
-
-// The steps of a tile of keys: over the queries that see it, of one head after the other.
-template <class shape> struct key_steps {
-    key_tile x;
-    int at, head, last_head;
-
-    __device__ __forceinline__ key_steps(const axl_attn_bwd_args &b, const attn_item &item)
-        : x(key_tile_of(b.fwd, item, HELD_ROWS)), at(x.queries.begin)
-    {
-        const int group = b.fwd.n_heads / b.fwd.n_kv_heads;
-
-        last_head = (item.head + 1) * group - 1;
-        head = x.queries.begin < x.queries.end ? item.head * group : last_head + 1;
-    }
-    __device__ __forceinline__ bool more() const { return head <= last_head; }
-    __device__ __forceinline__ void next()
-    {
-        at += shape::STEP;
-        if (at >= x.queries.end) {
-            at = x.queries.begin;
-            head++;
-        }
-    }
-    __device__ __forceinline__ bool is_last() const
-    {
-        return head == last_head && at + shape::STEP >= x.queries.end;
-    }
-    __device__ __forceinline__ bool is_border() const
-    {
-        return at < x.full.begin || min(at + shape::STEP, x.queries.end) > x.full.end;
-    }
-    __device__ __forceinline__ void mask(const axl_attn_args &a, const attn_item &item,
-                                         int warp_row, float (&s)[shape::STEP / 8][4]) const
-    {
-        const attn_rows queries = attn_queries(a, item.seq), keys = attn_keys(a, item.seq);
-        const int row = item.tile * HELD_ROWS + warp_row + (int)(threadIdx.x % 32u / 4u),
-                  end = min(at + shape::STEP, x.queries.end);
-
-        hide(s,
-             {queries_of(a, queries, keys, row, at, end),
-              queries_of(a, queries, keys, row + 8, at, end)},
-             at);
-    }
-
-    __device__ __forceinline__ void copy_held(const axl_attn_bwd_args &b, const attn_item &item,
-                                              char *shared, int thread) const
-    {
-        const axl_attn_args &a = b.fwd;
-        const int64_t k = x.row * a.ldk + (int64_t)item.head * shape::D,
-                      v = x.row * a.ldv + (int64_t)item.head * shape::D;
-
-        copy_rows<shape::D, HELD_ROWS, COPIERS>(shared, (const bf16 *)a.k + k, a.ldk, x.n, thread);
-        copy_rows<shape::D, HELD_ROWS, COPIERS>(shared + shape::HELD, (const bf16 *)a.v + v, a.ldv,
-                                                x.n, thread);
-    }
-
-    __device__ __forceinline__ void copy_step(const axl_attn_bwd_args &b, const attn_item &,
-                                              char *shared, int stage, int thread) const
-    {
-        static_assert(shape::STEP == PAIR, "a thread copies a row's statistics");
-        const axl_attn_args &a = b.fwd;
-        const int64_t row = x.query_row + at;
-        const int n = x.queries.end - at;
-        char *tiles = shared + shape::FIRST + stage * 2 * shape::MOVING;
-        float *stats = (float *)(shared + shape::STATS) + stage * 2 * shape::STEP + thread;
-
-        copy_rows<shape::D, shape::STEP, PAIR>(
-            tiles, (const bf16 *)a.q + row * a.ldq + (int64_t)head * shape::D, a.ldq, n, thread);
-        copy_rows<shape::D, shape::STEP, PAIR>(
-            tiles + shape::MOVING, (const bf16 *)b.dout + row * a.ldo + (int64_t)head * shape::D,
-            a.ldo, n, thread);
-        copy_stats(stats, stats + shape::STEP, b, head, row + thread, thread < n);
+             at, unseen);
     }
 };
 
@@ -344,8 +250,8 @@ __device__ __forceinline__ void end_copies()
 }
 
 // What the copiers do: items, one after the other, until none is left, which they tell as well.
-template <class shape, class steps>
-__device__ __forceinline__ void copy_items(const axl_attn_bwd_args &b, attn_work *work, int n_heads,
+template <class shape, class steps, class Args>
+__device__ __forceinline__ void copy_items(const Args &b, attn_work *work, int n_heads,
                                            char *shared)
 {
     const int thread = (int)threadIdx.x - MULTIPLIERS, pair = thread / PAIR;
@@ -396,6 +302,74 @@ __device__ __forceinline__ void copy_items(const axl_attn_bwd_args &b, attn_work
     for (int end = turn + shape::STAGES; turn < end; turn++)
         if (turn % shape::STAGES % 2 == pair && turn >= shape::STAGES)
             axl_barrier_wait(shape::EMPTY + turn % shape::STAGES, PAIR + MULTIPLIERS);
+}
+
+// ---- products of a warpgroup
+
+// x = A B^T: this warpgroup's 64 rows of a tile that stays by the rows of one that came, over D.
+template <class shape, int NT>
+__device__ __forceinline__ void multiply_rows(float (&x)[NT][4], const char *a, const char *b)
+{
+    const uint64_t left = axl_wgmma_factor<true, 128>(a, 0),
+                   right = axl_wgmma_factor<true, 128>(b, 0);
+
+    axl_wgmma_begin(x);
+#pragma unroll
+    for (int k = 0; k < shape::D / 16; k++)
+        axl_wgmma_bf16<true, true>(x, axl_wgmma_further(left, k / 4 * HELD_ROWS * 128 + k % 4 * 32),
+                                   axl_wgmma_further(right, k / 4 * shape::STEP * 128 + k % 4 * 32),
+                                   k > 0);
+    axl_wgmma_commit();
+}
+
+// Weights, rounded, become a left factor in registers, of 16 K columns from first * 8 on.
+template <int K, int NT>
+__device__ __forceinline__ void pack_left(unsigned (&left)[K][4], const float (&p)[NT][4],
+                                          int first)
+{
+#pragma unroll
+    for (int k = 0; k < K; k++)
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            const float(&from)[4] = p[first + 2 * k + i / 2];
+            left[k][i] = axl_pack_bf16(from[i % 2 * 2], from[i % 2 * 2 + 1]);
+        }
+}
+
+// x += A B: A in registers, of 16 K columns; they are the rows of B from row `first` of a tile that came on.
+template <class shape, int ND, int K>
+__device__ __forceinline__ void multiply_columns(float (&x)[ND][4], unsigned (&left)[K][4],
+                                                 const char *b, int first)
+{
+    const uint64_t right = axl_wgmma_factor<false>(b + first * 128, shape::STEP * 128);
+
+    axl_wgmma_hold(left);
+    axl_wgmma_begin(x);
+#pragma unroll
+    for (int k = 0; k < K; k++)
+        axl_wgmma_bf16<false>(x, left[k], axl_wgmma_further(right, k * 16 * 128));
+    axl_wgmma_commit();
+}
+
+// x / y; to 2 units of the last place on the chip, where the exact one calls a function.
+__device__ __forceinline__ float quotient(float x, float y)
+{
+#ifdef AXL_CUDA_EMU
+    return x / y;
+#else
+    return __fdividef(x, y);
+#endif
+}
+
+// ---- on the host
+
+// One block a multiprocessor: more find no room.
+inline dim3 group_grid(const axl_stream *s, const axl_attn_args *a, bool keys)
+{
+    const int64_t items = attn_most_tiles(a, keys, HELD_ROWS) * (keys ? a->n_kv_heads : a->n_heads);
+    const int64_t most = axl_cuda_n_multiprocessors(s->device);
+
+    return dim3((unsigned)(items < most ? items : most));
 }
 
 } // namespace

@@ -17,7 +17,9 @@ bool axl_cuda_attn_bwd_is_tiled(const axl_stream *s, const axl_attn_bwd_args *b)
 axl_status axl_cuda_attn_fwd_tiled(axl_stream *s, const axl_attn_args *a);
 axl_status axl_cuda_attn_half_tiled(axl_stream *s, const axl_attn_args *a);
 axl_status axl_cuda_attn_bwd_tiled(axl_stream *s, const axl_attn_bwd_args *b);
-// Of those the ones by products of warpgroups: sm_90, head_dim 64 or 128.
+// Of those the ones by products of warpgroups: sm_90, head_dim 64, 128 or (forward) 256.
+bool axl_cuda_attn_fwd_is_wgmma(const axl_stream *s, const axl_attn_args *a);
+axl_status axl_cuda_attn_fwd_wgmma(axl_stream *s, const axl_attn_args *a);
 bool axl_cuda_attn_bwd_is_wgmma(const axl_stream *s, const axl_attn_bwd_args *b);
 axl_status axl_cuda_attn_bwd_wgmma(axl_stream *s, const axl_attn_bwd_args *b);
 

@@ -1,4 +1,4 @@
-// Products of a warpgroup, the 4 warps of 128 threads, on sm_90a: D [64 x 8 N] += A [64 x 16] B [16 x 8 N], N 8 or 16, bf16 factors.
+// Products of a warpgroup, the 4 warps of 128 threads, on sm_90a: D [64 x 8 N] += A [64 x 16] B [16 x 8 N], N 8, 16 or 32, bf16 factors.
 // B lies in shared memory, A there or in registers. They are asynchronous: D, and A in registers, belong to the tensor cores
 // until they are waited for, and factors in shared memory may not be written.
 //
@@ -59,6 +59,7 @@ __device__ __forceinline__ uint64_t axl_wgmma_further(uint64_t factor, int bytes
         AXL_WGMMA_FOUR((d)[i + 6]), AXL_WGMMA_FOUR((d)[i + 7])
 #define AXL_WGMMA_8(d)  AXL_WGMMA_EIGHT(d, 0)
 #define AXL_WGMMA_16(d) AXL_WGMMA_EIGHT(d, 0), AXL_WGMMA_EIGHT(d, 8)
+#define AXL_WGMMA_32(d) AXL_WGMMA_16(d), AXL_WGMMA_EIGHT(d, 16), AXL_WGMMA_EIGHT(d, 24)
 #define AXL_WGMMA_NAMES_8                                                                          \
     "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                       \
     "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
@@ -66,6 +67,13 @@ __device__ __forceinline__ uint64_t axl_wgmma_further(uint64_t factor, int bytes
     AXL_WGMMA_NAMES_8                                                                              \
     ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "           \
     "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define AXL_WGMMA_NAMES_32                                                                         \
+    AXL_WGMMA_NAMES_16                                                                             \
+    ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79"             \
+    ", %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"             \
+    ", %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111" \
+    ", %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, " \
+    "%127"
 // One instruction with D's registers in front. ops: the other operands' names, %first on; the last but what they say is `add`.
 #define AXL_WGMMA_DO(count, width, add, ops, ...)                                                  \
     asm volatile("{.reg .pred add; setp.ne.s32 add, " add ", 0;\n"                                 \
@@ -77,14 +85,16 @@ __device__ __forceinline__ uint64_t axl_wgmma_further(uint64_t factor, int bytes
 // Before the first product, and after D was touched by the threads.
 template <int N> __device__ __forceinline__ void axl_wgmma_begin(float (&d)[N][4])
 {
-    static_assert(N == 8 || N == 16, "widths that stand here");
+    static_assert(N == 8 || N == 16 || N == 32, "widths that stand here");
 #ifdef AXL_CUDA_EMU
     emu::wgmma_begin(&d[0][0]);
 #elif AXL_WGMMA
     if constexpr (N == 8)
         asm volatile("wgmma.fence.sync.aligned;\n" : AXL_WGMMA_8(d)::"memory");
-    else
+    else if constexpr (N == 16)
         asm volatile("wgmma.fence.sync.aligned;\n" : AXL_WGMMA_16(d)::"memory");
+    else
+        asm volatile("wgmma.fence.sync.aligned;\n" : AXL_WGMMA_32(d)::"memory");
 #endif
 }
 
@@ -106,6 +116,7 @@ template <bool along_a, bool along_b, int N>
 __device__ __forceinline__ void axl_wgmma_bf16(float (&d)[N][4], uint64_t a, uint64_t b,
                                                int add = 1)
 {
+    static_assert(N != 32, "no kernel has it");
 #ifdef AXL_CUDA_EMU
     emu::wgmma({&d[0][0], N * 8, nullptr, a, b, !along_a, !along_b, add != 0});
 #elif AXL_WGMMA
@@ -128,9 +139,13 @@ __device__ __forceinline__ void axl_wgmma_bf16(float (&d)[N][4], const unsigned 
     if constexpr (N == 8)
         AXL_WGMMA_DO(8, "64", "%37", "{%32, %33, %34, %35}, %36, add, 1, 1, %38", "r"(a[0]),
                      "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(1), "n"(along_b ? 0 : 1));
-    else
+    else if constexpr (N == 16)
         AXL_WGMMA_DO(16, "128", "%69", "{%64, %65, %66, %67}, %68, add, 1, 1, %70", "r"(a[0]),
                      "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(1), "n"(along_b ? 0 : 1));
+    else
+        AXL_WGMMA_DO(32, "256", "%133", "{%128, %129, %130, %131}, %132, add, 1, 1, %134",
+                     "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(1),
+                     "n"(along_b ? 0 : 1));
 #endif
 }
 
@@ -166,9 +181,14 @@ template <int left, int N> __device__ __forceinline__ void axl_wgmma_wait(float 
                      : AXL_WGMMA_8(d)
                      : "n"(left)
                      : "memory");
-    else
+    else if constexpr (N == 16)
         asm volatile("wgmma.wait_group.sync.aligned %64;\n"
                      : AXL_WGMMA_16(d)
+                     : "n"(left)
+                     : "memory");
+    else
+        asm volatile("wgmma.wait_group.sync.aligned %128;\n"
+                     : AXL_WGMMA_32(d)
                      : "n"(left)
                      : "memory");
 #endif

@@ -38,6 +38,16 @@ axl_status axl_cuda_attn_bwd_wgmma(axl_stream *, const axl_attn_bwd_args *)
     return AXL_E_BUG;
 }
 
+bool axl_cuda_attn_fwd_is_wgmma(const axl_stream *, const axl_attn_args *)
+{
+    return false;
+}
+
+axl_status axl_cuda_attn_fwd_wgmma(axl_stream *, const axl_attn_args *)
+{
+    return AXL_E_BUG;
+}
+
 axl_status axl_cuda_attn_fwd_tiled(axl_stream *, const axl_attn_args *)
 {
     return AXL_E_BUG;
