@@ -45,7 +45,7 @@ typedef struct choice {
 typedef struct lt {
     axl_lt_calls calls;
     void *handle; // NULL: there is no library
-    bool complained;
+    bool complained, old_said;
     uint64_t clock;
     choice choices[N_SETS][N_WAYS];
 } lt;
@@ -177,7 +177,25 @@ out:
     return status;
 }
 
-static axl_status make_desc(const lt *l, const axl_gemm_args *a, choice *c)
+// Of e4m3: the scales of the rows of B, [n], and of A, [m]; of other types none.
+typedef struct scales {
+    const float *x, *y;
+} scales;
+
+static axl_status set_scales(const lt *l, const axl_gemm_args *a, const scales *f, axl_lt_desc desc)
+{
+    axl_status status = AXL_OK;
+
+    LT_TRY(l->calls.desc_set(desc, AXL_LT_DESC_A_SCALE_POINTER, &f->x, sizeof f->x),
+           "A_SCALE_POINTER", a);
+    LT_TRY(l->calls.desc_set(desc, AXL_LT_DESC_B_SCALE_POINTER, &f->y, sizeof f->y),
+           "B_SCALE_POINTER", a);
+
+out:
+    return status;
+}
+
+static axl_status make_desc(const lt *l, const axl_gemm_args *a, const scales *f, choice *c)
 {
     axl_status status = AXL_OK;
     const int32_t op_x = a->trans_b ? AXL_LT_OP_T : AXL_LT_OP_N;
@@ -193,6 +211,8 @@ static axl_status make_desc(const lt *l, const axl_gemm_args *a, choice *c)
              AXL_LT_OK ||
          l->calls.desc_set(c->desc, AXL_LT_DESC_B_SCALE_MODE, &vector, sizeof vector) != AXL_LT_OK))
         c->refused = true; // a library before 12.9
+    if (f != NULL)         // a vector that is not there may be refused
+        AXL_TRY(set_scales(l, a, f, c->desc));
     if (a->bias == NULL)
         goto out;
     LT_TRY(l->calls.desc_set(c->desc, AXL_LT_DESC_EPILOGUE, &epilogue, sizeof epilogue), "EPILOGUE",
@@ -245,8 +265,8 @@ static void complain(lt *l, const key *k, int code, int n)
     l->complained = true;
 }
 
-static axl_status choose(lt *l, const axl_gemm_args *a, const key *k, size_t workspace_bytes,
-                         choice *c)
+static axl_status choose(lt *l, const axl_gemm_args *a, const scales *f, const key *k,
+                         size_t workspace_bytes, choice *c)
 {
     axl_status status = AXL_OK;
     axl_lt_heuristic found = {0};
@@ -255,10 +275,16 @@ static axl_status choose(lt *l, const axl_gemm_args *a, const key *k, size_t wor
 
     c->key = *k;
     AXL_TRY(make_layouts(l, a, c));
-    AXL_TRY(make_desc(l, a, c));
+    AXL_TRY(make_desc(l, a, f, c));
     c->valid = true;
-    if (c->refused)
+    if (c->refused) {
+        if (!l->old_said)
+            axl_warn(
+                "cuBLASLt has no scales of rows before 12.9: products of 8-bit floats use this "
+                "program's own kernel, which is no faster than bf16");
+        l->old_said = true;
         goto out;
+    }
     LT_TRY(l->calls.pref_create(&pref), "MatmulPreferenceCreate", a);
     AXL_TRY(set_preferences(l, a, k, workspace_bytes, pref));
     const int code = l->calls.find(l->handle, c->desc, c->x, c->y, c->out, c->out, pref, 1, &found,
@@ -278,7 +304,7 @@ out:
 }
 
 // The shape's choice; a new one takes the place of the one of its set that was used longest ago.
-static axl_status find_choice(const axl_device *d, lt *l, const axl_gemm_args *a,
+static axl_status find_choice(const axl_device *d, lt *l, const axl_gemm_args *a, const scales *f,
                               size_t workspace_bytes, choice **out)
 {
     axl_status status = AXL_OK;
@@ -294,7 +320,7 @@ static axl_status find_choice(const axl_device *d, lt *l, const axl_gemm_args *a
             oldest = &set[w];
     }
     drop(l, oldest);
-    AXL_TRY(choose(l, a, &k, workspace_bytes, oldest));
+    AXL_TRY(choose(l, a, f, &k, workspace_bytes, oldest));
     *out = oldest;
 
 out:
@@ -341,7 +367,7 @@ axl_status axl_cuda_gemm_lt(axl_stream *s, const axl_gemm_args *a)
 
     AXL_TRY(lt_of(d, &l));
     if (l->handle != NULL && takes(s, a))
-        AXL_TRY(find_choice(d, l, a, d->workspace_bytes, &c));
+        AXL_TRY(find_choice(d, l, a, NULL, d->workspace_bytes, &c));
     if (c == NULL || c->refused) {
         AXL_TRY(axl_cuda_gemm(s, a));
         goto out;
@@ -365,6 +391,7 @@ static axl_status multiply_columns(axl_stream *s, const axl_fp8_columns *f)
     axl_status status = AXL_OK;
     const axl_device *d = s->device;
     float *scale_b = (float *)(void *)((char *)d->workspace + library_bytes(d));
+    const scales of_rows = {scale_b, f->scale_a};
     const axl_gemm_args a = {.m = f->m,
                              .n = f->n,
                              .k = f->k,
@@ -384,16 +411,13 @@ static axl_status multiply_columns(axl_stream *s, const axl_fp8_columns *f)
     choice *c = NULL;
 
     AXL_TRY(lt_of(d, &l));
-    AXL_TRY(find_choice(d, l, &a, library_bytes(d), &c));
+    AXL_TRY(find_choice(d, l, &a, &of_rows, library_bytes(d), &c));
     if (c->refused) {
         AXL_TRY(axl_cuda_fp8_tensor(s, f));
         goto out;
     }
     AXL_TRY(axl_cuda_fp8_repeat(s, f->scale_b, f->n, scale_b));
-    LT_TRY(l->calls.desc_set(c->desc, AXL_LT_DESC_A_SCALE_POINTER, &scale_b, sizeof scale_b),
-           "A_SCALE_POINTER", &a);
-    LT_TRY(l->calls.desc_set(c->desc, AXL_LT_DESC_B_SCALE_POINTER, &f->scale_a, sizeof f->scale_a),
-           "B_SCALE_POINTER", &a);
+    AXL_TRY(set_scales(l, &a, &of_rows, c->desc));
     AXL_TRY(multiply(s, l, &a, c));
 
 out:

@@ -185,6 +185,9 @@ static void check_fp8(const struct axl_lt_desc_ *d, axl_lt_layout a, axl_lt_layo
     must(d->scale_mode[0] == AXL_LT_SCALE_OUTER_VEC_32F &&
              d->scale_mode[1] == AXL_LT_SCALE_OUTER_VEC_32F,
          "both factors have scales of one kind");
+    must(d->scale[0] != NULL && d->scale[1] != NULL && (uintptr_t)d->scale[0] % 16 == 0 &&
+             (uintptr_t)d->scale[1] % 16 == 0,
+         "vectors of scales, when an algorithm is chosen too");
     must(d->epilogue == AXL_LT_EPILOGUE_NONE || out->type == AXL_LT_R_16BF,
          "an f32 result of e4m3 takes a bf16 bias");
 }
@@ -324,9 +327,6 @@ static int matmul(void *handle, axl_lt_desc d, const void *alpha, const void *a,
     must(is_aligned(a, (uint32_t)type_bytes(a_layout->type)), "alignment of the type");
     if (a_layout->type == AXL_LT_R_8F_E4M3) {
         must(is_aligned(a, 16) && is_aligned(b, 16) && is_aligned(c, 16), "e4m3 at 16 bytes");
-        must(d->scale[0] != NULL && d->scale[1] != NULL && is_aligned(d->scale[0], 16) &&
-                 is_aligned(d->scale[1], 16),
-             "vectors of scales");
         lt_seen.fp8++;
     }
     must(workspace_bytes >= t.workspace && is_aligned(workspace, 256), "the workspace");

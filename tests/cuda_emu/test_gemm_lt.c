@@ -100,12 +100,36 @@ static void what_it_refuses_goes_to_the_plain_kernel(void **state)
     close_cuda(d);
 }
 
+static void open_log(char *path)
+{
+    const int fd = mkstemp(path);
+
+    assert_true(fd >= 0);
+    (void)close(fd);
+    CHECK_OK(axl_log_open(path));
+}
+
+// How many lines of the log have the text; closes it.
+static int said(const char *path, const char *text)
+{
+    char line[512];
+    int n = 0;
+
+    axl_log_close();
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f) != NULL)
+        n += strstr(line, text) != NULL;
+    (void)fclose(f);
+    (void)unlink(path);
+    return n;
+}
+
 static void a_large_product_that_it_refuses_is_said_once(void **state)
 {
     enum { N = 256 };
     static float a[N * N] __attribute__((aligned(256))), c[N * N] __attribute__((aligned(256)));
-    char path[] = "/tmp/axl_lt_XXXXXX", line[512];
-    int said = 0;
+    char path[] = "/tmp/axl_lt_XXXXXX";
     axl_gemm_args g = {.m = N,
                        .n = N,
                        .k = N,
@@ -120,22 +144,14 @@ static void a_large_product_that_it_refuses_is_said_once(void **state)
                        .dtype_c = AXL_F32};
 
     (void)state;
-    const int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    CHECK_OK(axl_log_open(path));
+    open_log(path);
     axl_device *d = open_cuda();
     lt_seen.refuse = true;
     CHECK_OK(axl_cuda_gemm_lt(d->compute, &g));
     g.trans_a = true;
     CHECK_OK(axl_cuda_gemm_lt(d->compute, &g));
     close_cuda(d);
-    axl_log_close();
-    FILE *f = fdopen(fd, "r");
-    while (fgets(line, sizeof line, f) != NULL)
-        said += strstr(line, "has no algorithm for a product of 256 x 256 x 256") != NULL;
-    assert_int_equal(said, 1);
-    (void)fclose(f);
-    (void)unlink(path);
+    assert_int_equal(said(path, "has no algorithm for a product of 256 x 256 x 256"), 1);
 }
 
 // bf16 results with and without a bias, f32 results without; B as it lies, and turned.
@@ -175,9 +191,12 @@ static void without_scales_of_rows_our_own_kernel_is_used(void **state)
         axl_device *d = open_cuda();
         lt_seen.old = k == 1;
         lt_seen.refuse = k == 2;
+        char path[] = "/tmp/axl_gemm_lt_XXXXXX";
+        open_log(path);
         kt_compare_kernel(cases_of("gemm_fp8"), ref, AXL_BF16, &d, 1, AXL_BF16);
         assert_int_equal(lt_seen.fp8, 0);
         close_cuda(d);
+        assert_int_equal(said(path, "no scales of rows before 12.9"), k == 1);
     }
 }
 
