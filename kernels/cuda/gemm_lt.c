@@ -45,7 +45,7 @@ typedef struct choice {
 typedef struct lt {
     axl_lt_calls calls;
     void *handle; // NULL: there is no library
-    bool complained, old_said;
+    bool complained, slow_said;
     uint64_t clock;
     choice choices[N_SETS][N_WAYS];
 } lt;
@@ -265,6 +265,16 @@ static void complain(lt *l, const key *k, int code, int n)
     l->complained = true;
 }
 
+// fp8 was asked for because it is faster.
+static void say_slow(lt *l, const char *why)
+{
+    if (!l->slow_said)
+        axl_warn("%s: products of 8-bit floats use this program's own kernel, which is no faster "
+                 "than bf16",
+                 why);
+    l->slow_said = true;
+}
+
 static axl_status choose(lt *l, const axl_gemm_args *a, const scales *f, const key *k,
                          size_t workspace_bytes, choice *c)
 {
@@ -278,11 +288,7 @@ static axl_status choose(lt *l, const axl_gemm_args *a, const scales *f, const k
     AXL_TRY(make_desc(l, a, f, c));
     c->valid = true;
     if (c->refused) {
-        if (!l->old_said)
-            axl_warn(
-                "cuBLASLt has no scales of rows before 12.9: products of 8-bit floats use this "
-                "program's own kernel, which is no faster than bf16");
-        l->old_said = true;
+        say_slow(l, "cuBLASLt has no scales of rows before 12.9");
         goto out;
     }
     LT_TRY(l->calls.pref_create(&pref), "MatmulPreferenceCreate", a);
@@ -432,6 +438,8 @@ axl_status axl_cuda_gemm_fp8_lt(axl_stream *s, const axl_gemm_fp8_args *a)
     lt *l = NULL;
 
     AXL_TRY(lt_of(d, &l));
+    if (axl_cuda_arch(d) != 90)
+        say_slow(l, "cuBLASLt has scales of rows on compute capability 9.0 alone");
     // rows of what it takes and writes begin at multiples of 16 bytes, as does a vector of scales
     if (l->handle != NULL && axl_cuda_arch(d) == 90 && axl_cuda_fp8_is_tensor(a) &&
         a->n % 16 == 0 && alignment(a->c) >= 16 && alignment(a->scale_a) >= 16 &&

@@ -196,7 +196,7 @@ static void without_scales_of_rows_our_own_kernel_is_used(void **state)
         kt_compare_kernel(cases_of("gemm_fp8"), ref, AXL_BF16, &d, 1, AXL_BF16);
         assert_int_equal(lt_seen.fp8, 0);
         close_cuda(d);
-        assert_int_equal(said(path, "no scales of rows before 12.9"), k == 1);
+        assert_int_equal(said(path, k == 0 ? "9.0 alone" : "before 12.9"), k < 2);
     }
 }
 
