@@ -431,3 +431,52 @@ void far_tokens_attend(void **state)
     expect_bf16(&f, fdv, row * D, dv, T * D);
     end(&f);
 }
+
+static void expect_bytes(far *f, const void *p, int64_t at, const uint8_t *want, int64_t n_near)
+{
+    enum { MOST = 256 };
+    uint8_t got[MOST];
+
+    assert_true(n_near <= MOST);
+    CHECK_OK(f->cuda->ops->copy(f->cuda->compute, got, (const uint8_t *)p + at, (size_t)n_near));
+    CHECK_OK(f->cuda->ops->synchronize(f->cuda->compute));
+    assert_memory_equal(got, want, (size_t)n_near);
+}
+
+// Numbers of 8 bits: rows with scales, a tensor with one, and a product of any shape.
+void far_bytes_are_reached(void **state)
+{
+    enum { COLS = 64, N = 17, K = 3 };
+    const int64_t rows = FAR / COLS + M, at = rows - M, m = FAR / N + M, first = m - M;
+    float x[M * COLS], scale[M], c[M * N], most = 1.0f;
+    uint8_t q[M * COLS], w[N * K];
+    far f;
+
+    (void)state;
+    emu_run_last_blocks(2);
+    begin(&f, 90);
+    draw(x, M * COLS, 1);
+    void *fx = lay(&f, rows * COLS, 4, at * COLS, x, M * COLS), *fmost = lay(&f, 1, 4, 0, &most, 1);
+    void *fq = lay(&f, rows * COLS, 1, 0, x, 1), *fscale = lay(&f, rows, 4, 0, x, 1);
+    axl_cast_fp8_args cast = {x, M, COLS, AXL_F32, NULL, q, scale}, far_cast = cast;
+    far_cast.src = fx, far_cast.rows = rows, far_cast.dst = fq, far_cast.scale = fscale;
+    RUN_BOTH(&f, cast_fp8, &cast, &far_cast);
+    expect_bytes(&f, fq, at * COLS, q, M * COLS);
+    expect(&f, fscale, at, scale, M, 0.0);
+    cast.amax = &most, far_cast.amax = fmost;
+    RUN_BOTH(&f, cast_fp8, &cast, &far_cast);
+    expect_bytes(&f, fq, at * COLS, q, M * COLS);
+
+    memcpy(w, q + 5, sizeof w);
+    for (int i = 0; i < M; i++)
+        scale[i] = 0.25f * (float)(i + 1);
+    void *fa = lay(&f, m * K, 1, first * K, q, M * K), *fb = lay(&f, N * K, 1, 0, w, N * K);
+    void *fs = lay(&f, m, 4, first, scale, M), *fc = lay(&f, m * N, 4, 0, x, 1);
+    axl_gemm_fp8_args g = {M, N, K, q, w, scale, &most, true, false, AXL_F32, c, NULL}, far_g = g;
+    far_g.m = m, far_g.a = fa, far_g.b = fb, far_g.scale_a = fs, far_g.scale_b = fmost;
+    far_g.c = fc;
+    RUN_BOTH(&f, gemm_fp8, &g, &far_g);
+    expect(&f, fc, first * N, c, M * N, 1e-6);
+    end(&f);
+    emu_run_last_blocks(0);
+}

@@ -8,5 +8,6 @@ void far_rows_are_reached(void **state);
 void far_strides_are_kept(void **state);
 void far_groups_are_reached(void **state);
 void far_tokens_attend(void **state);
+void far_bytes_are_reached(void **state);
 
 #endif

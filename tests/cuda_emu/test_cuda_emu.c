@@ -457,6 +457,7 @@ int main(int argc, char **argv)
         tests[n++] = (struct CMUnitTest)cmocka_unit_test(far_strides_are_kept);
         tests[n++] = (struct CMUnitTest)cmocka_unit_test(far_groups_are_reached);
         tests[n++] = (struct CMUnitTest)cmocka_unit_test(far_tokens_attend);
+        tests[n++] = (struct CMUnitTest)cmocka_unit_test(far_bytes_are_reached);
     }
 #endif
     return _cmocka_run_group_tests("cuda_emu", tests, (size_t)n, NULL, NULL);
