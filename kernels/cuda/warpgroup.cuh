@@ -29,14 +29,20 @@ __device__ __forceinline__ void axl_barrier_arrive(int id, int n)
 // until others have given them back.
 template <int n> __device__ __forceinline__ void axl_registers_give()
 {
-#if !defined(AXL_CUDA_EMU) && defined(__CUDA_ARCH_FEAT_SM90_ALL)
+    static_assert(n % 8 == 0 && n >= 24 && n <= 256, "what setmaxnreg takes");
+#ifdef AXL_CUDA_EMU
+    emu::set_registers(n, false);
+#elif defined(__CUDA_ARCH_FEAT_SM90_ALL)
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;\n" ::"n"(n));
 #endif
 }
 
 template <int n> __device__ __forceinline__ void axl_registers_take()
 {
-#if !defined(AXL_CUDA_EMU) && defined(__CUDA_ARCH_FEAT_SM90_ALL)
+    static_assert(n % 8 == 0 && n >= 24 && n <= 256, "what setmaxnreg takes");
+#ifdef AXL_CUDA_EMU
+    emu::set_registers(n, true);
+#elif defined(__CUDA_ARCH_FEAT_SM90_ALL)
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;\n" ::"n"(n));
 #endif
 }

@@ -24,7 +24,7 @@
 // Shared memory of the launch from a multiple of 1,024 bytes, as the exchange of pieces goes by the address. Only where it is
 // needed: beside other shared memory it may cost as much.
 #ifdef AXL_CUDA_EMU
-#define AXL_WGMMA_SHARED(type, name) AXL_DYNAMIC_SHARED(type, name)
+#define AXL_WGMMA_SHARED(type, name) type *name = static_cast<type *>(emu::dynamic_shared(1024))
 #else
 #define AXL_WGMMA_SHARED(type, name)                                                               \
     extern __shared__ __align__(1024) unsigned char axl_wgmma_shared[];                            \
@@ -36,7 +36,7 @@ template <bool along, int row_bytes = along ? 64 : 128>
 __device__ __forceinline__ uint64_t axl_wgmma_factor(const char *at, int block_bytes)
 {
 #ifdef AXL_CUDA_EMU
-    const unsigned address = emu::shared_address(at);
+    const unsigned address = emu::factor_address(at);
 #else
     const unsigned address = (unsigned)__cvta_generic_to_shared(at);
 #endif
@@ -87,7 +87,7 @@ template <int N> __device__ __forceinline__ void axl_wgmma_begin(float (&d)[N][4
 {
     static_assert(N == 8 || N == 16 || N == 32, "widths that stand here");
 #ifdef AXL_CUDA_EMU
-    emu::wgmma_begin(&d[0][0]);
+    emu::wgmma_begin(&d[0][0], N * 4);
 #elif AXL_WGMMA
     if constexpr (N == 8)
         asm volatile("wgmma.fence.sync.aligned;\n" : AXL_WGMMA_8(d)::"memory");
@@ -103,7 +103,7 @@ template <int K> __device__ __forceinline__ void axl_wgmma_hold(unsigned (&a)[K]
 {
 #ifdef AXL_CUDA_EMU
     for (int k = 0; k < K; k++)
-        emu::wgmma_begin(a[k]);
+        emu::wgmma_hold(a[k]);
 #else
 #pragma unroll
     for (int k = 0; k < K; k++)

@@ -7,11 +7,21 @@ unsigned shared_address(const void *p)
     return (unsigned)((const char *)p - e.shared);
 }
 
+unsigned factor_address(const void *p)
+{
+    const unsigned at = shared_address(p);
+
+    if (at % 16 != 0 || at >= SHARED_ROOM)
+        die("a descriptor of %p, which is no multiple of 16 of shared memory", p);
+    return at;
+}
+
 void async_publish()
 {
     for (const void *p : e.running->landed)
         e.unpublished[shared_address(p) / 16] = 0;
     e.running->landed.clear();
+    races_publish();
 }
 
 void async_copy(void *dst, const void *src, int bytes, int taken)

@@ -66,7 +66,8 @@ namespace emu
 
 extern int lane, warp;
 
-void *dynamic_shared();
+// At a multiple of `alignment`, 128 or 1024, and of no more.
+void *dynamic_shared(size_t alignment = 128);
 void *static_shared(const void *key,
                     size_t bytes); // the same memory for the same key within a block
 void block_barrier();

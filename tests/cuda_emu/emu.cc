@@ -11,7 +11,6 @@
 #include <cstdlib>
 #include <deque>
 #include <memory>
-#include <set>
 #include <sys/mman.h>
 #include <vector>
 
@@ -53,13 +52,24 @@ constexpr size_t STACK_BYTES = (size_t)256 << 10, MOST_THREADS = 1024;
 constexpr size_t STACK_SHIFT = 17 * 64, SHIFTS = 61;
 
 enum fiber_state { READY, AT_BLOCK_BARRIER, AT_WARP_BARRIER, AT_NAMED_BARRIER, DONE };
-constexpr int NAMED = 16; // barriers of some threads of a block
+constexpr int NAMED = 16;            // barriers of some threads of a block
+constexpr int FOR_REGISTERS = NAMED; // in place of a barrier's number
+constexpr size_t SHARED_ROOM =
+    SHARED_BYTES + 1024; // what a block has does not begin at a multiple of 1,024
 
 struct copy {
     void *dst;
     const void *src;
     int bytes, taken;
     void *where; // for the race check
+};
+
+// Registers of a thread that products are to have, or have.
+struct lent {
+    const void *at;
+    bool given;                  // a fence came
+    int products;                // that are under way with it
+    std::vector<unsigned> holds; // what it held at the fence; then what the products work on
 };
 
 struct fiber {
@@ -72,8 +82,8 @@ struct fiber {
     std::deque<std::vector<copy>> groups; // asynchronous copies by commit, the last one open
     std::deque<std::vector<group_product>> products; // the same
     std::vector<void *> landed;                      // copies that are not published
-    std::set<const void *> given; // D and A, from their begin to the end of their products
-    int named = 0;                // the barrier of some threads that it waits at
+    std::vector<lent> registers;                     // D and A
+    int named = 0;                                   // the barrier of some threads that it waits at
 };
 
 // Saves the callee-saved registers on the present stack, leaves its top in *from, and goes on at to.
@@ -122,6 +132,22 @@ struct named_state {
     unsigned came[32] = {}; // the generation that a warp came to last
 };
 
+// The products of a warpgroup that not all of its warps have made yet.
+struct same_product {
+    unsigned long left, right;
+    int n;
+    unsigned kind;
+    bool operator!=(const same_product &o) const
+    {
+        return left != o.left || right != o.right || n != o.n || kind != o.kind;
+    }
+};
+struct group_state {
+    std::deque<same_product> products;
+    long made[4] = {}, gone = 0; // by its warps; how many are no longer in the list
+    int registers[4] = {};       // of a thread of its warps
+};
+
 struct engine {
     std::vector<std::unique_ptr<fiber>> fibers;
     fiber main;
@@ -134,12 +160,15 @@ struct engine {
         meetings; // [warp]; a free one has mask 0
     char *shared =
         nullptr; // SHARED_BYTES: the dynamic part, then the arrays, as they are first asked for
+    char *dynamic = nullptr; // of it what the launch asked for, once it was seen
     size_t shared_used = 0;
     size_t array_bytes = 0; // of the arrays alone
     shared_bytes limit = {};
     std::vector<char> unpublished; // a piece of 16 bytes of shared memory each
     std::vector<std::pair<const void *, char *>> arrays; // key, place
     named_state named[NAMED];
+    group_state groups[8];
+    int free_registers = 0; // of the block, for the threads of one warp each
     char *stacks = nullptr;
     unsigned order = 0;     // of new streams
     size_t last_blocks = 0; // of a grid, that run alone; 0: all do
@@ -195,6 +224,8 @@ void fiber_main()
 {
     fiber *self = e.running;
     (*e.body)();
+    if (self->products.size() != 1 || !self->products.front().empty())
+        die("thread %d ends while its products are under way", self->warp * 32 + self->lane);
     self->state = DONE;
     races_leave(self->warp * 32 + self->lane);
     e.n_done++;
@@ -221,7 +252,7 @@ void prepare(fiber *f)
     if (f->products.size() != 1 || !f->products.front().empty())
         f->products.assign(1, {});
     f->landed.clear();
-    f->given.clear();
+    f->registers.clear();
 }
 
 void report_deadlock()
@@ -264,7 +295,7 @@ char *take_shared(size_t bytes, size_t after = 0)
 {
     const size_t at = e.shared_used + after;
 
-    if (at + bytes > SHARED_BYTES)
+    if (at + bytes > SHARED_ROOM)
         die("a block uses more than %zu bytes of shared memory", SHARED_BYTES);
     e.shared_used = (at + bytes + 64 + 127) / 128 * 128; // a gap that an overrun hits
 #if defined(__SANITIZE_ADDRESS__)
@@ -276,19 +307,40 @@ char *take_shared(size_t bytes, size_t after = 0)
 void reset_shared()
 {
     if (e.shared == nullptr)
-        e.shared = (char *)aligned_alloc(1024, SHARED_BYTES);
-    races_shared(e.shared, SHARED_BYTES);
+        e.shared = (char *)aligned_alloc(1024, SHARED_ROOM);
+    races_shared(e.shared, SHARED_ROOM);
 #if defined(__SANITIZE_ADDRESS__)
-    __asan_unpoison_memory_region(e.shared, SHARED_BYTES);
+    __asan_unpoison_memory_region(e.shared, SHARED_ROOM);
 #endif
-    memset(e.shared, 0xff, e.shared_used == 0 ? SHARED_BYTES : e.shared_used);
+    memset(e.shared, 0xff, e.shared_used == 0 ? SHARED_ROOM : e.shared_used);
 #if defined(__SANITIZE_ADDRESS__)
-    __asan_poison_memory_region(e.shared, SHARED_BYTES);
+    __asan_poison_memory_region(e.shared, SHARED_ROOM);
 #endif
     e.shared_used = e.array_bytes = 0;
-    e.unpublished.assign(SHARED_BYTES / 16, 0);
+    e.dynamic = nullptr;
+    e.unpublished.assign(SHARED_ROOM / 16, 0);
     e.arrays.clear();
     e.arrays.reserve(64); // no thread of a block may allocate it
+}
+
+void begin_groups()
+{
+    for (group_state &g : e.groups) {
+        g = {};
+        std::fill_n(g.registers, 4, std::min(255, 65536 / e.n_threads) / 8 * 8); // at the launch
+    }
+    e.free_registers = 0;
+}
+
+// Warps of a warpgroup have done the same.
+void end_groups()
+{
+    for (const group_state &g : e.groups)
+        for (int i = 1; i < 4; i++)
+            if (g.made[i] != g.made[0] || g.registers[i] != g.registers[0])
+                die("warps of a warpgroup made %ld and %ld products and end with %d and %d "
+                    "registers a thread",
+                    g.made[0], g.made[i], g.registers[0], g.registers[i]);
 }
 
 void run_block(uint3 block, dim3 block_dim, dim3 grid_dim)
@@ -306,7 +358,7 @@ void run_block(uint3 block, dim3 block_dim, dim3 grid_dim)
         for (meeting &m : *warp_meetings)
             m.mask = m.arrived = 0;
     reset_shared();
-    (void)take_shared(e.limit.dynamic);
+    begin_groups();
     for (int i = 0; i < n; i++) {
         fiber *f = e.fibers[(size_t)i].get();
         unsigned u = (unsigned)i;
@@ -325,6 +377,7 @@ void run_block(uint3 block, dim3 block_dim, dim3 grid_dim)
         if (e.named[i].arrived != 0)
             die("a block ends while %d threads of %d have come to barrier %d", e.named[i].arrived,
                 e.named[i].expected, i);
+    end_groups();
     e.counts.blocks++;
 }
 
@@ -442,9 +495,16 @@ template <class T> void take_from(unsigned mask, void *value, int from)
 
 } // namespace
 
-void *dynamic_shared()
+void *dynamic_shared(size_t alignment)
 {
-    return e.shared;
+    if (e.dynamic == nullptr) {
+        const size_t beyond = e.shared_used % 1024;
+        const size_t after = alignment > 128 ? (1024 - beyond) % 1024 : beyond == 0 ? 128 : 0;
+        e.dynamic = take_shared(e.limit.dynamic, after);
+    }
+    if ((uintptr_t)e.dynamic % alignment != 0)
+        die("the launch's shared memory begins at multiples of 128 and of %zu", alignment);
+    return e.dynamic;
 }
 
 void *static_shared(const void *key, size_t bytes)
@@ -535,6 +595,49 @@ void named_barrier(int id, int n, bool wait)
     }
 }
 
+namespace
+{
+
+// The running lane's warp changes its registers; false: there are not so many yet.
+bool change_registers(int n, bool take)
+{
+    int &present = e.groups[warp / 4].registers[warp % 4];
+
+    if (take ? n < present : n > present)
+        die("setmaxnreg from %d to %d registers", present, n);
+    if (n - present > e.free_registers)
+        return false;
+    e.free_registers -= n - present;
+    present = n;
+    for (int i = 0; i < e.n_threads && !take; i++) {
+        fiber *f = e.fibers[(size_t)i].get();
+        if (f->state == AT_NAMED_BARRIER && f->named == FOR_REGISTERS)
+            f->state = READY;
+    }
+    return true;
+}
+
+} // namespace
+
+void set_registers(int n, bool take)
+{
+    fiber *self = e.running;
+    unsigned mask = 0xffffffffu;
+
+    if (e.n_threads % 128 != 0 || e.n_threads > 1024)
+        die("setmaxnreg in a block of %d threads", e.n_threads);
+    meeting *m = meeting_of(&mask);
+    meet(m, false);
+    while (!m->made) {
+        m->made = change_registers(n, take);
+        if (m->made)
+            break;
+        self->named = FOR_REGISTERS;
+        self->state = AT_NAMED_BARRIER;
+        give_way();
+    }
+}
+
 void warp_barrier(unsigned mask)
 {
     meet(meeting_of(&mask), true);
@@ -569,6 +672,8 @@ unsigned lanes_with(unsigned mask, unsigned long value, bool all_equal)
 
 #include "tests/cuda_emu/copies.h"
 #include "tests/cuda_emu/products.h"
+// uses both
+#include "tests/cuda_emu/group_products.h"
 
 } // namespace emu
 

@@ -2,6 +2,7 @@
 #include "tests/cuda_emu/faults.h"
 
 #include "kernels/cuda/warpgroup.cuh"
+#include "kernels/cuda/wgmma.cuh"
 
 namespace
 {
@@ -264,6 +265,124 @@ __global__ void one_does_not_come(float *out)
     out[threadIdx.x] = 1.0f;
 }
 
+// ---- products of a warpgroup: 64 rows of A, and 64 of B behind them, of 128 bytes; the right way but for one thing
+
+enum product_fault {
+    GOOD,
+    FROM_REGISTERS,
+    BEFORE_THE_BARRIER, // a product begins when not all has been written
+    WITHOUT_FENCE,      // what was written is not told to the other proxy
+    FENCE_TOO_LATE,     // after the barrier
+    OVERWRITTEN,        // when the product began, not when it ended
+    WITHOUT_BEGIN,
+    TOUCHED_FIRST, // D, between the fence and the product
+    WRITTEN_MEANWHILE,
+    HELD_TOO_EARLY, // A is changed between the fence and the product
+    HELD_MEANWHILE,
+    NOT_WAITED_FOR,
+    ONE_WARP_OTHERWISE, // other factors
+    ONE_LANE_OTHERWISE,
+    ONE_WARP_MORE,
+    NO_MULTIPLE_OF_16,
+    BETWEEN_ROWS
+};
+
+template <product_fault fault> __global__ void product(float *out)
+{
+    AXL_WGMMA_SHARED(char, shared);
+    const int i = (int)threadIdx.x, warp = i / 32;
+    float d[8][4] = {};
+    unsigned a[1][4] = {{1, 2, 3, 4}};
+
+    for (int j = 0; j < 32; j++)
+        ((unsigned *)shared)[j * N + i] = 0x3f803f80u;
+    if (fault != WITHOUT_FENCE && fault != FENCE_TOO_LATE)
+        axl_wgmma_publish();
+    if (fault != BEFORE_THE_BARRIER)
+        __syncthreads();
+    if (fault == FENCE_TOO_LATE)
+        axl_wgmma_publish();
+    const int at = fault == NO_MULTIPLE_OF_16                 ? 8
+                   : fault == BETWEEN_ROWS                    ? 128
+                   : fault == ONE_WARP_OTHERWISE && warp == 2 ? 32
+                   : fault == ONE_LANE_OTHERWISE && i == 7    ? 32
+                                                              : 0;
+    const uint64_t left = axl_wgmma_factor<true, 128>(shared + at, 0),
+                   right = axl_wgmma_factor<true, 128>(shared + 64 * 128, 0);
+    axl_wgmma_hold(a);
+    if (fault != WITHOUT_BEGIN)
+        axl_wgmma_begin(d);
+    if (fault == TOUCHED_FIRST)
+        d[3][1] = 2.0f;
+    if (fault == HELD_TOO_EARLY)
+        a[0][2] = 9;
+    if (fault == FROM_REGISTERS || fault == HELD_TOO_EARLY || fault == HELD_MEANWHILE)
+        axl_wgmma_bf16<true>(d, a[0], right);
+    else
+        axl_wgmma_bf16<true, true>(d, left, right);
+    if (fault == ONE_WARP_MORE && warp == 3)
+        axl_wgmma_bf16<true, true>(d, left, right);
+    axl_wgmma_commit();
+    if (fault == WRITTEN_MEANWHILE)
+        d[7][3] = 1.0f;
+    if (fault == HELD_MEANWHILE)
+        a[0][0] = 5;
+    if (fault == BEFORE_THE_BARRIER)
+        __syncthreads();
+    if (fault == OVERWRITTEN && i == 0)
+        shared[64 * 128] = 1;
+    if (fault != NOT_WAITED_FOR)
+        axl_wgmma_end(d);
+    out[i] = d[0][0] + (float)a[0][1];
+}
+constexpr auto product_is_good = product<GOOD>;
+constexpr auto product_from_registers = product<FROM_REGISTERS>;
+constexpr auto product_before_the_barrier = product<BEFORE_THE_BARRIER>;
+constexpr auto product_without_fence = product<WITHOUT_FENCE>;
+constexpr auto product_fence_too_late = product<FENCE_TOO_LATE>;
+constexpr auto product_overwritten = product<OVERWRITTEN>;
+constexpr auto product_without_begin = product<WITHOUT_BEGIN>;
+constexpr auto product_touched_first = product<TOUCHED_FIRST>;
+constexpr auto product_written_meanwhile = product<WRITTEN_MEANWHILE>;
+constexpr auto product_held_too_early = product<HELD_TOO_EARLY>;
+constexpr auto product_held_meanwhile = product<HELD_MEANWHILE>;
+constexpr auto product_not_waited_for = product<NOT_WAITED_FOR>;
+constexpr auto product_one_warp_otherwise = product<ONE_WARP_OTHERWISE>;
+constexpr auto product_one_lane_otherwise = product<ONE_LANE_OTHERWISE>;
+constexpr auto product_one_warp_more = product<ONE_WARP_MORE>;
+constexpr auto product_no_multiple_of_16 = product<NO_MULTIPLE_OF_16>;
+constexpr auto product_between_rows = product<BETWEEN_ROWS>;
+
+// Memory of a launch that begins at a multiple of 128 alone.
+__global__ void product_false_alignment(float *out)
+{
+    AXL_DYNAMIC_SHARED(char, shared);
+    float d[8][4] = {};
+
+    for (int j = 0; j < 32; j++)
+        ((unsigned *)shared)[j * N + (int)threadIdx.x] = 0;
+    axl_wgmma_publish();
+    __syncthreads();
+    axl_wgmma_begin(d);
+    axl_wgmma_bf16<true, true>(d, axl_wgmma_factor<true, 128>(shared, 0),
+                               axl_wgmma_factor<true, 128>(shared + 64 * 128, 0));
+    axl_wgmma_commit();
+    axl_wgmma_end(d);
+    out[threadIdx.x] = d[0][0];
+}
+
+// The launch gives 248 registers a thread to 128 threads.
+template <int given, int taken, bool one_warp> __global__ void registers(float *out)
+{
+    if (!one_warp || threadIdx.x < 32)
+        axl_registers_give<given>();
+    axl_registers_take<taken>();
+    out[threadIdx.x] = 1.0f;
+}
+constexpr auto registers_taken_back = registers<40, 248, false>;
+constexpr auto registers_that_nobody_gives = registers<40, 256, false>;
+constexpr auto registers_of_one_warp = registers<40, 128, true>;
+
 float room[4 * N] __attribute__((aligned(16)));
 
 template <class... Params, class... Args>
@@ -281,7 +400,11 @@ void run(cudaStream_t s, unsigned blocks, size_t shared, void (*kernel)(Params..
 
 #define FAULT(kind, kernel, blocks, shared, ...)                                                   \
     {                                                                                              \
-#kernel, kind, [](cudaStream_t s) { run(s, blocks, shared, kernel, __VA_ARGS__); }         \
+#kernel, kind, [](cudaStream_t s) { run(s, blocks, shared, kernel, __VA_ARGS__); }, ""     \
+    }
+#define PRODUCT(kind, kernel, says)                                                                \
+    {                                                                                              \
+#kernel, kind, [](cudaStream_t s) { run(s, 1, 16 << 10, kernel, room); }, says             \
     }
 
 } // namespace
@@ -313,4 +436,25 @@ const emu_fault emu_faults[] = {FAULT(EMU_RACE, no_barrier, 1, 0, room),
                                 FAULT(EMU_OVERRUN, beyond_dynamic, 1, sizeof(float) * N, room),
                                 FAULT(EMU_OVERRUN, beyond_global, 1, 0, room + 3 * N),
                                 FAULT(EMU_STUCK, not_all_at_barrier, 1, 0, room),
-                                {nullptr, EMU_NONE, nullptr}};
+                                PRODUCT(EMU_NONE, product_is_good, ""),
+                                PRODUCT(EMU_NONE, product_from_registers, ""),
+                                PRODUCT(EMU_RACE, product_before_the_barrier, ""),
+                                PRODUCT(EMU_RACE, product_without_fence, ""),
+                                PRODUCT(EMU_RACE, product_fence_too_late, ""),
+                                PRODUCT(EMU_RACE, product_overwritten, ""),
+                                PRODUCT(EMU_REFUSED, product_without_begin, "without its begin"),
+                                PRODUCT(EMU_REFUSED, product_touched_first, "between wgmma.fence"),
+                                PRODUCT(EMU_REFUSED, product_written_meanwhile, "under way"),
+                                PRODUCT(EMU_REFUSED, product_held_too_early, "between wgmma.fence"),
+                                PRODUCT(EMU_REFUSED, product_held_meanwhile, "under way"),
+                                PRODUCT(EMU_REFUSED, product_not_waited_for, "are under way"),
+                                PRODUCT(EMU_REFUSED, product_one_warp_otherwise, "warps of a"),
+                                PRODUCT(EMU_REFUSED, product_one_lane_otherwise, "lanes of a warp"),
+                                PRODUCT(EMU_REFUSED, product_one_warp_more, "warps of a warpgroup"),
+                                PRODUCT(EMU_REFUSED, product_no_multiple_of_16, "multiple of 16"),
+                                PRODUCT(EMU_REFUSED, product_between_rows, "between 8 rows"),
+                                PRODUCT(EMU_REFUSED, product_false_alignment, "between 8 rows"),
+                                PRODUCT(EMU_NONE, registers_taken_back, ""),
+                                PRODUCT(EMU_STUCK, registers_that_nobody_gives, ""),
+                                PRODUCT(EMU_REFUSED, registers_of_one_warp, "registers"),
+                                {nullptr, EMU_NONE, nullptr, nullptr}};

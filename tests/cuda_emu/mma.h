@@ -39,7 +39,9 @@ void ldmatrix_x4(unsigned r[4], const void *row, bool transposed);
 // ---- products of a warpgroup (sm_90a): D [64 x n] += A [64 x 16] B [16 x n], B in shared memory, A there or in registers
 //
 // Factors are read from where their descriptors say, or from the registers, and D is added to, when the product is waited for
-// and no sooner. A piece of 16 bytes that was copied must have been published by the thread whose copy it was.
+// and no sooner; what may be read then must also be there when it is asked for. Until then registers of D and A hold NaN, and
+// whoever writes to them is found. What was written to shared memory must have been published by who wrote it. Warps of
+// a warpgroup make the same products.
 
 struct group_product {
     float *d; // this thread's part: [n / 8][4]
@@ -52,7 +54,9 @@ struct group_product {
 };
 
 unsigned shared_address(const void *p);
-void wgmma_begin(const void *registers); // D, or A, may be given to products from here
+unsigned factor_address(const void *p);  // of what begins at a multiple of 16 bytes
+void wgmma_hold(const unsigned a[4]);    // A's registers will be given to products
+void wgmma_begin(const float *d, int n); // D's [n] too; all that are held so far may be from here
 void wgmma(const group_product &p);
 void wgmma_commit();
 void wgmma_wait(int groups_left);
@@ -61,6 +65,9 @@ void async_publish();
 // ---- barriers of some threads of a block: by number, 1 to 15, and by how many come; some of them need not wait
 
 void named_barrier(int id, int n, bool wait);
+
+// The warpgroup has n registers a thread from here on; take: more than before, once there are so many.
+void set_registers(int n, bool take);
 
 // ---- asynchronous copies to shared memory: they land when they are waited for, and no sooner
 

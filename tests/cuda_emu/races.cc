@@ -80,6 +80,12 @@ struct page {
 constexpr size_t CACHE = 1024;   // pages found last
 constexpr size_t MOST = 1 << 14; // pages; more are forgotten when a launch begins
 
+// Who wrote to a piece of 16 bytes of shared memory last, and how many fences of his came before.
+struct writer {
+    uint64_t block;
+    uint32_t thread, fences;
+};
+
 struct state {
     uint64_t now; // the running thread's accesses; 0: no kernel runs
     uintptr_t ignored, ignored_bytes, shared, shared_bytes;
@@ -98,6 +104,8 @@ struct state {
         page *at;
     } cache[CACHE];
     std::unordered_map<uintptr_t, std::unique_ptr<page>> pages;
+    std::vector<writer> writers;        // of shared memory
+    std::vector<uint64_t> fences[1024]; // of each thread of the block: when it published
 };
 state r;
 
@@ -297,6 +305,15 @@ void touch_bytes(page *p, size_t word, int first, int last, uint64_t now, uint32
         whole = bytes[0];
 }
 
+void note_writer(uintptr_t at, size_t n, uint64_t now)
+{
+    const uint32_t thread = (uint32_t)thread_of(now);
+
+    for (uintptr_t i = (at - r.shared) / 16; i <= (at - r.shared + n - 1) / 16; i++)
+        if (i < r.writers.size())
+            r.writers[i] = {r.block, thread, (uint32_t)r.fences[thread].size()};
+}
+
 template <kind k> inline void access(uintptr_t at, size_t n, uint64_t now, const void *pc)
 {
     const uint32_t where = (uint32_t)((uintptr_t)pc - (uintptr_t)__executable_start);
@@ -304,6 +321,8 @@ template <kind k> inline void access(uintptr_t at, size_t n, uint64_t now, const
     if (now == 0 || at - r.ignored < r.ignored_bytes ||
         at - (uintptr_t)__start_emu_own < (uintptr_t)(__stop_emu_own - __start_emu_own))
         return;
+    if ((k == WRITE || k == ATOMIC_WRITE) && at - r.shared < r.shared_bytes)
+        note_writer(at, n, now);
     for (uintptr_t end = at + n; at < end;) {
         page *p = page_of(at / 4096);
         const size_t word = at % 4096 / 4;
@@ -354,6 +373,7 @@ void races_shared(const void *begin, size_t bytes)
 {
     r.shared = (uintptr_t)begin;
     r.shared_bytes = bytes;
+    r.writers.resize((bytes + 15) / 16);
 }
 
 void races_launch()
@@ -373,6 +393,8 @@ void races_block(int n_threads)
     r.block = r.clock;
     r.n_threads = n_threads;
     memset(r.left, 0, sizeof r.left[0] * (size_t)n_threads);
+    for (int i = 0; i < n_threads; i++)
+        r.fences[i].clear();
 }
 
 void races_run(int thread)
@@ -437,6 +459,32 @@ void races_warp_read(const void *at, size_t n, void *where)
 {
     if (r.now != 0)
         access<READ>((uintptr_t)at, n, several(r.now, WARP), where);
+}
+
+void races_publish()
+{
+    if (r.now != 0)
+        r.fences[thread_of(r.now)].push_back(r.now);
+}
+
+// Beside the order of accesses: the writer's own fence between its write and the barrier.
+void races_product_read(const void *at, void *where)
+{
+    if (r.now == 0)
+        return;
+    races_warp_read(at, 16, where);
+    const writer &w = r.writers[((uintptr_t)at - r.shared) / 16];
+    if (w.block != r.block)
+        return;
+    if (r.fences[w.thread].size() > w.fences &&
+        ordered(r.fences[w.thread][w.fences], several(r.now, WARP), true))
+        return;
+    r.now = 0;
+    fprintf(stderr,
+            "cuda_emu: a race: no fence and barrier order a product after thread %u wrote %p: ",
+            w.thread, at);
+    print_place((uint32_t)((uintptr_t)where - (uintptr_t)__executable_start));
+    die("block (%u, %u, %u): a race", blockIdx.x, blockIdx.y, blockIdx.z);
 }
 
 } // namespace emu

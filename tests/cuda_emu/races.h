@@ -31,6 +31,8 @@ void races_named_met(int barrier, unsigned waiting); // all have, and these warp
 void races_write(const void *at, size_t n, void *where);     // by the thread that runs
 void races_read(const void *at, size_t n, void *where);      // the same
 void races_warp_read(const void *at, size_t n, void *where); // by all lanes of its warp
+void races_publish(); // what the thread wrote to shared memory may be read by products after a barrier
+void races_product_read(const void *at, void *where); // 16 bytes by a product of its warp
 
 #else
 
@@ -49,6 +51,8 @@ static inline void races_named_met(int, unsigned) {}
 static inline void races_write(const void *, size_t, void *) {}
 static inline void races_read(const void *, size_t, void *) {}
 static inline void races_warp_read(const void *, size_t, void *) {}
+static inline void races_publish() {}
+static inline void races_product_read(const void *, void *) {}
 
 #endif
 
