@@ -28,7 +28,19 @@
 #else
 #define AXL_WGMMA_SHARED(type, name)                                                               \
     extern __shared__ __align__(1024) unsigned char axl_wgmma_shared[];                            \
-    type *name = reinterpret_cast<type *>(axl_wgmma_shared)
+    type *name = reinterpret_cast<type *>(axl_wgmma_checked(axl_wgmma_shared))
+
+// What begins elsewhere would give other products, so the launch fails. No document promises what is above 128.
+__device__ __forceinline__ unsigned char *axl_wgmma_checked(unsigned char *shared)
+{
+#if AXL_WGMMA
+    unsigned address = (unsigned)__cvta_generic_to_shared(shared);
+    asm volatile("" : "+r"(address)); // else the compiler believes the declaration
+    if ((address & 1023u) != 0)
+        __trap();
+#endif
+    return shared;
+}
 #endif
 
 // The factor at `at`. along: k lies together. block_bytes: across k, from one block of 64 to the next. row_bytes: along k.
