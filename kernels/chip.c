@@ -32,10 +32,11 @@ const axl_chip *axl_chip_find(const char *name)
 
 double axl_chip_peak(const axl_chip *c, axl_dtype dtype, bool tf32)
 {
-    const double tflops = dtype == AXL_BF16  ? c->bf16
-                          : dtype != AXL_F32 ? 0.0
-                          : tf32             ? c->bf16 / 2.0
-                                             : c->fp32;
+    const double tflops = dtype == AXL_BF16      ? c->bf16
+                          : dtype == AXL_F8_E4M3 ? c->fp8
+                          : dtype != AXL_F32     ? 0.0
+                          : tf32                 ? c->bf16 / 2.0
+                                                 : c->fp32;
 
     return tflops * 1e12;
 }

@@ -2,9 +2,10 @@
 // name,variant,metric,value,unit. Sizes are those of Llama 3.1 8B with 8,192 packed tokens; s_ are SmolLM2-135M's.
 //   --backend NAME   cuda; cpu runs the same, for a look at this program without a GPU
 //   --tokens N       8192
-//   --window S       seconds of one timing, 0.1
+//   --window S       seconds of one timing, 0.1; 0: a look at this program, each call a few times
 //   --serve          reads names on stdin, one a line, and answers each with a line
-//                    NAME seconds flops bytes: so a peer in another process can be measured in turn
+//                    NAME seconds flops bytes: so a peer in another process can be measured in turn. Zeros:
+//                    it cannot be measured, and why stands behind them
 //
 // A call's time is that of many calls queued behind each other by the host's clock: a GPU never waits for the host then.
 // Calls take several sets of arrays in turn, so that together they are larger than any cache. Of five such timings the
@@ -72,7 +73,7 @@ static axl_status measure(bench_gpu *b, const bench_row *r, bench_call *first, d
     for (int i = 0; i < n_sets && b->status == AXL_OK; i++) {
         b->set_bytes = 0;
         r->make(b, r, &calls[i]);
-        if (i == 0 && !b->d->host_memory && b->set_bytes > 0) {
+        if (i == 0 && !b->d->host_memory && b->set_bytes > 0 && b->window > 0) {
             const size_t sets = 1 + CACHES / b->set_bytes;
             n_sets = sets < MOST_SETS ? (int)sets : MOST_SETS;
         }
@@ -82,10 +83,11 @@ static axl_status measure(bench_gpu *b, const bench_row *r, bench_call *first, d
     AXL_TRY(time_calls(b, r, calls, n_sets, n_sets, &once));
     const double fit = b->window / once;
     const int n = fit > 2000.0 ? 2000 : fit > 1.0 ? (int)fit : 1;
-    for (int i = 0; i < WINDOWS; i++)
+    const int n_windows = b->window > 0 ? WINDOWS : 1;
+    for (int i = 0; i < n_windows; i++)
         AXL_TRY(time_calls(b, r, calls, n_sets, n, &times[i]));
-    qsort(times, WINDOWS, sizeof *times, by_value);
-    *seconds = times[WINDOWS / 2];
+    qsort(times, (size_t)n_windows, sizeof *times, by_value);
+    *seconds = times[n_windows / 2];
     *first = calls[0];
 out:
     bench_release(b);
@@ -93,8 +95,10 @@ out:
 }
 
 static void print_row(bench_gpu *b, const bench_row *r, const char *variant, const bench_call *c,
-                      double seconds, double peak)
+                      double seconds, const axl_chip *chip)
 {
+    const double peak = chip != NULL ? axl_chip_peak(chip, r->dtype, false) : 0;
+
     printf("%s,%s,time,%.2f,us\n", r->name, variant, seconds * 1e6);
     if (c->flops > 0) {
         const double rate = c->flops / seconds;
@@ -117,20 +121,21 @@ static void print_row(bench_gpu *b, const bench_row *r, const char *variant, con
 }
 
 // A kernel that is not there is said, too.
-static axl_status one(bench_gpu *b, const bench_row *r, const char *variant, double peak)
+static axl_status one(bench_gpu *b, const bench_row *r, const char *variant, const axl_chip *chip)
 {
     bench_call c = {.flops = 0};
     double seconds = 0;
     const axl_status status = measure(b, r, &c, &seconds);
 
     if (status != AXL_OK) {
-        (void)fprintf(stderr, "%s: %s\n", r->name, axl_error_message());
         if (b->serve)
-            printf("%s 0 0 0\n", r->name);
+            printf("%s 0 0 0 %s\n", r->name, axl_error_message());
+        else
+            (void)fprintf(stderr, "%s\n", axl_error_message());
     } else if (b->serve) {
         printf("%s %.9g %.9g %.9g\n", r->name, seconds, c.flops, c.bytes);
     } else {
-        print_row(b, r, variant, &c, seconds, peak);
+        print_row(b, r, variant, &c, seconds, chip);
     }
     (void)fflush(stdout);
     return status;
@@ -150,12 +155,14 @@ static int serve(bench_gpu *b)
     char line[128];
     int failed = 0;
 
-    while (fgets(line, sizeof line, stdin) != NULL) {
+    while (failed == 0 &&
+           fgets(line, sizeof line, stdin) != NULL) { // a GPU that failed is of no use
+
         line[strcspn(line, "\r\n")] = '\0';
         const bench_row *r = find(line);
         if (r != NULL) {
-            const axl_status status = one(b, r, "", 0);
-            failed |= status != AXL_OK && status != AXL_E_UNSUPPORTED;
+            const axl_status status = one(b, r, "", NULL);
+            failed = status != AXL_OK && status != AXL_E_UNSUPPORTED;
         } else {
             printf("%s 0 0 0\n", line);
         }
@@ -164,19 +171,18 @@ static int serve(bench_gpu *b)
     return failed;
 }
 
-// What the data sheet says of this device, also as CSV; 0: no row knows it.
-static double print_chip(const char *description, const char *variant, bool print)
+// What the data sheet says of this device, also as CSV; NULL: no row knows it.
+static const axl_chip *print_chip(const char *description, const char *variant, bool print)
 {
     const axl_chip *chip = axl_chip_find(description);
 
     if (print)
         printf("chip,%s,\"%s\",1,name\n", variant, description);
-    if (chip == NULL)
-        return 0;
-    if (print)
-        printf("chip,%s,peak,%.5g,TFLOP/s\nchip,%s,memory,%.5g,GB/s\n", variant, chip->bf16,
-               variant, chip->gb_per_s);
-    return axl_chip_peak(chip, AXL_BF16, false);
+    if (chip != NULL && print)
+        printf("chip,%s,peak,%.5g,TFLOP/s\nchip,%s,peak_fp8,%.5g,TFLOP/s\n"
+               "chip,%s,memory,%.5g,GB/s\n",
+               variant, chip->bf16, variant, chip->fp8, variant, chip->gb_per_s);
+    return chip;
 }
 
 // ---- all rows, each so that it cannot take others with it
@@ -185,7 +191,7 @@ typedef struct rows {
     bench_gpu *b;
     const char *backend;
     char variant[64];
-    double peak;                 // FLOP/s; 0: not known
+    const axl_chip *chip;        // NULL: not known
     const bench_row *named[256]; // borrowed
     char groups[256][24];
     int n;
@@ -226,7 +232,7 @@ static bool begin(void *data, int first)
                    (long long)r->b->tokens);
     if (first == 0)
         printf("name,variant,metric,value,unit\n");
-    r->peak = print_chip(r->b->d->host_memory ? "a CPU" : chip.data, r->variant, first == 0);
+    r->chip = print_chip(r->b->d->host_memory ? "a CPU" : chip.data, r->variant, first == 0);
     axl_str_fini(&chip);
     for (int i = 0; i < first; i++) {
         if (strcmp(r->named[i]->name, "copy") == 0)
@@ -240,7 +246,7 @@ static bool begin(void *data, int first)
 static gpu_verdict run(void *data, int i)
 {
     const rows *r = data;
-    const axl_status status = one(r->b, r->named[i], r->variant, r->peak);
+    const axl_status status = one(r->b, r->named[i], r->variant, r->chip);
 
     return status == AXL_OK ? GPU_PASSED : status == AXL_E_UNSUPPORTED ? GPU_LEFT_OUT : GPU_FAILED;
 }

@@ -12,7 +12,7 @@ typedef struct bench_gpu {
     int64_t tokens;
     double window;
     bool serve;
-    void *pool[3]; // [BENCH_POOL] random f32, bf16, i32 on the device; owned
+    void *pool[4]; // [BENCH_POOL] random f32, bf16, i32, e4m3 on the device; owned
     void *arrays[BENCH_ARRAYS];
     size_t bytes[BENCH_ARRAYS];
     int n_arrays;
@@ -25,6 +25,9 @@ typedef struct bench_gpu {
 typedef struct bench_call {
     union {
         axl_gemm_args gemm;
+        axl_gemm_fp8_args gemm_fp8;
+        axl_cast_fp8_args cast_fp8;
+        axl_amax_args amax;
         axl_attn_args attn;
         struct {
             axl_attn_bwd_args bwd;
@@ -71,5 +74,12 @@ extern const int bench_n_rows;
 axl_status bench_pools_make(bench_gpu *b); // the random numbers that arrays are filled with
 void bench_pools_free(bench_gpu *b);       // NULL-safe on members
 void bench_release(bench_gpu *b); // all arrays of the row at hand, when nothing is queued any more
+
+// Runs of rows by one way alone (bench_gpu_ways.c). AXL_E_UNSUPPORTED, with the reason: it does not make this call.
+axl_status bench_attn_fwd_cudnn(bench_gpu *b, const bench_call *c);
+axl_status bench_attn_fwd_mma(bench_gpu *b, const bench_call *c);
+axl_status bench_attn_bwd_cudnn(bench_gpu *b, const bench_call *c);
+axl_status bench_attn_bwd_mma(bench_gpu *b, const bench_call *c);
+axl_status bench_gemm_fp8_own(bench_gpu *b, const bench_call *c);
 
 #endif

@@ -1,6 +1,8 @@
 // The rows of bench_gpu.c: arrays, arguments, how many operations or bytes a call is.
 #include "benchmarks/kernels/bench_gpu.h"
 
+#include "kernels/low.h"
+
 #include <stdlib.h>
 
 #define MOST_DOCS 16
@@ -41,7 +43,7 @@ void bench_release(bench_gpu *b)
 
 static int pool_of(axl_dtype t)
 {
-    return t == AXL_F32 ? 0 : t == AXL_BF16 ? 1 : 2;
+    return t == AXL_F32 ? 0 : t == AXL_BF16 ? 1 : t == AXL_I32 ? 2 : 3;
 }
 
 // n random numbers; ids are below 576, which every table here has.
@@ -69,10 +71,10 @@ axl_status bench_pools_make(bench_gpu *b)
 {
     axl_status status = AXL_OK;
     char *host = malloc(BENCH_POOL * sizeof(float));
-    const axl_dtype dtypes[] = {AXL_F32, AXL_BF16, AXL_I32};
+    const axl_dtype dtypes[] = {AXL_F32, AXL_BF16, AXL_I32, AXL_F8_E4M3};
 
     AXL_REQUIRE(host != NULL, AXL_E_MEMORY, "no memory for random numbers");
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; k < 4; k++) {
         uint64_t x = 88172645463325252u;
         for (int64_t i = 0; i < BENCH_POOL; i++) {
             x ^= x << 13;
@@ -83,8 +85,10 @@ axl_status bench_pools_make(bench_gpu *b)
                 ((float *)(void *)host)[i] = u;
             else if (k == 1)
                 ((axl_bf16 *)(void *)host)[i] = axl_f32_to_bf16(u);
-            else
+            else if (k == 2)
                 ((int32_t *)(void *)host)[i] = (int32_t)((x >> 33) % 576);
+            else
+                ((uint8_t *)host)[i] = axl_e4m3_from_f32(u);
         }
         const size_t bytes = BENCH_POOL * axl_dtype_size(dtypes[k]);
         AXL_TRY(b->d->ops->alloc(b->d, bytes, "random numbers", &b->pool[k]));
@@ -97,8 +101,10 @@ out:
 
 void bench_pools_free(bench_gpu *b)
 {
-    for (int k = 0; k < 3; k++)
-        b->d->ops->free(b->d, b->pool[k], BENCH_POOL * (k == 1 ? sizeof(axl_bf16) : sizeof(float)));
+    const size_t sizes[] = {sizeof(float), sizeof(axl_bf16), sizeof(int32_t), 1};
+
+    for (int k = 0; k < 4; k++)
+        b->d->ops->free(b->d, b->pool[k], BENCH_POOL * sizes[k]);
 }
 
 // ---- what is measured
@@ -135,6 +141,61 @@ static axl_status run_gemm(bench_gpu *b, const bench_call *c)
 static axl_status run_gemm_own(bench_gpu *b, const bench_call *c)
 {
     return b->d->kernels->gemm(b->d->gather, &c->a.gemm);
+}
+
+static void make_gemm_fp8(bench_gpu *b, const bench_row *r, bench_call *c)
+{
+    const int64_t t = b->tokens, out = r->out > 0 ? r->out : t, in = r->in > 0 ? r->in : t;
+    axl_gemm_fp8_args *g = &c->a.gemm_fp8;
+
+    *g = (axl_gemm_fp8_args){.m = t, .dtype = AXL_BF16, .trans_b = r->kind == FORWARD};
+    g->n = g->trans_b ? out : in;
+    g->k = g->trans_b ? in : out;
+    g->a = array(b, g->m * g->k, AXL_F8_E4M3);
+    g->b = array(b, g->k * g->n, AXL_F8_E4M3);
+    g->scale_a = array(b, g->m, AXL_F32);
+    g->scale_b = array(b, 1, AXL_F32);
+    g->c = array(b, g->m * g->n, AXL_BF16);
+    c->flops = 2.0 * (double)g->m * (double)g->n * (double)g->k;
+}
+
+static axl_status run_gemm_fp8(bench_gpu *b, const bench_call *c)
+{
+    return b->d->kernels->gemm_fp8(b->d->compute, &c->a.gemm_fp8);
+}
+
+// Activations, a scale a row; f32: masters, whose scale is known.
+static void make_cast_fp8(bench_gpu *b, const bench_row *r, bench_call *c)
+{
+    axl_cast_fp8_args *a = &c->a.cast_fp8;
+    const int64_t n = b->tokens * r->in;
+
+    *a = (axl_cast_fp8_args){.rows = b->tokens, .cols = r->in, .dtype = r->dtype};
+    a->src = array(b, n, r->dtype);
+    a->amax = r->dtype == AXL_F32 ? array(b, 1, AXL_F32) : NULL;
+    a->dst = array(b, n, AXL_F8_E4M3);
+    a->scale = array(b, b->tokens, AXL_F32);
+    c->bytes = (1.0 + (double)axl_dtype_size(r->dtype)) * (double)n;
+}
+
+static axl_status run_cast_fp8(bench_gpu *b, const bench_call *c)
+{
+    return b->d->kernels->cast_fp8(b->d->compute, &c->a.cast_fp8);
+}
+
+static void make_amax(bench_gpu *b, const bench_row *r, bench_call *c)
+{
+    axl_amax_args *a = &c->a.amax;
+
+    *a = (axl_amax_args){.n = b->tokens * r->in, .dtype = AXL_F32};
+    a->x = array(b, a->n, AXL_F32);
+    a->out = array(b, 1, AXL_F32);
+    c->bytes = 4.0 * (double)a->n;
+}
+
+static axl_status run_amax(bench_gpu *b, const bench_call *c)
+{
+    return b->d->kernels->amax(b->d->compute, &c->a.amax);
 }
 
 // The beginnings of documents; gives the visible pairs.
@@ -177,6 +238,8 @@ static double make_attn(bench_gpu *b, const bench_row *r, axl_attn_args *a)
                          .v_head_dim = r->head_dim,
                          .scale = r->head_dim == 128 ? 0.08838835f : 0.125f,
                          .mask = AXL_MASK_CAUSAL,
+                         .n_rows = t,
+                         .n_rows_k = t,
                          .dtype = AXL_BF16};
     a->q = array(b, t * w, AXL_BF16);
     a->k = array(b, t * wk, AXL_BF16);
@@ -481,8 +544,11 @@ static axl_status run_copy(bench_gpu *b, const bench_call *c)
 
 #define GEMM(o, i, d) make_gemm, run_gemm, .out = o, .in = i, .kind = d, .dtype = AXL_BF16
 #define OWN(o, i, d)  make_gemm, run_gemm_own, .out = o, .in = i, .kind = d, .dtype = AXL_BF16
-#define LLAMA(n)      .heads = 32, .kv_heads = 8, .head_dim = 128, .n_docs = n, .dtype = AXL_BF16
-#define SMOL(n)       .heads = 9, .kv_heads = 3, .head_dim = 64, .n_docs = n, .dtype = AXL_BF16
+#define FP8(o, i, d)  make_gemm_fp8, run_gemm_fp8, .out = o, .in = i, .kind = d, .dtype = AXL_F8_E4M3
+#define FP8_OWN(o, i, d)                                                                           \
+    make_gemm_fp8, bench_gemm_fp8_own, .out = o, .in = i, .kind = d, .dtype = AXL_F8_E4M3
+#define LLAMA(n) .heads = 32, .kv_heads = 8, .head_dim = 128, .n_docs = n, .dtype = AXL_BF16
+#define SMOL(n)  .heads = 9, .kv_heads = 3, .head_dim = 64, .n_docs = n, .dtype = AXL_BF16
 
 const bench_row bench_rows[] = {
     {"copy", make_copy, run_copy, .in = 16384},
@@ -504,14 +570,35 @@ const bench_row bench_rows[] = {
     {"gemm_own/up_fwd", OWN(14336, 4096, FORWARD)},
     {"gemm_own/up_dx", OWN(14336, 4096, INPUT_GRADIENT)},
     {"gemm_own/up_dw", OWN(14336, 4096, WEIGHT_GRADIENT)},
+    {"gemm_fp8/square", FP8(0, 0, FORWARD)},
+    {"gemm_fp8/q_fwd", FP8(4096, 4096, FORWARD)},
+    {"gemm_fp8/up_fwd", FP8(14336, 4096, FORWARD)},
+    {"gemm_fp8/up_dx", FP8(14336, 4096, INPUT_GRADIENT)},
+    {"gemm_fp8/down_fwd", FP8(4096, 14336, FORWARD)},
+    {"gemm_fp8_own/square", FP8_OWN(0, 0, FORWARD)},
+    {"gemm_fp8_own/up_dx", FP8_OWN(14336, 4096, INPUT_GRADIENT)},
     {"attn_fwd/1x8192", make_attn_fwd, run_attn_fwd, LLAMA(1)},
     {"attn_fwd/4x2048", make_attn_fwd, run_attn_fwd, LLAMA(4)},
     {"attn_fwd/mixed", make_attn_fwd, run_attn_fwd, LLAMA(0)},
     {"attn_fwd/s_1x8192", make_attn_fwd, run_attn_fwd, SMOL(1)},
+    {"attn_fwd_cudnn/1x8192", make_attn_fwd, bench_attn_fwd_cudnn, LLAMA(1)},
+    {"attn_fwd_cudnn/4x2048", make_attn_fwd, bench_attn_fwd_cudnn, LLAMA(4)},
+    {"attn_fwd_cudnn/mixed", make_attn_fwd, bench_attn_fwd_cudnn, LLAMA(0)},
+    {"attn_fwd_cudnn/s_1x8192", make_attn_fwd, bench_attn_fwd_cudnn, SMOL(1)},
+    {"attn_fwd_mma/1x8192", make_attn_fwd, bench_attn_fwd_mma, LLAMA(1)},
+    {"attn_fwd_mma/mixed", make_attn_fwd, bench_attn_fwd_mma, LLAMA(0)},
+    {"attn_fwd_mma/s_1x8192", make_attn_fwd, bench_attn_fwd_mma, SMOL(1)},
     {"attn_bwd/1x8192", make_attn_bwd, run_attn_bwd, LLAMA(1)},
     {"attn_bwd/4x2048", make_attn_bwd, run_attn_bwd, LLAMA(4)},
     {"attn_bwd/mixed", make_attn_bwd, run_attn_bwd, LLAMA(0)},
     {"attn_bwd/s_1x8192", make_attn_bwd, run_attn_bwd, SMOL(1)},
+    {"attn_bwd_cudnn/1x8192", make_attn_bwd, bench_attn_bwd_cudnn, LLAMA(1)},
+    {"attn_bwd_cudnn/4x2048", make_attn_bwd, bench_attn_bwd_cudnn, LLAMA(4)},
+    {"attn_bwd_cudnn/mixed", make_attn_bwd, bench_attn_bwd_cudnn, LLAMA(0)},
+    {"attn_bwd_cudnn/s_1x8192", make_attn_bwd, bench_attn_bwd_cudnn, SMOL(1)},
+    {"attn_bwd_mma/1x8192", make_attn_bwd, bench_attn_bwd_mma, LLAMA(1)},
+    {"attn_bwd_mma/mixed", make_attn_bwd, bench_attn_bwd_mma, LLAMA(0)},
+    {"attn_bwd_mma/s_1x8192", make_attn_bwd, bench_attn_bwd_mma, SMOL(1)},
     {"norm_fwd", make_norm, run_norm, .in = 4096},
     {"norm_bwd", make_norm_bwd, run_norm_bwd, .in = 4096},
     {"norm_fwd/s", make_norm, run_norm, .in = 576},
@@ -526,5 +613,9 @@ const bench_row bench_rows[] = {
     {"adamw", make_adamw, run_adamw, .in = 16384},
     {"cast", make_cast, run_cast, .in = 16384},
     {"add", make_add, run_add, .in = 16384},
+    {"cast_fp8", make_cast_fp8, run_cast_fp8, .in = 4096, .dtype = AXL_BF16},
+    {"cast_fp8/wide", make_cast_fp8, run_cast_fp8, .in = 14336, .dtype = AXL_BF16},
+    {"cast_fp8/weight", make_cast_fp8, run_cast_fp8, .in = 4096, .dtype = AXL_F32},
+    {"amax", make_amax, run_amax, .in = 16384},
 };
 const int bench_n_rows = (int)(sizeof bench_rows / sizeof *bench_rows);

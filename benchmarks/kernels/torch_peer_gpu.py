@@ -3,14 +3,18 @@
 
     torch_peer_gpu.py GPU_TOOL [--rounds 3] [--device cuda] [--tokens 8192] [NAME...]
 
-Each round asks `gpu_tool bench --serve`, which lives as long as this program, for one measurement, and then makes
-PyTorch's. Calls take several sets of inputs in turn, so that no cache holds them, as ours do. Prints CSV lines
-name,variant,metric,value,unit: medians of the times, and `speed`, the median over rounds of PyTorch's time by ours.
-A product is torch.matmul (cuBLAS); attention is scaled_dot_product_attention by each backend that takes it, and
-varlen_attn for packed documents; what else there is, is what torch.compile makes of the plain expression. Gradients of
-weights are bf16 there and f32 here: twice the bytes written.
+Each round asks `gpu_tool bench --serve`, which lives as long as this program, for one measurement of each way that we
+have (axl-dist: what the backend chooses; _own, _mma, _cudnn: that alone), and then makes PyTorch's. Calls take several
+sets of inputs in turn, so that no cache holds them, as ours do. Prints CSV lines name,variant,metric,value,unit: medians
+of the times, and `speed`, the median over rounds of PyTorch's time by axl-dist's; what is not there is a JSON line with
+the reason. A product is torch.matmul (cuBLAS), of 8-bit floats torch._scaled_mm with scales of rows; attention is
+scaled_dot_product_attention by each backend that takes it, and varlen_attn for packed documents; what else there is, is
+what torch.compile makes of the plain expression. Gradients of weights are bf16 there and f32 here: twice the bytes
+written. The weight of an 8-bit input gradient lies turned there, and is turned within the call here.
 """
 import argparse
+import inspect
+import json
 import statistics
 import subprocess
 import time
@@ -65,16 +69,6 @@ def peers(tokens, device):
     def compiled(f):
         return torch.compile(f, dynamic=False) if device == "cuda" else f
 
-    linear = {"square": (t, t), "q": (4096, 4096), "kv": (1024, 4096), "up": (14336, 4096), "down": (4096, 14336),
-              "s_q": (576, 576), "s_up": (1536, 576)}  # what ours does not measure of them is left out
-    kinds = {"fwd": lambda o, i: (lambda: (rand(t, i), rand(o, i)), lambda x, w: x @ w.T),
-             "dx": lambda o, i: (lambda: (rand(t, o), rand(o, i)), lambda dy, w: dy @ w),
-             "dw": lambda o, i: (lambda: (rand(t, o), rand(t, i)), lambda dy, x: dy.T @ x)}
-    for name, shape in linear.items():
-        for kind, make in kinds.items():
-            row = f"gemm/{name}" if name == "square" else f"gemm/{name}_{kind}"
-            out.setdefault(row, {"matmul": Peer(*make(*shape))})
-
     def attention(name, heads, kv, dim, docs):
         from torch.nn.attention import SDPBackend, sdpa_kernel
         b, n = docs, t // docs
@@ -112,19 +106,26 @@ def peers(tokens, device):
         cu = ends.to(device=device, dtype=torch.int32)
         most = int((ends[1:] - ends[:-1]).max())
 
-        def inputs(grad):  # it takes as many key heads as query heads
-            return tuple(rand(t, 32, 128, grad=grad) for _ in range(3))
+        known = inspect.signature(varlen_attn).parameters  # they change from release to release
+        causal = {"window_size": (-1, 0)} if "window_size" in known else {"is_causal": True}
+        kv = 8 if "enable_gqa" in known else 32
+        if kv == 8:
+            causal["enable_gqa"] = True
+
+        def inputs(grad):
+            return tuple(rand(t, heads, 128, grad=grad) for heads in (32, kv, kv))
 
         def forward(q, k, v):
-            return varlen_attn(q, k, v, cu, cu, most, most, window_size=(-1, 0))  # causal
+            return varlen_attn(q, k, v, cu, cu, most, most, **causal)
 
         def with_output():
             q, k, v = inputs(True)
             o = forward(q, k, v)
             return q, k, v, o, torch.randn_like(o)
 
-        out["attn_fwd/mixed"] = {"varlen": Peer(lambda: inputs(False), forward)}
-        out["attn_bwd/mixed"] = {"varlen": Peer(with_output, lambda q, k, v, o, do: torch.autograd.grad(
+        label = "varlen" if kv == 8 else "varlen_32_key_heads"
+        out["attn_fwd/mixed"] = {label: Peer(lambda: inputs(False), forward)}
+        out["attn_bwd/mixed"] = {label: Peer(with_output, lambda q, k, v, o, do: torch.autograd.grad(
             o, (q, k, v), do, retain_graph=True))}
 
     if device == "cuda":
@@ -132,6 +133,32 @@ def peers(tokens, device):
             mixed()
         except ImportError:
             pass
+
+    def eight(name, n, k):
+        e4m3 = torch.float8_e4m3fn
+
+        def inputs():
+            return rand(t, k).to(e4m3), rand(n, k).to(e4m3), rand(t, 1, dtype=f32), rand(1, n, dtype=f32)
+
+        out[f"gemm_fp8/{name}"] = {"scaled_mm": Peer(inputs, lambda x, w, sx, sw: torch._scaled_mm(
+            x, w.t(), scale_a=sx, scale_b=sw, out_dtype=bf16, use_fast_accum=False))}
+
+    if device == "cuda":
+        eight("square", t, t)
+        eight("q_fwd", 4096, 4096)
+        eight("up_fwd", 14336, 4096)
+        eight("up_dx", 4096, 14336)
+        eight("down_fwd", 4096, 14336)
+
+    linear = {"square": (t, t), "q": (4096, 4096), "kv": (1024, 4096), "up": (14336, 4096), "down": (4096, 14336),
+              "s_q": (576, 576), "s_up": (1536, 576)}  # what ours does not measure of them is left out
+    kinds = {"fwd": lambda o, i: (lambda: (rand(t, i), rand(o, i)), lambda x, w: x @ w.T),
+             "dx": lambda o, i: (lambda: (rand(t, o), rand(o, i)), lambda dy, w: dy @ w),
+             "dw": lambda o, i: (lambda: (rand(t, o), rand(t, i)), lambda dy, x: dy.T @ x)}
+    for name, shape in linear.items():
+        for kind, make in kinds.items():
+            row = f"gemm/{name}" if name == "square" else f"gemm/{name}_{kind}"
+            out.setdefault(row, {"matmul": Peer(*make(*shape))})
 
     norm = compiled(lambda x, w: F.rms_norm(x, (x.shape[-1],), w, 1e-5))
     glu = compiled(lambda g, u: F.silu(g) * u)
@@ -163,6 +190,74 @@ def peers(tokens, device):
     return out
 
 
+WAYS = {"attn_fwd": ("cudnn", "mma"), "attn_bwd": ("cudnn", "mma"), "gemm": ("own",), "gemm_fp8": ("own",)}
+
+
+class Ours:
+    """gpu_tool bench --serve. It ends when the GPU failed it, and begins anew with the next name."""
+
+    def __init__(self, args):
+        self.command = [args.tool, "bench", "--serve", "--backend", args.device, "--tokens", str(args.tokens),
+                        "--window", str(args.window)]
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def seconds(self, name):
+        """(seconds, ""), or (0, why it cannot be measured)."""
+        for _ in range(2):
+            answer = []
+            try:
+                self.process.stdin.write(name + "\n")
+                self.process.stdin.flush()
+                answer = self.process.stdout.readline().split(maxsplit=4)
+            except BrokenPipeError:
+                pass
+            if len(answer) >= 4:
+                return float(answer[1]), answer[4].strip() if len(answer) > 4 else ""
+            self.start()
+        return 0, "gpu_tool bench ended"
+
+
+def ways_of(name):
+    """{variant: name that gpu_tool bench knows, or not}"""
+    group, _, shape = name.partition("/")
+    return {"axl-dist": name} | {f"axl-dist_{way}": f"{group}_{way}/{shape}" for way in WAYS.get(group, ())}
+
+
+def measure(name, variants, ours, args):
+    """The times of each variant, a list of rounds."""
+    times = {}
+
+    def note(label, seconds, why):
+        if seconds > 0:
+            times.setdefault(label, []).append(seconds)
+            return
+        gone.add(label)
+        if why:
+            print(json.dumps({"name": name, "variant": label, "outcome": "skipped", "text": why}), flush=True)
+
+    gone = set()
+    for _ in range(args.rounds):
+        for label, row in ways_of(name).items():
+            if label not in gone:
+                note(label, *ours.seconds(row))
+        if "axl-dist" in gone:
+            break
+        for label, peer in variants.items():
+            label = f"torch_{label}"
+            if label in gone:
+                continue
+            try:
+                note(label, seconds_of(peer, args.device, args.window), "")
+            except Exception as e:  # noqa: BLE001 - a backend that refuses a shape is no reason to stop
+                note(label, 0, f"{type(e).__name__}: {(str(e).splitlines() or [''])[0]}")
+            if args.device == "cuda":
+                torch.cuda.empty_cache()
+    return times
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("tool")
@@ -172,39 +267,19 @@ def main():
     parser.add_argument("--tokens", type=int, default=8192)
     parser.add_argument("--window", type=float, default=0.05)
     args = parser.parse_intermixed_args()
-    ours = subprocess.Popen([args.tool, "bench", "--serve", "--backend", args.device, "--tokens", str(args.tokens),
-                             "--window", str(args.window)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    ours = Ours(args)
     print("name,variant,metric,value,unit")
     for name, variants in peers(args.tokens, args.device).items():
         if args.names and not any(name.startswith(n) for n in args.names):
             continue
-        mine, times, ratios = [], {v: [] for v in variants}, {v: [] for v in variants}
-        for _ in range(args.rounds):
-            ours.stdin.write(name + "\n")
-            ours.stdin.flush()
-            answer = ours.stdout.readline().split()
-            if len(answer) != 4:
-                raise SystemExit(f"gpu_tool bench ended at {name}: {answer}")
-            if float(answer[1]) == 0.0:
-                break
-            mine.append(float(answer[1]))
-            for label, peer in variants.items():
-                try:
-                    times[label].append(seconds_of(peer, args.device, args.window))
-                    ratios[label].append(times[label][-1] / mine[-1])
-                except Exception as e:  # noqa: BLE001 - a backend that refuses a shape is no reason to stop
-                    print(f"{name} {label}: {type(e).__name__}: {str(e).splitlines()[0]}")
-                if args.device == "cuda":
-                    torch.cuda.empty_cache()
-        if not mine:
-            continue
-        print(f"{name},axl-dist,time,{1e6 * statistics.median(mine):.6g},us")
+        times = measure(name, variants, ours, args)
         for label, found in times.items():
-            if found:
-                print(f"{name},torch_{label},time,{1e6 * statistics.median(found):.6g},us")
-                print(f"{name},torch_{label},speed,{statistics.median(ratios[label]):.4g},axl-dist/torch", flush=True)
-    ours.stdin.close()
-    ours.wait()
+            print(f"{name},{label},time,{1e6 * statistics.median(found):.6g},us")
+            if label.startswith("torch"):
+                speed = statistics.median(theirs / mine for theirs, mine in zip(found, times["axl-dist"]))
+                print(f"{name},{label},speed,{speed:.4g},axl-dist/torch", flush=True)
+    ours.process.kill()
+    ours.process.wait()
 
 
 if __name__ == "__main__":

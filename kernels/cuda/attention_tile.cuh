@@ -11,12 +11,11 @@
 
 #include "kernels/cuda/attention.cuh"
 
-// The tiled kernels: bf16, head_dim 64, 96, 128 or 256, rows of 16-byte alignment. False: not this call.
-bool axl_cuda_attn_is_tiled(const axl_stream *s, const axl_attn_args *a);
-bool axl_cuda_attn_bwd_is_tiled(const axl_stream *s, const axl_attn_bwd_args *b);
-axl_status axl_cuda_attn_fwd_tiled(axl_stream *s, const axl_attn_args *a);
+extern "C" {
+#include "kernels/cuda/attention_mma.h"
+}
+
 axl_status axl_cuda_attn_half_tiled(axl_stream *s, const axl_attn_args *a);
-axl_status axl_cuda_attn_bwd_tiled(axl_stream *s, const axl_attn_bwd_args *b);
 // Of those the ones by products of warpgroups: sm_90, head_dim 64, 128 or (forward) 256.
 bool axl_cuda_attn_fwd_is_wgmma(const axl_stream *s, const axl_attn_args *a);
 axl_status axl_cuda_attn_fwd_wgmma(axl_stream *s, const axl_attn_args *a);

@@ -28,7 +28,7 @@ typedef struct group {
     const char *name;
     int tests, failed, left_out, hung;
     double begin;
-    axl_str failures; // the first ones
+    axl_str reasons; // the first ones
 } group;
 
 typedef struct runner {
@@ -196,8 +196,9 @@ static bool is_frame(const char *line)
     return false;
 }
 
-// The lines of r->text that say something, each with the test's name: warnings, and of a failed test its reason.
-static void tell(runner *r, const char *name, const char *test, bool failed)
+// The lines of r->text that say something, each with the test's name: warnings, and of a failed test, or of one that was left
+// out, its reason, which its group's line has, too.
+static bool tell(runner *r, const char *name, const char *test, bool passed)
 {
     static const char *const errors[] = {"[  ERROR   ] --- ", "ERROR: "};
     bool any = false;
@@ -211,13 +212,12 @@ static void tell(runner *r, const char *name, const char *test, bool failed)
             continue;
         const int n = (int)strcspn(line, "\n");
         printf("%s/%s: %.*s\n", name, test, n, line);
-        if (failed && r->g.failures.len < 1000)
-            (void)axl_str_printf(&r->g.failures, "%s%s: %.*s", r->g.failures.len > 0 ? "; " : "",
+        if (!passed && r->g.reasons.len < 1000)
+            (void)axl_str_printf(&r->g.reasons, "%s%s: %.*s", r->g.reasons.len > 0 ? "; " : "",
                                  test, n < 300 ? n : 300, line);
         any = true;
     }
-    if (failed && !any)
-        printf("%s/%s: failed without a word\n", name, test);
+    return any;
 }
 
 // The line of a group whose tests are over.
@@ -230,8 +230,8 @@ static void close_group(runner *r, const char *why)
     if (g->name == NULL)
         return;
     if (why[0] != '\0')
-        (void)axl_str_printf(&g->failures, "%s%s", g->failures.len > 0 ? "; " : "", why);
-    (void)axl_str_put_json(&text, g->failures.len > 0 ? g->failures.data : "", g->failures.len);
+        (void)axl_str_printf(&g->reasons, "%s%s", g->reasons.len > 0 ? "; " : "", why);
+    (void)axl_str_put_json(&text, g->reasons.len > 0 ? g->reasons.data : "", g->reasons.len);
     printf("{\"name\": \"%s\", \"outcome\": \"%s\", \"tests\": %d, \"failed\": %d, \"seconds\": "
            "%.2f, \"text\": %s}\n",
            g->name,
@@ -247,7 +247,7 @@ static void close_group(runner *r, const char *why)
                              g->failed, g->tests);
     }
     axl_str_fini(&text);
-    axl_str_fini(&g->failures);
+    axl_str_fini(&g->reasons);
     *g = (group){.name = NULL};
 }
 
@@ -279,15 +279,15 @@ static void judge(runner *r, int i, int mark, double seconds)
     }
     if (mark == LEFT_OUT)
         r->g.left_out++;
-    if (mark == LEFT_OUT || mark == PASSED) {
-        if (!r->t->prints)
-            tell(r, name, test, false);
-        else if (r->text.len > 0)
-            (void)fputs(r->text.data, stdout);
+    if (mark == PASSED && r->t->prints && r->text.len > 0) {
+        (void)fputs(r->text.data, stdout);
+    } else if (mark == PASSED || mark == LEFT_OUT) {
+        (void)tell(r, name, test, mark == PASSED);
     } else {
         r->g.failed++;
         r->failed++;
-        tell(r, name, test, true);
+        if (!tell(r, name, test, false))
+            printf("%s/%s: failed without a word\n", name, test);
     }
     axl_str_clear(&r->text);
     (void)fflush(stdout);

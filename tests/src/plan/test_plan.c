@@ -92,6 +92,7 @@ static void a_chip_brings_its_data_sheet(void **state)
     assert_string_equal(axl_chip_find("NVIDIA H100 PCIe")->name, "H100 PCIe");
     assert_string_equal(axl_chip_find("NVIDIA GB200")->name, "GB200");
     assert_false(axl_chip_find("NVIDIA GB200")->library_fp8);
+    near(axl_chip_peak(axl_chip_find("NVIDIA H200"), AXL_F8_E4M3, false), 1978.9e12);
     assert_null(axl_chip_find("NVIDIA H100 80GB HBM3 MIG 1g.10gb")); // a part of one
     assert_null(axl_chip_find("NVIDIA H20"));
 }
