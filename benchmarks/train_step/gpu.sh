@@ -7,8 +7,9 @@
 # The 8B model's weights, gradients and moments take 16 bytes a parameter and more than one card has: as many layers are
 # trained as `axl-dist plan` lets into the card's memory, and when that is not all 32, half of them; the difference of the
 # two steps is the price of a layer, and a step of 32 layers is that of the larger run and the missing layers. Both run with
-# selective checkpointing, as the published figures do. A line says `extrapolated` when 32 layers did not run. Beside the
-# peer four layers run without checkpointing, which fit both.
+# selective checkpointing, as the published figures do. A line says `extrapolated` when 32 layers did not run. The smaller run
+# comes once more with linear layers in 8 bits; `gain` is the step in bf16 by that. Beside the peer four layers run without
+# checkpointing, which fit both.
 # Peak memory is the most that nvidia-smi saw in use while a run lasted, in both programs.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -38,7 +39,7 @@ make_model() {
     fi
 }
 
-# write_yaml DIR CHECKPOINTING
+# write_yaml DIR CHECKPOINTING [KEY]
 write_yaml() {
     cat >"$work/run.yaml" <<EOF
 base_model: $1
@@ -61,6 +62,7 @@ gradient_checkpointing: $2
 $([ "$2" = false ] || echo "selective_checkpointing: true")
 logging_steps: 1
 save_strategy: "no"
+${3:-}
 EOF
 }
 
@@ -109,9 +111,9 @@ train() {
     [ "$(logged)" -gt "$steps" ]
 }
 
-# ours NAME DIR CHECKPOINTING: $seconds is the median step.
+# ours NAME DIR CHECKPOINTING [KEY]: $seconds is the median step.
 ours() {
-    write_yaml "$2" "$3"
+    write_yaml "$2" "$3" "${4:-}"
     measure_memory train || { echo "$1:" >&2 && tail -n 15 "$work/log" >&2 && return 1; }
     seconds=$(field step_seconds | tail -n +$((warmup + 1)) | median)
     report axl-dist "$1" "$seconds" "$memory"
@@ -175,8 +177,14 @@ most_layers() {
     echo $layers
 }
 
+# eight LAYERS SECONDS: so many layers in 8 bits, which took SECONDS a step in bf16.
+eight() {
+    ours "llama-8b_${1}_layers_fp8" "$work/llama-8b-$1" true "fp8: true" || return 1
+    echo "ratio,llama-8b_${1}_layers,gain,$(ratio "$2" "$seconds"),bf16/fp8"
+}
+
 large() {
-    local layers half short long per whole tries
+    local layers half short long per whole tries fell=0
     layers=${LAYERS:-$(most_layers)}
     [ -n "$layers" ] || return 1
     make_model llama-8b "$layers"
@@ -198,13 +206,15 @@ large() {
         awk -v p="$per" 'BEGIN { exit !(p > 0) }' || fail "$layers layers are not slower than $half: the machine is busy"
         echo "axl-dist,llama-8b,layer,$per,s"
     fi
+    eight "${half:-$layers}" "${short:-$long}" || fell=1
     plan_yaml 32
     report axl-dist "llama-8b$([ "$layers" = 32 ] || echo _extrapolated)" "$whole" ""
-    [ -n "$python" ] || return 0
+    [ -n "$python" ] || return $fell
     make_model llama-8b 4 "$weights"
     ours llama-8b_4_layers "$work/llama-8b-4" false || return 1
     theirs llama-8b_4_layers "$work/llama-8b-4" autocast || return 1
     echo "ratio,llama-8b_4_layers,speed,$(ratio "$their_seconds" "$seconds"),axl-dist/torch"
+    return $fell
 }
 
 lengths=()
