@@ -1,23 +1,28 @@
 // The kernels' case lists on a GPU against ref. Arrays lie in managed memory, which both sides reach. Each case, in each dtype,
 // is a test that cannot take others with it (isolate.h); a list whose entries are not all there is skipped.
-// With --alone they run on the GPU, in this process, and nothing is compared: for a tool that watches them. With --backend cpu
-// the CPU is compared instead, for a look at this program without a GPU.
+// With --alone they run on the GPU, in this process, and nothing is compared: for a tool that watches them, and makes them
+// slow. They run in turn then, one case of every list after the other, and with --seconds S none begins after so long. With
+// --backend cpu the CPU is compared instead, for a look at this program without a GPU.
 #include "tests/gpu/isolate.h"
 #include "tests/gpu/tool.h"
 #include "tests/kernels/compare.h"
 
 #ifdef GPU_TOOL_CUDA
+#include "kernels/cuda/attention_mma.h"
 #include "kernels/cuda/cuda_entries.h"
 
 #include <cuda_runtime.h>
 #endif
+#include "src/base/log.h"
+
 #include <stdlib.h>
 
 enum { MOST = 4096 };
 
-// OWN: gemm by our own kernels, which the library else keeps to itself. LIBRARY: attention by cuDNN where it takes it.
-typedef enum way { F32, BF16, OWN, LIBRARY, N_WAYS } way;
-static const char *const way_names[N_WAYS] = {"f32", "bf16", "bf16", "bf16"};
+// OWN: products by our own kernels, which the library else keeps to itself. MMA: attention by mma where the chip has better.
+// LIBRARY: attention by cuDNN where it takes it.
+typedef enum way { F32, BF16, OWN, MMA, LIBRARY, N_WAYS } way;
+static const char *const way_names[N_WAYS] = {"f32", "bf16", "bf16", "bf16", "bf16"};
 
 typedef struct unit {
     const kt_kernel *k;
@@ -72,11 +77,37 @@ static void use_gpu_memory(void)
     kt_arrays = (kt_memory){take, give};
 }
 
-static const axl_kernels *own_gemm(const axl_kernels *all, axl_kernels *own)
+static axl_status no_mma(void)
 {
+    return axl_error_set(AXL_E_UNSUPPORTED, __FILE__, __LINE__, "no entry by mma alone");
+}
+
+static axl_status mma_fwd(axl_stream *s, const axl_attn_args *a)
+{
+    const bool takes = axl_cuda_arch(s->device) == 90 && axl_cuda_attn_is_tiled(s, a);
+
+    return takes ? axl_cuda_attn_fwd_tiled(s, a) : no_mma();
+}
+
+static axl_status mma_bwd(axl_stream *s, const axl_attn_bwd_args *b)
+{
+    const bool takes = axl_cuda_arch(s->device) == 90 && axl_cuda_attn_bwd_is_tiled(s, b);
+
+    return takes ? axl_cuda_attn_bwd_tiled(s, b) : no_mma();
+}
+
+static const axl_kernels *table_of(const axl_kernels *all, way w, axl_kernels *own)
+{
+    if (strcmp(all->name, "cuda") != 0 || (w != OWN && w != MMA))
+        return all;
     *own = *all;
-    if (strcmp(all->name, "cuda") == 0)
+    if (w == OWN) {
         own->gemm = axl_cuda_gemm;
+        own->gemm_fp8 = axl_cuda_gemm_fp8;
+    } else {
+        own->attn_fwd = mma_fwd;
+        own->attn_bwd = mma_bwd;
+    }
     return own;
 }
 #else
@@ -88,10 +119,11 @@ static bool usable(void *data)
 
 static void use_gpu_memory(void) {}
 
-static const axl_kernels *own_gemm(const axl_kernels *all, axl_kernels *own)
+static const axl_kernels *table_of(const axl_kernels *all, way w, axl_kernels *own)
 {
-    *own = *all;
-    return own;
+    (void)w;
+    (void)own;
+    return all;
 }
 #endif
 
@@ -117,9 +149,19 @@ static bool is_missing(const kt_run *r)
     return r->status == AXL_E_UNSUPPORTED && strstr(axl_error_message(), "no entry ") != NULL;
 }
 
+static bool is_product(const kt_kernel *k)
+{
+    return strcmp(k->name, "gemm") == 0 || strcmp(k->name, "gemm_fp8") == 0;
+}
+
 static const char *group_of(const kt_kernel *k, way w)
 {
-    return w == OWN ? "gemm_own" : w == LIBRARY ? "attn_cudnn" : k->name;
+    const bool fp8 = strcmp(k->name, "gemm_fp8") == 0;
+
+    return w == OWN       ? (fp8 ? "gemm_fp8_own" : "gemm_own")
+           : w == MMA     ? "attn_mma"
+           : w == LIBRARY ? "attn_cudnn"
+                          : k->name;
 }
 
 static void put_name(void *data, int i, const char **group, char *test, size_t bytes)
@@ -146,7 +188,7 @@ static void agrees_with_ref(void **state)
     if (got.status != AXL_OK)
         fail_msg("%s", axl_error_message());
     kt_run_case(&want, u->k, head, current->ref,
-                u->way == BF16 || u->way == OWN ? AXL_BF16 : AXL_F32, dtype);
+                u->way == F32 || u->way == LIBRARY ? AXL_F32 : AXL_BF16, dtype);
     if (getenv("AXL_GPU_WRONG") != NULL && got.n_buffers > 0) // for tests of this file
         memset(got.buffers[got.n_buffers - 1].data, 0xff, 4);
     kt_compare_runs(u->k, head, &want, &got);
@@ -166,8 +208,7 @@ static gpu_verdict run(void *data, int i)
     put_name(c, i, &group, name, sizeof name);
     current = c;
     c->missing = false;
-    if (u->way == OWN)
-        c->gpu->kernels = own_gemm(all, &own);
+    c->gpu->kernels = table_of(all, u->way, &own);
     kt_library = u->way == LIBRARY;
     const gpu_verdict verdict = gpu_run_one(
         &(struct CMUnitTest){.name = name, .test_func = agrees_with_ref, .initial_state = u});
@@ -178,8 +219,9 @@ static gpu_verdict run(void *data, int i)
 // The tests of a list in one way.
 static void add(cases *c, const kt_kernel *k, way w)
 {
-    if ((w == OWN && strcmp(k->name, "gemm") != 0) ||
-        (w == LIBRARY && strcmp(k->name, "attn") != 0))
+    const bool attention = strcmp(k->name, "attn") == 0;
+
+    if ((w == OWN && !is_product(k)) || ((w == LIBRARY || w == MMA) && !attention))
         return;
     for (int i = 0; i < k->n_cases && c->n < MOST; i++) {
         const unsigned flags = kt_case_at(k, i)->flags;
@@ -207,36 +249,70 @@ static void add_all(cases *c, char **names, int n)
                     add(c, kt_kernels[i], w);
 }
 
-static int run_alone(cases *c)
+static bool same_list(const unit *a, const unit *b)
 {
-    for (int i = 0; i < c->n; i++) {
-        const unit *u = &c->units[i];
-        const axl_kernels *all = c->gpu->kernels;
-        const axl_dtype dtype = u->way == F32 ? AXL_F32 : AXL_BF16;
-        axl_kernels own;
-        kt_run r = {.device = c->gpu, .dtype = dtype, .grid = dtype};
-        if (u->way == LIBRARY) // what a library does is not looked into
+    return a->k == b->k && a->way == b->way;
+}
+
+// One case, by this program's own kernels: what a library does is not looked into.
+static axl_status run_unit(cases *c, const unit *u)
+{
+    const axl_kernels *all = c->gpu->kernels;
+    const axl_dtype dtype = u->way == F32 ? AXL_F32 : AXL_BF16;
+    axl_kernels own;
+    kt_run r = {.device = c->gpu, .dtype = dtype, .grid = dtype};
+
+    c->gpu->kernels = table_of(all, u->way == MMA ? MMA : OWN, &own);
+    u->k->run(&r, kt_case_at(u->k, u->i));
+    c->gpu->kernels = all;
+    const axl_status status = is_missing(&r) ? AXL_OK : r.status;
+    kt_run_fini(&r);
+    if (status != AXL_OK)
+        (void)fprintf(stderr, "%s.%s, %s: %s\n", u->k->name, kt_case_at(u->k, u->i)->name,
+                      way_names[u->way], axl_error_message());
+    return status;
+}
+
+// Case number `round` of each list: in turn from its beginning and its end, where lists have cases of another kind.
+static axl_status run_round(cases *c, int round, double end, int *ran)
+{
+    axl_status status = AXL_OK;
+
+    for (int first = 0, n; first < c->n; first += n) {
+        for (n = 1; first + n < c->n && same_list(&c->units[first], &c->units[first + n]);)
+            n++;
+        const unit *u = &c->units[first];
+        const bool again = u->way == LIBRARY || (u->way == BF16 && is_product(u->k));
+        if (round >= n || again || axl_now() > end)
             continue;
-        if (u->way == OWN)
-            c->gpu->kernels = own_gemm(all, &own);
-        u->k->run(&r, kt_case_at(u->k, u->i));
-        c->gpu->kernels = all;
-        if (r.status != AXL_OK && !is_missing(&r)) {
-            (void)fprintf(stderr, "%s.%s, %s: %s\n", u->k->name, kt_case_at(u->k, u->i)->name,
-                          way_names[u->way], axl_error_message());
-            return 1;
-        }
-        kt_run_fini(&r);
+        AXL_TRY(run_unit(c, u + (round % 2 == 0 ? round / 2 : n - 1 - round / 2)));
+        (*ran)++;
     }
+out:
+    return status;
+}
+
+static int run_alone(cases *c, double seconds)
+{
+    const double end = axl_now() + seconds;
+    axl_status status = AXL_OK;
+    int ran = 0;
+
+    for (int round = 0, before = -1; before < ran && status == AXL_OK; round++) {
+        before = ran;
+        status = run_round(c, round, end, &ran);
+    }
+    printf("%d of %d cases were run%s\n", ran, c->n, axl_now() > end ? ", then time was up" : "");
     axl_device_destroy(c->gpu);
     axl_device_destroy(c->ref);
-    return 0;
+    return status != AXL_OK;
 }
 
 int gpu_cases_main(int argc, char **argv)
 {
     cases *c = calloc(1, sizeof *c);
     bool alone = false;
+    double seconds = 1e9;
     int first = 1, code = 1;
 
     if (c == NULL)
@@ -247,12 +323,14 @@ int gpu_cases_main(int argc, char **argv)
             alone = true;
         else if (strcmp(argv[first], "--backend") == 0 && first + 1 < argc)
             c->backend = argv[++first];
+        else if (strcmp(argv[first], "--seconds") == 0 && first + 1 < argc)
+            seconds = strtod(argv[++first], NULL);
         else
             break; // no list of that name
     }
     add_all(c, argv + first, argc - first);
     if (alone)
-        code = begin(c, 0) ? run_alone(c) : GPU_SKIPPED;
+        code = begin(c, 0) ? run_alone(c, seconds) : GPU_SKIPPED;
     else
         code = gpu_isolate(&(gpu_tests){.what = "cases",
                                         .n = c->n,

@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 limit_mb=${AXL_PACK_LIMIT_MB:-60}
-build='' chips='' goldens=yes open=''
+build='' chips=-UAXL_CUDA_ARCHITECTURES goldens=yes open='' # a build remembers those of the last pack
 while [[ ${1:-} = --* ]]; do
     case $1 in
     --build) build=$2 ;;
@@ -30,8 +30,7 @@ fail() {
 
 if [ -z "$build" ]; then
     build=build/gpu
-    # shellcheck disable=SC2086 # no chips, no argument
-    cmake -S . -B $build -G Ninja -DCMAKE_BUILD_TYPE=Release -DAXL_CUDA=ON -DMKL_core=OFF $chips
+    cmake -S . -B $build -G Ninja -DCMAKE_BUILD_TYPE=Release -DAXL_CUDA=ON -DMKL_core=OFF "$chips"
     cmake --build $build --target axl-dist gpu_tool
 fi
 for program in "$build/launch/axl-dist" "$build/tests/gpu/gpu_tool"; do
@@ -54,7 +53,7 @@ for module in "$plugins"/mca_*.so; do
     esac
 done
 cp -L "$texts"/*.txt "$texts"/*.conf "$files/share/openmpi/" 2>/dev/null || true
-cp -r tests/gpu/{run,train}.sh tests/gpu/models benchmarks/train_step/gpu.sh benchmarks/train_step/torch_peer.py \
+cp -r tests/gpu/{run,train,report}.sh tests/gpu/models benchmarks/train_step/gpu.sh benchmarks/train_step/torch_peer.py \
     benchmarks/kernels/torch_peer_gpu.py "$folder/"
 git rev-parse --short=10 HEAD >"$folder/commit" 2>/dev/null || rm "$folder/commit"
 mkdir -p "$files/data"

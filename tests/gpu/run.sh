@@ -2,10 +2,10 @@
 # What a GPU has to show, in one JSON: run.sh [--build DIR] [--only PART]... [RESULT.json]; docs/gpu.md explains it
 #   --build DIR  programs of a build; else those of the pack that run.sh lies in, else build/release, which is built
 #                first where nvcc and the libraries of launch/deps.sh are
-#   --only PART  machine cases goldens training bench step memcheck peers racecheck initcheck, as often as wanted; else all
+#   --only PART  machine cases goldens training bench step peers memcheck racecheck initcheck, as often as wanted; else all
 # Each part has a time limit, and all together have AXL_GPU_SECONDS (530); what is left of it when a part begins is its
 # limit, too. All parts report. Without a GPU every part says why it was skipped, and the status is 77; 1: a part failed.
-# Beside RESULT.json lies RESULT.full.txt: all that the parts said.
+# Beside RESULT.json lies RESULT.full.txt: all that the parts said. It ends with a page of what came out (report.sh).
 # Nothing needs Python but the peers, which run where python3 has torch. DEVICE=cpu rehearses what has no need of a GPU
 # (with TOKENS, STEPS and --only, or it takes long).
 set -uo pipefail
@@ -198,18 +198,21 @@ skip() {
     add "$1" skipped 0 "$2"
 }
 
-# sanitize TOOL SECONDS: the kernels alone; what they give is the other parts' affair. Lists with a failure, if there are
-# some, and no others: there it tells most. What never ended is left out.
+# sanitize TOOL MOST SHARE LIST...: the kernels alone; what they give is the other parts' affair. Lists with a failure, if there
+# are some, and no others: there it tells most. What never ended is left out. It takes SHARE % of the time that is left, MOST
+# seconds at most, and begins no case in the last of them: every list has had its turn by then, if not every case.
 sanitize() {
-    local lists
+    local name=$1 most=$2 seconds=$(((total - SECONDS) * $3 / 100)) lists
+    shift 3
+    [ "$seconds" -lt "$most" ] || seconds=$most
     lists=$(sed -n '/did not end/d; s/^{"name": "\([^"]*\)", "outcome": "failed".*/\1/p' "$work/cases.out" 2>/dev/null)
     if [ ! -e "$work/cases.out" ] && [ $ran = 0 ]; then
-        skip "$1" "nothing ran on a GPU"
+        skip "$name" "nothing ran on a GPU"
     elif ! command -v compute-sanitizer >/dev/null; then
-        skip "$1" "compute-sanitizer is not installed"
+        skip "$name" "compute-sanitizer is not installed"
     else # shellcheck disable=SC2086 # names
-        part "$1" "$2" compute-sanitizer --tool "$1" --target-processes all --error-exitcode 9 --print-limit 20 \
-            "$tool" cases --alone $lists
+        part "$name" "$seconds" compute-sanitizer --tool "$name" --target-processes all --error-exitcode 9 --print-limit 20 \
+            "$tool" cases --alone --seconds $((seconds > 24 ? seconds - 18 : seconds / 4)) ${lists:-"$@"}
     fi
 }
 
@@ -248,7 +251,7 @@ export -f look_around there gpu_libraries
 part machine 40 env work="$work" program="$program" python="$python" gpus="$gpus" device="$device" \
     broken="$broken" bash -c look_around
 if [[ -n $broken || ($gpus = 0 && $device = cuda) ]]; then
-    for name in cases goldens training bench step memcheck peers racecheck initcheck; do skip $name "${broken:-no GPU: $gpu}"; done
+    for name in cases goldens training bench step peers memcheck racecheck initcheck; do skip $name "${broken:-no GPU: $gpu}"; done
     echo "written: $result"
     [ $failed = 0 ] || exit 1
     exit 77
@@ -267,17 +270,20 @@ part goldens 40 "$tool" goldens --backend "$device" "$data"
 common=(PROGRAM="$program" TOOL="$tool" MODELS="$models" DEVICE="$device" TOKENS="$tokens")
 part training 110 env "${common[@]}" GPUS="$gpus" MPIRUN="$mpirun --oversubscribe --bind-to none" OMP_NUM_THREADS=4 \
     OMPI_MCA_btl_vader_single_copy_mechanism=none "$scripts/train.sh"
-part bench 75 "$tool" bench --backend "$device" --tokens "$tokens"
+part bench 85 "$tool" bench --backend "$device" --tokens "$tokens"
 peak=$(sed -n 's/^chip,.*,peak,\([0-9.]*\),.*/\1/p' "$work/bench.out" 2>/dev/null)
 part step 200 env "${common[@]}" PEAK="$peak" PYTHON="${torch:+${transformers:+$python}}" "$step"
-sanitize memcheck 60
 if [ -n "$torch" ]; then
     part peers 110 "$python" "$kernels" --rounds 2 --device "$device" --tokens "$tokens" "$tool"
 else
     skip peers "python3 has no torch"
 fi
-sanitize racecheck 75
-sanitize initcheck 75
+sanitize memcheck 100 45
+# those that share memory between threads: in the others it could find nothing
+sanitize racecheck 100 60 attn gemm_own gemm_fp8_own gemm_grouped cast_fp8 amax norm ce embed route bias sumsq combine \
+    attn_merge attn_half attn_sage attn_fp8 attn_eager
+sanitize initcheck 60 100
+"$scripts/report.sh" "$result"
 echo "written: $result"
 [ $failed = 0 ] || exit 1
 [ $ran -gt 0 ] || exit 77
