@@ -184,7 +184,7 @@ eight() {
 }
 
 large() {
-    local layers half short long per whole tries fell=0
+    local layers half short long per whole tries fell=0 steps=$((steps < 8 ? steps : 8)) # they are long, and all alike
     layers=${LAYERS:-$(most_layers)}
     [ -n "$layers" ] || return 1
     make_model llama-8b "$layers"
