@@ -1,7 +1,8 @@
 #!/bin/bash
 # All that a machine with a GPU needs to run tests/gpu/run.sh, in one folder below 60 MB; it needs no registry there:
 #   tests/gpu/pack.sh [--build DIR] [--chips LIST] [FOLDER]
-#     --build DIR   take the programs of this build; else build/gpu is built: CUDA, and oneDNN, which is smaller than MKL
+#     --build DIR   take the programs of this build; else build/gpu is built: CUDA, both programs as one, and oneDNN, which
+#                   is smaller than MKL
 #     --chips LIST  build for these alone, as AXL_CUDA_ARCHITECTURES has them: 90a-real (H100, H200) makes it smaller
 #     --open        nothing is stripped or compressed, and no size is too large: for a look, and for tests
 #     --in-checkout without what run.sh finds in the checkout around FOLDER: the goldens
@@ -31,9 +32,12 @@ fail() {
 if [ -z "$build" ]; then
     build=build/gpu
     cmake -S . -B $build -G Ninja -DCMAKE_BUILD_TYPE=Release -DAXL_CUDA=ON -DMKL_core=OFF "$chips"
-    cmake --build $build --target axl-dist gpu_tool
+    cmake --build $build --target axl-dist-packed
+    programs=("$build/tests/gpu/axl-dist-packed")
+else
+    programs=("$build/launch/axl-dist" "$build/tests/gpu/gpu_tool")
 fi
-for program in "$build/launch/axl-dist" "$build/tests/gpu/gpu_tool"; do
+for program in "${programs[@]}"; do
     [ -x "$program" ] || fail "$program is not there; build axl-dist and gpu_tool first"
 done
 mpirun=$(command -v orterun || command -v mpirun) || fail "mpirun is not installed"
@@ -42,7 +46,11 @@ texts=$(ompi_info --path pkgdatadir --parsable | sed -n 's/^path:pkgdatadir://p'
 rm -rf "$folder"
 mkdir -p "$folder/files/bin" "$folder/files/lib/openmpi" "$folder/files/share/openmpi"
 files=$folder/files
-cp "$build/launch/axl-dist" "$build/tests/gpu/gpu_tool" "$files/bin/"
+cp "${programs[@]}" "$files/bin/"
+if [ ${#programs[@]} = 1 ]; then # it is both, by the name that it is called by
+    mv "$files/bin/axl-dist-packed" "$files/bin/axl-dist"
+    ln -s axl-dist "$files/bin/gpu_tool"
+fi
 cp -L "$mpirun" "$files/bin/mpirun"
 cp -L "$(command -v orted)" "$files/bin/orted"
 # modules of Open MPI that one host needs: no fabrics, no batch systems, no one-sided memory
