@@ -129,6 +129,7 @@ static void task_free(axl_comm_task *t)
     t->comm->transport->task_fini(t);
     free(t->colls);
     free(t->parts);
+    free(t->shards);
     free(t);
 }
 
@@ -213,6 +214,7 @@ static axl_status task_take(axl_comm *c, axl_comm_task **out)
     t->next_free = NULL;
     t->n_colls = 0;
     t->n_parts = 0;
+    t->n_shards = 0;
     t->started = false;
     t->queued = false;
     t->stream = NULL;
@@ -294,8 +296,10 @@ static axl_status task_launch(axl_comm_task *t)
     axl_flight_start(&t->comm->root->flight);
     if (t->stream != NULL)
         t->comm->root->device = t->stream->device;
-    for (size_t i = 0; i < t->n_colls && t->n_parts > 0; i++) // now the list grows no more
+    for (size_t i = 0; i < t->n_colls; i++) { // now the lists grow no more
         t->colls[i].parts = t->parts + t->colls[i].first_part;
+        t->colls[i].shards = t->shards + t->colls[i].first_shard;
+    }
     if (t->n_colls == 0) {
         task_release(&t->base);
     } else if (t->stream == NULL || t->stream == t->stream->device->compute ||
@@ -324,6 +328,13 @@ static axl_status task_add(axl_comm_task *t, axl_coll *coll, axl_stream *s)
         memcpy(t->parts + t->n_parts, coll->parts, n_parts * sizeof *coll->parts);
         coll->first_part = t->n_parts;
         t->n_parts += n_parts;
+    }
+    if (coll->n_shards > 0) {
+        AXL_TRY(axl_grow(&t->shards, &t->shard_capacity, t->n_shards + coll->n_shards,
+                         sizeof *t->shards, "shards of a reduce_scatter"));
+        memcpy(t->shards + t->n_shards, coll->shards, coll->n_shards * sizeof *coll->shards);
+        coll->first_shard = t->n_shards;
+        t->n_shards += coll->n_shards;
     }
     t->colls[t->n_colls] = *coll;
     t->comm->transport->plan(t->comm, &t->colls[t->n_colls]);
@@ -394,25 +405,35 @@ axl_status axl_comm_all_gather(axl_comm *c, const void *shard, void *full, int64
         s);
 }
 
-axl_status axl_comm_reduce_scatter(axl_comm *c, const void *full, float *shard, int64_t count,
-                                   axl_dtype dtype, bool accumulate, axl_stream *s)
+axl_status axl_comm_reduce_scatter_list(axl_comm *c, const void *full, int64_t stride,
+                                        const axl_comm_shard *shards, int n_shards, axl_dtype dtype,
+                                        axl_stream *s)
 {
     axl_status status = AXL_OK;
+    axl_coll coll = {.op = AXL_COMM_REDUCE_SCATTER,
+                     .src = full,
+                     .dtype = dtype,
+                     .stride = stride,
+                     .shards = shards,
+                     .n_shards = (size_t)n_shards};
 
     AXL_REQUIRE(dtype == AXL_F32 || dtype == AXL_BF16, AXL_E_UNSUPPORTED,
                 "reduce_scatter on axis %s: no sum of %s; use F32 or BF16", c->name,
                 axl_dtype_name(dtype));
-    AXL_TRY(submit(c,
-                   (axl_coll){.op = AXL_COMM_REDUCE_SCATTER,
-                              .src = full,
-                              .dst = shard,
-                              .count = count,
-                              .dtype = dtype,
-                              .accumulate = accumulate},
-                   s));
+    for (int i = 0; i < n_shards; i++)
+        coll.count += shards[i].count;
+    AXL_TRY(submit(c, coll, s));
 
 out:
     return status;
+}
+
+axl_status axl_comm_reduce_scatter(axl_comm *c, const void *full, float *shard, int64_t count,
+                                   axl_dtype dtype, bool accumulate, axl_stream *s)
+{
+    const axl_comm_shard to = {.sum = shard, .count = count, .accumulate = accumulate};
+
+    return axl_comm_reduce_scatter_list(c, full, count, &to, 1, dtype, s);
 }
 
 axl_status axl_comm_all_reduce(axl_comm *c, void *buf, int64_t count, axl_dtype dtype,

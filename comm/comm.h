@@ -102,6 +102,18 @@ axl_status axl_comm_all_gather(axl_comm *c, const void *shard, void *full, int64
 axl_status axl_comm_reduce_scatter(axl_comm *c, const void *full, float *shard, int64_t count,
                                    axl_dtype dtype, bool accumulate, axl_stream *s);
 
+// The same of n_shards arrays as one collective: the parts of full that go to one rank lie side by side, and those of the
+// next one `stride` elements behind them, so that they are one message (a long one: some). shards [n_shards] may be changed
+// after the call.
+typedef struct axl_comm_shard {
+    float *sum; // [count]
+    int64_t count;
+    bool accumulate;
+} axl_comm_shard;
+axl_status axl_comm_reduce_scatter_list(axl_comm *c, const void *full, int64_t stride,
+                                        const axl_comm_shard *shards, int n_shards, axl_dtype dtype,
+                                        axl_stream *s);
+
 // buf [count] = its sum / max / min over ranks, in place and bit-equal on all ranks. dtype: F32, F64,
 // I64, BF16 (computed in f32, rounded once).
 axl_status axl_comm_all_reduce(axl_comm *c, void *buf, int64_t count, axl_dtype dtype,

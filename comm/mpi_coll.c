@@ -189,26 +189,30 @@ static axl_status scatter_direct(axl_comm *c, lane *l)
         AXL_TRY(post_recv(c, l, staged(l, (d - 1) * l->n), l->n, wrap(c, c->rank - d)));
     for (int d = 1; d < c->size; d++) {
         const int to = wrap(c, c->rank + d);
-        AXL_TRY(post_send(c, l, src_at(l, to * l->coll->count), l->n, to));
+        AXL_TRY(post_send(c, l, src_at(l, to * l->coll->stride), l->n, to));
     }
 
 out:
     return status;
 }
 
-// Lists the summands in rank order, whatever the order of arrival: own here, the others staged.
-static void list_parts(axl_comm *c, lane *l, const void *own, int64_t n)
+// Lists the summands in rank order, whatever the order of arrival: own here, the others staged, n elements each; all
+// from their element `at` on.
+static void list_parts(axl_comm *c, lane *l, const char *own, int64_t n, int64_t at)
 {
     for (int d = 1; d < c->size; d++)
-        l->parts[wrap(c, c->rank - d)] = staged(l, (d - 1) * n);
-    l->parts[c->rank] = own;
+        l->parts[wrap(c, c->rank - d)] = staged(l, (d - 1) * n + at);
+    l->parts[c->rank] = own + (size_t)at * l->coll->elem;
 }
 
 static void scatter_direct_sum(axl_comm *c, lane *l)
 {
-    list_parts(c, l, src_at(l, c->rank * l->coll->count), l->n);
-    axl_reduce_sum(l->parts, c->size, l->coll->dtype, l->n, (float *)l->coll->dst + l->at,
-                   l->coll->accumulate);
+    for (int64_t at = 0; at < l->n;) {
+        const axl_comm_shard to = axl_coll_shard(l->coll, l->at + at, l->n - at);
+        list_parts(c, l, src_at(l, c->rank * l->coll->stride), l->n, at);
+        axl_reduce_sum(l->parts, c->size, l->coll->dtype, to.count, to.sum, to.accumulate);
+        at += to.count;
+    }
 }
 
 // The partial sum of a shard starts at the rank after its owner and travels once around. Two staged
@@ -217,7 +221,7 @@ static axl_status scatter_ring(axl_comm *c, lane *l)
 {
     axl_status status = AXL_OK;
     const int out_part = wrap(c, c->rank - 1 - l->step);
-    const void *partial = l->step == 0 ? (const void *)src_at(l, out_part * l->coll->count)
+    const void *partial = l->step == 0 ? (const void *)src_at(l, out_part * l->coll->stride)
                                        : staged(l, (l->step + 1) % 2 * l->n);
 
     AXL_TRY(post_recv(c, l, staged(l, l->step % 2 * l->n), l->n, wrap(c, c->rank - 1)));
@@ -233,10 +237,14 @@ static void scatter_ring_sum(axl_comm *c, lane *l)
     float *came = (float *)(void *)staged(l, l->step % 2 * l->n);
     const bool last = l->step == c->size - 2;
 
-    l->parts[0] = came;
-    l->parts[1] = src_at(l, in_part * l->coll->count);
-    axl_reduce_sum(l->parts, 2, AXL_F32, l->n, last ? (float *)l->coll->dst + l->at : came,
-                   last && l->coll->accumulate);
+    for (int64_t at = 0; at < l->n;) {
+        const axl_comm_shard to = last ? axl_coll_shard(l->coll, l->at + at, l->n - at)
+                                       : (axl_comm_shard){.sum = came, .count = l->n};
+        l->parts[0] = came + at;
+        l->parts[1] = src_at(l, in_part * l->coll->stride + at);
+        axl_reduce_sum(l->parts, 2, AXL_F32, to.count, to.sum, to.accumulate);
+        at += to.count;
+    }
 }
 
 // ---- all_reduce: the chunk is cut into one slice a rank, reduced there, and gathered again
@@ -281,7 +289,7 @@ static void reduce_sliced_sum(axl_comm *c, lane *l)
 
     if (l->step != 0)
         return;
-    list_parts(c, l, own, mine);
+    list_parts(c, l, own, mine, 0);
     axl_reduce_any(l->parts, c->size, l->coll->dtype, l->coll->reduce, mine, own);
 }
 
@@ -300,7 +308,7 @@ out:
 
 static void reduce_whole_sum(axl_comm *c, lane *l)
 {
-    list_parts(c, l, dst_at(l, 0), l->n);
+    list_parts(c, l, dst_at(l, 0), l->n, 0);
     axl_reduce_any(l->parts, c->size, l->coll->dtype, l->coll->reduce, l->n, dst_at(l, 0));
 }
 

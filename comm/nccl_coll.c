@@ -36,6 +36,9 @@ typedef struct landing {
     piece *pieces;                   // [n_pieces], owned
     size_t n_pieces, capacity, used; // used: bytes of the present half
     int now;                         // the present half
+    axl_sum_parts_args launch;       // the sums that wait to be launched together
+    axl_sum_parts_item *items;       // [launch.n_items], owned
+    size_t item_capacity;
 } landing;
 
 // One axl_nccl_run.
@@ -61,6 +64,7 @@ static void landing_fini(void *kept)
     ops->stream_destroy(l->sums);
     axl_nccl_give(l->root, l->device, l->memory, HALVES * l->half);
     free(l->pieces);
+    free(l->items);
     l->device->lost = NULL;
     l->device->kept = NULL;
     l->device->kept_fini = NULL;
@@ -271,9 +275,14 @@ static int64_t part_count(const axl_comm *c, const axl_coll *coll)
     return coll->count / c->size / whole * whole;
 }
 
-static const char *source(const axl_coll *coll)
+// This rank's elements of the part that is added by `rank`.
+static const char *source(const axl_comm *c, const axl_coll *coll, int rank, int64_t at)
 {
-    return coll->op == AXL_COMM_REDUCE_SCATTER ? coll->src : coll->dst;
+    const bool scatter = coll->op == AXL_COMM_REDUCE_SCATTER;
+    const int64_t stride = scatter ? coll->stride : part_count(c, coll);
+
+    return (const char *)(scatter ? coll->src : coll->dst) +
+           (rank * stride + at) * (int64_t)coll->elem;
 }
 
 // Whether parts are added within hosts first, which sends less between them. By rows of bf16 too: their sums travel as
@@ -313,7 +322,7 @@ static axl_status exchange_near(const run *r, const piece *p)
     const axl_coll *coll = p->coll;
     const int near = r->c->nccl->block, hosts = r->c->size / near, rank = r->c->rank,
               mine = rank % near;
-    const int64_t count = part_count(r->c, coll), elem = (int64_t)coll->elem;
+    const int64_t elem = (int64_t)coll->elem;
     char *to = p->landing;
 
     for (int q = 0; q < near; q++) {
@@ -321,7 +330,7 @@ static axl_status exchange_near(const run *r, const piece *p)
         if (q == mine)
             continue;
         for (int h = 0; h < hosts; h++) {
-            const char *from = source(coll) + ((h * near + q) * count + p->at) * elem;
+            const char *from = source(r->c, coll, h * near + q, p->at);
             AXL_TRY(send(r, from, p->n * elem, peer));
             AXL_TRY(receive(r, to, p->n * elem, peer));
             to += p->stride * elem;
@@ -365,7 +374,7 @@ static axl_status exchange_parts(const run *r, const piece *p)
 {
     axl_status status = AXL_OK;
     const axl_coll *coll = p->coll;
-    const int64_t count = part_count(r->c, coll), elem = (int64_t)coll->elem;
+    const int64_t elem = (int64_t)coll->elem;
     char *to = p->landing;
 
     if (p->whole)
@@ -375,7 +384,7 @@ static axl_status exchange_parts(const run *r, const piece *p)
     for (int peer = 0; peer < r->c->size; peer++) {
         if (peer == r->c->rank)
             continue;
-        AXL_TRY(send(r, source(coll) + (peer * count + p->at) * elem, p->n * elem, peer));
+        AXL_TRY(send(r, source(r->c, coll, peer, p->at), p->n * elem, peer));
         AXL_TRY(receive(r, to, p->n * elem, peer));
         to += p->stride * elem;
     }
@@ -384,80 +393,118 @@ out:
     return status;
 }
 
-static axl_sum_parts_args direct_sum(const axl_comm *c, const piece *p)
-{
-    const axl_coll *coll = p->coll;
-    const int64_t elem = (int64_t)coll->elem;
-    axl_sum_parts_args a = {.parts = p->landing,
-                            .stride = p->stride,
-                            .n_parts = c->size,
-                            .op = coll->reduce,
-                            .dtype = coll->dtype,
-                            .n = p->n,
-                            .out = (char *)coll->dst + p->at * elem,
-                            .out_dtype = coll->dtype};
+// ---- sums: launches
 
-    if (p->whole)
-        return a;
-    const int64_t own = (c->rank * part_count(c, coll) + p->at) * elem;
-    a.own = source(coll) + own;
-    a.own_index = c->rank;
-    if (coll->op == AXL_COMM_ALL_REDUCE) {
-        a.out = (char *)coll->dst + own; // over it
-        return a;
-    }
-    a.out = (float *)coll->dst + p->at;
-    a.out_dtype = AXL_F32;
-    a.accumulate = coll->accumulate;
-    return a;
+static axl_status launch_sums(run *r)
+{
+    landing *l = r->l;
+    axl_sum_parts_args a = l->launch;
+
+    l->launch.n_items = 0;
+    a.items = l->items;
+    return a.n_items == 0 ? AXL_OK : r->s->device->kernels->sum_parts(l->sums, &a);
 }
 
-// The sums of this host, one for each host's rank with this place.
-static axl_status sum_near(const run *r, const piece *p)
+// What is to be added alike, whatever the arrays, is one launch.
+static axl_status add_sum(run *r, const axl_sum_parts_args *how, const axl_sum_parts_item *item)
+{
+    axl_status status = AXL_OK;
+    landing *l = r->l;
+    const axl_sum_parts_args *open = &l->launch;
+
+    if (open->n_parts != how->n_parts || open->own_index != how->own_index || open->op != how->op ||
+        open->dtype != how->dtype || open->out_dtype != how->out_dtype) {
+        AXL_TRY(launch_sums(r));
+        l->launch = *how;
+    }
+    const size_t n = (size_t)open->n_items;
+    AXL_TRY(axl_grow(&l->items, &l->item_capacity, n + 1, sizeof *item, "sums over ranks"));
+    l->items[n] = *item;
+    l->launch.n_items++;
+
+out:
+    return status;
+}
+
+// Where the sum of a piece goes, from its element `at` on as far as it is one array.
+static axl_sum_parts_item place_of(const axl_comm *c, const piece *p, int64_t at)
+{
+    const axl_coll *coll = p->coll;
+    const int64_t first = p->at + at + (p->whole ? 0 : c->rank * part_count(c, coll));
+
+    if (coll->op == AXL_COMM_REDUCE_SCATTER) {
+        const axl_comm_shard to = axl_coll_shard(coll, p->at + at, p->n - at);
+        return (axl_sum_parts_item){.out = to.sum, .n = to.count, .accumulate = to.accumulate};
+    }
+    return (axl_sum_parts_item){.out = (char *)coll->dst + first * (int64_t)coll->elem,
+                                .n = p->n - at}; // over the own part
+}
+
+// The end of a piece's way. parts and own: of its first element; own NULL: parts has all.
+static axl_status sum_piece(run *r, const piece *p, axl_sum_parts_args how, const char *parts,
+                            const char *own)
 {
     axl_status status = AXL_OK;
     const axl_coll *coll = p->coll;
-    const int near = r->c->nccl->block, hosts = r->c->size / near, mine = r->c->rank % near;
-    const int64_t count = part_count(r->c, coll), elem = (int64_t)coll->elem;
+    const size_t elem = axl_dtype_size(how.dtype);
 
-    for (int h = 0; h < hosts; h++) {
-        const axl_sum_parts_args a = {
-            .parts = p->landing + h * p->stride * elem,
-            .stride = hosts * p->stride,
-            .n_parts = near,
-            .own = source(coll) + ((h * near + mine) * count + p->at) * elem,
-            .own_index = mine,
-            .dtype = coll->dtype,
-            .n = p->n,
-            .out = host_sums(r->c, p) + h * p->stride * (int64_t)sizeof(float),
-            .out_dtype = AXL_F32};
-        AXL_TRY(r->s->device->kernels->sum_parts(r->l->sums, &a));
+    how.op = coll->reduce;
+    how.out_dtype = coll->op == AXL_COMM_REDUCE_SCATTER ? AXL_F32 : coll->dtype;
+    for (int64_t at = 0; at < p->n;) {
+        axl_sum_parts_item item = place_of(r->c, p, at);
+        item.parts = parts + (size_t)at * elem;
+        item.stride = p->stride;
+        item.own = own != NULL ? own + (size_t)at * elem : NULL;
+        AXL_TRY(add_sum(r, &how, &item));
+        at += item.n;
     }
 
 out:
     return status;
 }
 
-static axl_status sum_far(const run *r, const piece *p)
+static axl_status sum_direct(run *r, const piece *p)
+{
+    const axl_coll *coll = p->coll;
+    const axl_sum_parts_args how = {
+        .n_parts = r->c->size, .own_index = r->c->rank, .dtype = coll->dtype};
+
+    return sum_piece(r, p, how, p->landing,
+                     p->whole ? NULL : source(r->c, coll, r->c->rank, p->at));
+}
+
+// The sums of this host, one for each host's rank with this place.
+static axl_status sum_near(run *r, const piece *p)
+{
+    axl_status status = AXL_OK;
+    const axl_coll *coll = p->coll;
+    const int near = r->c->nccl->block, hosts = r->c->size / near, mine = r->c->rank % near;
+    const int64_t elem = (int64_t)coll->elem;
+    const axl_sum_parts_args how = {
+        .n_parts = near, .own_index = mine, .dtype = coll->dtype, .out_dtype = AXL_F32};
+
+    for (int h = 0; h < hosts; h++) {
+        const axl_sum_parts_item item = {.parts = p->landing + h * p->stride * elem,
+                                         .stride = hosts * p->stride,
+                                         .own = source(r->c, coll, h * near + mine, p->at),
+                                         .n = p->n,
+                                         .out = host_sums(r->c, p) +
+                                                h * p->stride * (int64_t)sizeof(float)};
+        AXL_TRY(add_sum(r, &how, &item));
+    }
+
+out:
+    return status;
+}
+
+static axl_status sum_far(run *r, const piece *p)
 {
     const int near = r->c->nccl->block, hosts = r->c->size / near, host = r->c->rank / near;
     const int64_t f32 = (int64_t)sizeof(float);
-    axl_sum_parts_args a = direct_sum(r->c, p);
+    const char *sums = host_sums(r->c, p);
+    const axl_sum_parts_args how = {.n_parts = hosts, .own_index = host, .dtype = AXL_F32};
 
-    a.parts = host_sums(r->c, p) + hosts * p->stride * f32;
-    a.n_parts = hosts;
-    a.own = host_sums(r->c, p) + host * p->stride * f32;
-    a.own_index = host;
-    a.dtype = AXL_F32;
-    return r->s->device->kernels->sum_parts(r->l->sums, &a);
-}
-
-static axl_status sum_direct(const run *r, const piece *p)
-{
-    const axl_sum_parts_args a = direct_sum(r->c, p);
-
-    return by_hosts(r->c, p->coll) && !p->whole ? sum_near(r, p)
-                                                : r->s->device->kernels->sum_parts(r->l->sums, &a);
+    return sum_piece(r, p, how, sums + hosts * p->stride * f32, sums + host * p->stride * f32);
 }
 
 // All pieces: their exchange as one group on the stream, then their sums behind it on the stream of sums. far: of those
@@ -483,11 +530,13 @@ static axl_status pass(run *r, bool far)
     AXL_TRY(ops->wait(l->sums, &arrived));
     for (size_t i = 0; i < l->n_pieces; i++) {
         const piece *p = &l->pieces[i];
+        const bool hosts = by_hosts(r->c, p->coll) && !p->whole;
         if (!far)
-            AXL_TRY(sum_direct(r, p));
-        else if (by_hosts(r->c, p->coll) && !p->whole)
+            AXL_TRY(hosts ? sum_near(r, p) : sum_direct(r, p));
+        else if (hosts)
             AXL_TRY(sum_far(r, p));
     }
+    AXL_TRY(launch_sums(r));
     AXL_TRY(ops->record(l->sums, &l->summed[l->now]));
 
 out:

@@ -5,6 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void scatter(const axl_coll *coll)
+{
+    for (int64_t at = 0; at < coll->count;) {
+        const axl_comm_shard to = axl_coll_shard(coll, at, coll->count - at);
+        const void *from = (const char *)coll->src + (size_t)at * coll->elem;
+        axl_reduce_sum(&from, 1, coll->dtype, to.count, to.sum, to.accumulate);
+        at += to.count;
+    }
+}
+
 static void run(const axl_coll *coll)
 {
     const size_t bytes = (size_t)coll->count * coll->elem;
@@ -15,7 +25,7 @@ static void run(const axl_coll *coll)
         memmove((char *)coll->dst + coll->parts->recv_at,
                 (const char *)coll->src + coll->parts->send_at, bytes);
     if (coll->op == AXL_COMM_REDUCE_SCATTER)
-        axl_reduce_sum(&coll->src, 1, coll->dtype, coll->count, coll->dst, coll->accumulate);
+        scatter(coll);
     else if (coll->op == AXL_COMM_ALL_GATHER || coll->op == AXL_COMM_SEND_RECV)
         memmove(coll->dst, coll->src, bytes);
 }

@@ -11,6 +11,7 @@
 #include "src/base/mem.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 // The buffers of a collective, in bytes from its src and dst, and where they lie in the staging.
 typedef struct extent {
@@ -36,10 +37,9 @@ static extent extent_of(const axl_comm *c, const axl_coll *coll)
         e.inside = coll->src == (const char *)coll->dst + (size_t)c->rank * bytes;
         e.src = bytes;
         break;
-    case AXL_COMM_REDUCE_SCATTER:
-        e.src = bytes * size;
+    case AXL_COMM_REDUCE_SCATTER: // a part for each rank
+        e.src = (size_t)(coll->stride * (c->size - 1) + coll->count) * coll->elem;
         e.dst = (size_t)coll->count * sizeof(float);
-        e.reads_dst = coll->accumulate;
         break;
     case AXL_COMM_SEND_RECV:
         e.src = bytes;
@@ -61,18 +61,24 @@ static extent extent_of(const axl_comm *c, const axl_coll *coll)
 
 // ---- one rank
 
-// dst (+)= src of dtype, f32.
+// shards (+)= src of dtype, f32.
 static axl_status add_alone(const axl_coll *coll, axl_stream *s)
 {
-    const axl_sum_parts_args a = {.n_parts = 1,
-                                  .own = coll->src,
-                                  .dtype = coll->dtype,
-                                  .n = coll->count,
-                                  .out = coll->dst,
-                                  .out_dtype = AXL_F32,
-                                  .accumulate = coll->accumulate};
+    axl_status status = AXL_OK;
 
-    return s->device->kernels->sum_parts(s, &a);
+    for (int64_t at = 0; at < coll->count;) {
+        const axl_comm_shard to = axl_coll_shard(coll, at, coll->count - at);
+        const axl_sum_parts_item item = {.own = (const char *)coll->src + (size_t)at * coll->elem,
+                                         .n = to.count,
+                                         .out = to.sum,
+                                         .accumulate = to.accumulate};
+        const axl_sum_parts_args a = {
+            .items = &item, .n_items = 1, .n_parts = 1, .dtype = coll->dtype, .out_dtype = AXL_F32};
+        AXL_TRY(s->device->kernels->sum_parts(s, &a));
+        at += to.count;
+    }
+out:
+    return status;
 }
 
 static axl_status run_alone(const axl_coll *coll, axl_stream *s)
@@ -98,6 +104,24 @@ static axl_status run_alone(const axl_coll *coll, axl_stream *s)
 
 // ---- several ranks
 
+// A reduce_scatter's shards between their places on the device and the staging, where they lie side by side. up: from there.
+static axl_status copy_shards(const axl_coll *coll, char *staging, bool up, axl_stream *s)
+{
+    axl_status status = AXL_OK;
+
+    for (size_t i = 0; i < coll->n_shards; i++) {
+        const axl_comm_shard *to = &coll->shards[i];
+        const size_t bytes = (size_t)to->count * sizeof(float);
+        if (up)
+            AXL_TRY(s->device->ops->copy(s, to->sum, staging, bytes));
+        else if (to->accumulate)
+            AXL_TRY(s->device->ops->copy(s, staging, to->sum, bytes));
+        staging += bytes;
+    }
+out:
+    return status;
+}
+
 static axl_status to_host(const axl_comm *c, const axl_coll *coll, const extent *e, char *staging,
                           axl_stream *s)
 {
@@ -112,6 +136,7 @@ static axl_status to_host(const axl_comm *c, const axl_coll *coll, const extent 
     }
     if (coll->op != AXL_COMM_ALL_TO_ALL)
         AXL_TRY(ops->copy(s, src, coll->src, e->src));
+    AXL_TRY(copy_shards(coll, staging + e->dst_at, false, s));
     if (e->reads_dst)
         AXL_TRY(ops->copy(s, staging + e->dst_at, coll->dst, e->dst));
 out:
@@ -119,18 +144,19 @@ out:
 }
 
 // What lies between the parts of an all_to_all stays as it is.
-static axl_status to_device(const axl_comm *c, const axl_coll *coll, const extent *e,
-                            const char *staging, axl_stream *s)
+static axl_status to_device(const axl_comm *c, const axl_coll *coll, const extent *e, char *staging,
+                            axl_stream *s)
 {
     axl_status status = AXL_OK;
     const axl_device_ops *ops = s->device->ops;
-    const char *dst = staging + e->dst_at;
+    char *dst = staging + e->dst_at;
 
     for (int r = 0; r < c->size && coll->op == AXL_COMM_ALL_TO_ALL; r++) {
         const axl_part *p = &coll->parts[r];
         AXL_TRY(ops->copy(s, (char *)coll->dst + p->recv_at, dst + p->recv_at, (size_t)p->recv));
     }
-    if (coll->op != AXL_COMM_ALL_TO_ALL)
+    AXL_TRY(copy_shards(coll, dst, true, s));
+    if (coll->op != AXL_COMM_ALL_TO_ALL && coll->op != AXL_COMM_REDUCE_SCATTER)
         AXL_TRY(ops->copy(s, coll->dst, dst, e->dst));
 out:
     return status;
@@ -152,6 +178,20 @@ static size_t place(const axl_comm_task *t, extent *extents)
     return at;
 }
 
+// The collective's buffers are now those of the staging.
+static void redirect(axl_comm_task *t, axl_coll *coll, const extent *e, char *staging)
+{
+    float *sum = (float *)(void *)(staging + e->dst_at);
+
+    coll->src = staging + e->src_at;
+    coll->dst = staging + e->dst_at;
+    for (size_t i = 0; i < coll->n_shards; i++) {
+        axl_comm_shard *to = &t->shards[coll->first_shard + i];
+        to->sum = sum;
+        sum += to->count;
+    }
+}
+
 static void say_once(axl_comm *c)
 {
     if (c->rank == 0 && !c->root->staged)
@@ -164,21 +204,25 @@ static axl_status run_staged(axl_comm_task *t, axl_comm_wait wait)
 {
     axl_status status = AXL_OK;
     axl_stream *s = t->stream;
-    extent *extents = NULL;  // [n_colls]
-    axl_coll *before = NULL; // [n_colls], as the device has them
+    extent *extents = NULL;        // [n_colls]
+    axl_coll *before = NULL;       // [n_colls], as the device has them
+    axl_comm_shard *shards = NULL; // [n_shards], the same
     void *memory = NULL;
     char *staging = NULL;
 
     say_once(t->comm);
     AXL_TRY(axl_calloc(t->n_colls, sizeof *extents, "a staged collective", &extents));
     AXL_TRY(axl_calloc(t->n_colls, sizeof *before, "a staged collective", &before));
+    AXL_TRY(axl_calloc(t->n_shards, sizeof *shards, "a staged collective", &shards));
+    if (t->n_shards > 0)
+        memcpy(shards, t->shards, t->n_shards * sizeof *shards);
     AXL_TRY(axl_device_staging(s->device, place(t, extents), &memory));
     staging = memory;
     for (size_t i = 0; i < t->n_colls; i++) {
         before[i] = t->colls[i];
+        before[i].shards = shards + before[i].first_shard;
         AXL_TRY(to_host(t->comm, &before[i], &extents[i], staging, s));
-        t->colls[i].src = staging + extents[i].src_at;
-        t->colls[i].dst = staging + extents[i].dst_at;
+        redirect(t, &t->colls[i], &extents[i], staging);
     }
     AXL_TRY(s->device->ops->synchronize(s));
     AXL_TRY(wait(t));
@@ -189,6 +233,7 @@ static axl_status run_staged(axl_comm_task *t, axl_comm_wait wait)
 out:
     free(extents);
     free(before);
+    free(shards);
     return status;
 }
 

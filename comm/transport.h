@@ -19,13 +19,16 @@ typedef struct axl_part {
 typedef struct axl_coll {
     axl_comm_op op;
     const void *src; // shard, full, or NULL (in place)
-    void *dst;
-    int64_t count; // elements of a shard (all_gather, reduce_scatter), else of the buffer (sent)
+    void *dst;       // not of a reduce_scatter
+    int64_t count;   // elements of a shard (all_gather, reduce_scatter), else of the buffer (sent)
     axl_dtype dtype;
     size_t elem; // bytes of an element
     axl_reduce_op reduce;
-    bool accumulate;
-    int peer; // root of a broadcast, to whom send_recv sends
+    // reduce_scatter
+    int64_t stride;               // elements of src from rank to rank
+    const axl_comm_shard *shards; // [n_shards] where sums go; in the task, set when it is launched
+    size_t n_shards, first_shard; // its place there
+    int peer;                     // root of a broadcast, to whom send_recv sends
     // send_recv and all_to_all, in bytes
     int from;              // whom send_recv receives from
     int64_t recv_count;    // send_recv
@@ -50,6 +53,18 @@ static inline axl_part axl_coll_part(const axl_coll *coll, int rank)
     return part;
 }
 
+// Where elements at .. at + n of a reduce_scatter's part go, as far as they go to one array.
+static inline axl_comm_shard axl_coll_shard(const axl_coll *coll, int64_t at, int64_t n)
+{
+    const axl_comm_shard *to = coll->shards;
+
+    for (; at >= to->count; to++)
+        at -= to->count;
+    return (axl_comm_shard){.sum = to->sum + at,
+                            .count = to->count - at < n ? to->count - at : n,
+                            .accumulate = to->accumulate};
+}
+
 // A queued group of collectives. Pooled by its communicator, so that a step allocates nothing once
 // the pool is warm.
 typedef struct axl_comm_task {
@@ -59,6 +74,8 @@ typedef struct axl_comm_task {
     size_t n_colls, capacity;
     axl_part *parts; // [part_capacity], owned: those of all all_to_all of the group
     size_t n_parts, part_capacity;
+    axl_comm_shard *shards; // [shard_capacity], owned: those of all reduce_scatters of the group
+    size_t n_shards, shard_capacity;
     void *state; // owned by the transport; NULL until the first run
     bool started;
     bool queued;        // on a stream; else the caller waits

@@ -11,15 +11,15 @@ static real AXL_REF(join)(axl_reduce_op op, real a, real b)
     return b < a || R_NAN(b) ? b : a;
 }
 
-static real AXL_REF(tree)(const axl_sum_parts_args *a, int64_t i)
+static real AXL_REF(tree)(const axl_sum_parts_args *a, const axl_sum_parts_item *x, int64_t i)
 {
-    const elem *own = a->own, *parts = a->parts;
+    const elem *own = x->own, *parts = x->parts;
     real digits[32];
     int top = 0;
 
     for (int k = 0; k < a->n_parts; k++) {
         const int place = own != NULL && k > a->own_index ? k - 1 : k;
-        const elem *part = own != NULL && k == a->own_index ? own : parts + place * a->stride;
+        const elem *part = own != NULL && k == a->own_index ? own : parts + place * x->stride;
         digits[top++] = (real)load(part[i]);
         for (int carry = k; carry % 2 == 1; carry /= 2, top--)
             digits[top - 2] = AXL_REF(join)(a->op, digits[top - 2], digits[top - 1]);
@@ -29,15 +29,21 @@ static real AXL_REF(tree)(const axl_sum_parts_args *a, int64_t i)
     return digits[0];
 }
 
+static void AXL_REF(sum_item)(const axl_sum_parts_args *a, const axl_sum_parts_item *x)
+{
+    for (int64_t i = 0; i < x->n; i++) {
+        const real sum = AXL_REF(tree)(a, x, i);
+        if (a->out_dtype == AXL_REF_DTYPE && !x->accumulate)
+            ((elem *)x->out)[i] = store(sum);
+        else
+            axl_ref_put(x->out, i, a->out_dtype, (double)sum, x->accumulate);
+    }
+}
+
 static void AXL_REF(sum_parts)(const axl_sum_parts_args *a)
 {
-    for (int64_t i = 0; i < a->n; i++) {
-        const real sum = AXL_REF(tree)(a, i);
-        if (a->out_dtype == AXL_REF_DTYPE && !a->accumulate)
-            ((elem *)a->out)[i] = store(sum);
-        else
-            axl_ref_put(a->out, i, a->out_dtype, (double)sum, a->accumulate);
-    }
+    for (int i = 0; i < a->n_items; i++)
+        AXL_REF(sum_item)(a, &a->items[i]);
 }
 
 #else

@@ -79,9 +79,50 @@ static void check_reduce_scatter(int64_t count, axl_dtype dtype, bool accumulate
     free(full);
 }
 
+// Arrays of all those lengths as one collective.
+static void check_reduce_scatter_list(axl_dtype dtype, int64_t gap, axl_stream *s)
+{
+    const int n = axl_comm_size(world), rank = axl_comm_rank(world);
+    axl_comm_shard shards[N_COUNTS];
+    int64_t stride = gap, at = 0;
+
+    for (int k = 0; k < N_COUNTS; k++) {
+        shards[k] =
+            (axl_comm_shard){calloc((size_t)counts[k] + 1, sizeof(float)), counts[k], k % 2 == 1};
+        for (int64_t i = 0; i <= counts[k]; i++)
+            shards[k].sum[i] = 0.5F;
+        stride += counts[k];
+    }
+    char *full = calloc((size_t)(n * stride + 1), axl_dtype_size(dtype));
+    for (int64_t i = 0; i < n * stride; i++) {
+        if (dtype == AXL_F32)
+            ((float *)(void *)full)[i] = value(rank, i);
+        else
+            ((axl_bf16 *)(void *)full)[i] = axl_f32_to_bf16(value(rank, i));
+    }
+    CHECK_OK(axl_comm_reduce_scatter_list(world, full, stride, shards, N_COUNTS, dtype, s));
+    if (s != NULL)
+        drain();
+    for (int k = 0; k < N_COUNTS; k++) {
+        for (int64_t i = 0; i < counts[k]; i++) {
+            float sum = k % 2 == 1 ? 0.5F : 0.0F;
+            for (int r = 0; r < n; r++)
+                sum += value(r, rank * stride + at + i);
+            assert_true(shards[k].sum[i] == sum);
+        }
+        assert_true(shards[k].sum[counts[k]] == 0.5F);
+        at += counts[k];
+        free(shards[k].sum);
+    }
+    free(full);
+}
+
 static void reduce_scatter_sums_each_part(void **state)
 {
     (void)state;
+    check_reduce_scatter_list(AXL_F32, 0, NULL);
+    check_reduce_scatter_list(AXL_F32, 16, device->gather);
+    check_reduce_scatter_list(AXL_BF16, 5, NULL);
     for (int k = 0; k < N_COUNTS; k++) {
         check_reduce_scatter(counts[k], AXL_F32, false, NULL);
         check_reduce_scatter(counts[k], AXL_F32, true, device->gather);

@@ -74,7 +74,8 @@ static void must(axl_status status, const char *entry)
     }                                                                                              \
     static axl_status late_##entry(axl_stream *s, const args *a)                                   \
     {                                                                                              \
-        if (strcmp(#entry, "gemm_grouped") != 0 && strcmp(#entry, "cast_list") != 0)               \
+        if (strcmp(#entry, "gemm_grouped") != 0 && strcmp(#entry, "cast_list") != 0 &&             \
+            strcmp(#entry, "sum_parts") != 0)                                                      \
             look_for_host_pointers(#entry, a, sizeof *a);                                          \
         axl_cuda_note_launch(s, #entry, 1, 1, 1, 1);                                               \
         queue(s, work_##entry, free, a, sizeof *a);                                                \
@@ -117,35 +118,31 @@ static axl_status grouped(axl_stream *s, const axl_gemm_grouped_args *a)
     return AXL_OK;
 }
 
-// The same of the list of arrays.
-static void work_casts(void *args)
-{
-    must(cpu->kernels->cast_list(cpu->compute, args), "cast_list");
-}
-
-static void release_casts(void *args)
-{
-    axl_cast_list_args *a = args;
-
-    free((void *)(uintptr_t)a->items);
-    free(a);
-}
-
-static axl_status casts(axl_stream *s, const axl_cast_list_args *a)
-{
-    axl_cast_list_args own = *a;
-    axl_cast_args *items = malloc(((size_t)a->n_items + 1) * sizeof *items);
-
-    if (items == NULL)
-        abort();
-    memcpy(items, a->items, (size_t)a->n_items * sizeof *items);
-    for (int i = 0; i < a->n_items; i++)
-        look_for_host_pointers("cast_list", &items[i], sizeof items[i]);
-    own.items = items;
-    axl_cuda_note_launch(s, "cast_list", 1, 1, 1, 1);
-    queue(s, work_casts, release_casts, &own, sizeof own);
-    return AXL_OK;
-}
+// The same of lists of arrays.
+#define LIST_ENTRY(entry, args, item)                                                              \
+    static void release_##entry(void *a)                                                           \
+    {                                                                                              \
+        free((void *)(uintptr_t)((args *)a)->items);                                               \
+        free(a);                                                                                   \
+    }                                                                                              \
+    static axl_status listed_##entry(axl_stream *s, const args *a)                                 \
+    {                                                                                              \
+        args own = *a;                                                                             \
+        item *items = malloc(((size_t)a->n_items + 1) * sizeof *items);                            \
+        if (items == NULL)                                                                         \
+            abort();                                                                               \
+        memcpy(items, a->items, (size_t)a->n_items * sizeof *items);                               \
+        for (int i = 0; i < a->n_items; i++)                                                       \
+            look_for_host_pointers(#entry, &items[i], sizeof items[i]);                            \
+        own.items = items;                                                                         \
+        axl_cuda_note_launch(s, #entry, 1, 1, 1, 1);                                               \
+        queue(s, work_##entry, release_##entry, &own, sizeof own);                                 \
+        return AXL_OK;                                                                             \
+    }
+// NOLINTBEGIN(bugprone-macro-parentheses): args and item are types
+LIST_ENTRY(cast_list, axl_cast_list_args, axl_cast_args)
+LIST_ENTRY(sum_parts, axl_sum_parts_args, axl_sum_parts_item)
+// NOLINTEND(bugprone-macro-parentheses)
 
 #define FIELD(entry, args) .entry = late_##entry,
 const axl_kernels axl_kernels_cuda = {.name = "emulated", AXL_KERNEL_LIST(FIELD)};
@@ -168,7 +165,8 @@ static axl_status create_late(int n_threads, axl_device **out)
         AXL_TRY(axl_cpu_device_create(axl_cpu_kernels(axl_cpu_best_level()), n_threads, &cpu));
     all = axl_kernels_cuda;
     all.gemm_grouped = grouped;
-    all.cast_list = casts;
+    all.cast_list = listed_cast_list;
+    all.sum_parts = listed_sum_parts;
     AXL_TRY(axl_cuda_device_create(0, out));
     (*out)->kernels = &all;
     ops = *(*out)->ops;

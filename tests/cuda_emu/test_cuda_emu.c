@@ -126,16 +126,15 @@ static void sums_of_parts_are_the_tree(void **state)
     for (int i = 0; i < MOST * N; i++)
         parts[i] = (float)(i * 7919 % 1009) * 1.1f + 1.0f / (float)(i + 1);
     for (int n_parts = 1; n_parts <= MOST; n_parts += n_parts < 18 ? 1 : 13) {
-        axl_sum_parts_args a = {.parts = parts,
-                                .stride = N,
-                                .n_parts = n_parts,
-                                .op = (axl_reduce_op)(n_parts % 4 == 3 ? n_parts % 3 : 0),
-                                .dtype = AXL_F32,
-                                .n = N,
-                                .out = want,
-                                .out_dtype = AXL_F32};
+        axl_sum_parts_item item = {.parts = parts, .stride = N, .n = N, .out = want};
+        const axl_sum_parts_args a = {.items = &item,
+                                      .n_items = 1,
+                                      .n_parts = n_parts,
+                                      .op = (axl_reduce_op)(n_parts % 4 == 3 ? n_parts % 3 : 0),
+                                      .dtype = AXL_F32,
+                                      .out_dtype = AXL_F32};
         CHECK_OK(ref->kernels->sum_parts(ref->compute, &a));
-        a.out = got;
+        item.out = got;
         CHECK_OK(cuda->kernels->sum_parts(cuda->compute, &a));
         CHECK_OK(cuda->ops->synchronize(cuda->compute));
         assert_memory_equal(got, want, sizeof want);

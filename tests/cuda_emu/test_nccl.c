@@ -4,6 +4,7 @@
 
 #include "comm/nccl.h"
 #include "comm/watch_private.h" // what the watch would see
+#include "kernels/kernels.h"
 #include "src/base/philox.h"
 #include "tests/cuda_emu/nccl_emulated.h"
 
@@ -137,6 +138,43 @@ static void reduce_scatter(int64_t count, axl_dtype dtype, bool accumulate, bool
     free(shard);
 }
 
+// Shards of several lengths, that divide nothing, as one collective: some added to what is there, some not.
+static void reduce_scatter_list(axl_dtype dtype, int64_t gap)
+{
+    enum { N = 7 };
+    static const int64_t lengths[N] = {4096, 0, 20011, 3, 1, 64, 999};
+    const int n = axl_comm_size(world);
+    const size_t elem = axl_dtype_size(dtype);
+    axl_comm_shard on_device[N], on_host[N];
+    int64_t count = 0;
+
+    for (int k = 0; k < N; k++)
+        count += lengths[k];
+    const size_t bytes = (size_t)(n * (count + gap)) * elem;
+    char *full = calloc(1, bytes), *d_full = NULL;
+    fill(full, dtype, n * (count + gap), 12);
+    d_full = upload(full, bytes);
+    for (int k = 0; k < N; k++) {
+        float *sum = calloc((size_t)lengths[k] + 1, sizeof *sum);
+        fill(sum, AXL_F32, lengths[k], (uint64_t)(20 + k));
+        on_host[k] = on_device[k] = (axl_comm_shard){sum, lengths[k], k % 2 == 0};
+        on_device[k].sum = upload(sum, (size_t)lengths[k] * sizeof *sum);
+    }
+    begin(device->reduce);
+    CHECK_OK(axl_comm_reduce_scatter_list(world, d_full, count + gap, on_device, N, dtype,
+                                          device->reduce));
+    done(device->reduce);
+    CHECK_OK(axl_comm_reduce_scatter_list(world, full, count + gap, on_host, N, dtype, NULL));
+    for (int k = 0; k < N; k++) {
+        const size_t part = (size_t)lengths[k] * sizeof(float);
+        check_same("reduce_scatter_list", on_device[k].sum, on_host[k].sum, part);
+        drop(on_device[k].sum, part);
+        free(on_host[k].sum);
+    }
+    drop(d_full, bytes);
+    free(full);
+}
+
 static void all_reduce(int64_t count, axl_dtype dtype, axl_reduce_op op, axl_stream *s)
 {
     const size_t bytes = (size_t)count * axl_dtype_size(dtype);
@@ -167,6 +205,8 @@ static void every_sum(void)
                        way % 2 == 0 ? device->reduce : device->compute);
     }
     nccl_seen.eager = false;
+    reduce_scatter_list(AXL_F32, 16);
+    reduce_scatter_list(AXL_BF16, 9);
 }
 
 static void gathers_bring_what_mpi_brings(void **state)
@@ -364,6 +404,15 @@ static void the_host_side_does_not_stop_the_device(void **state)
     drop(d, sizeof x);
 }
 
+static int n_sums; // launches
+static const axl_kernels *real_kernels;
+
+static axl_status counting_sum(axl_stream *s, const axl_sum_parts_args *a)
+{
+    n_sums++;
+    return real_kernels->sum_parts(s, a);
+}
+
 static void groups_are_few_calls(void **state)
 {
     enum { N = 9, COUNT = 100 };
@@ -371,9 +420,15 @@ static void groups_are_few_calls(void **state)
     float *full = calloc((size_t)n * COUNT, sizeof *full), shard[COUNT];
     const size_t bytes = (size_t)n * COUNT * sizeof *full;
     void *d_full[N], *d_shard[N];
-    int64_t groups = nccl_seen.groups;
+    int64_t groups = nccl_seen.groups, calls = nccl_seen.calls;
+    axl_kernels counting = *device->kernels;
+    axl_comm_shard shards[N];
 
     (void)state;
+    real_kernels = device->kernels;
+    counting.sum_parts = counting_sum;
+    device->kernels = &counting;
+    n_sums = 0;
     for (int k = 0; k < N; k++) {
         fill(full, AXL_F32, n * COUNT, (uint64_t)k);
         d_full[k] = upload(full, bytes);
@@ -386,6 +441,18 @@ static void groups_are_few_calls(void **state)
                                          device->reduce));
     CHECK_OK(axl_comm_group_end(world));
     assert_int_equal(nccl_seen.groups - groups, n > 1 ? 1 : 0);
+    assert_int_equal(nccl_seen.calls - calls, n > 1 ? 2 * N * (n - 1) : 0);
+    assert_int_equal(n_sums, n > 1 ? 1 : N);
+    // as a list they are one message to each rank, too
+    calls = nccl_seen.calls;
+    n_sums = 0;
+    for (int k = 0; k < N; k++)
+        shards[k] = (axl_comm_shard){d_shard[k], COUNT / N, k % 2 == 0};
+    CHECK_OK(
+        axl_comm_reduce_scatter_list(world, d_full[0], COUNT, shards, N, AXL_F32, device->reduce));
+    assert_int_equal(nccl_seen.calls - calls, 2 * (n - 1));
+    assert_int_equal(n_sums, n > 1 ? 1 : N);
+    device->kernels = real_kernels;
     begin(device->gather);
     groups = nccl_seen.groups;
     CHECK_OK(axl_comm_group_begin(world));

@@ -55,7 +55,8 @@ static void look(const char *entry, const void *args, size_t bytes)
     static axl_status watched_##entry(axl_stream *s, const args *a)                                \
     {                                                                                              \
         if (strcmp(#entry, "gemm_grouped") != 0 && strcmp(#entry, "sumsq") != 0 &&                 \
-            strcmp(#entry, "cast_list") != 0) /* host memory */                                    \
+            strcmp(#entry, "cast_list") != 0 &&                                                    \
+            strcmp(#entry, "sum_parts") != 0) /* host memory */                                    \
             look(#entry, a, sizeof *a);                                                            \
         return ref->kernels->entry(s, a);                                                          \
     }
