@@ -191,13 +191,14 @@ typedef struct axl_cast_args {
 } axl_cast_args;
 
 // Several conversions of the same dtypes, in any order, as few launches as there can be: none may read what another writes.
+// Each is done n_blocks times (0: once): block b of an item goes from src + b * n to dst + b * dst_stride.
 typedef struct axl_cast_list_args {
     const axl_cast_args *items; // [n_items] host memory, the caller's again after the call
-    int n_items;
+    int n_items, n_blocks;
+    int64_t dst_stride; // elements
 } axl_cast_list_args;
 
-// rows_gather: dst[i] = src[rows[i]]; rows_add: dst[rows[i]] += src[i], the rows being all different.
-// rows NULL: row i itself.
+// rows_gather: dst[i] = src[rows[i]]; rows_add: dst[rows[i]] += src[i], all rows different. rows NULL: row i itself.
 typedef struct axl_rows_args {
     const void *src;
     const int32_t *rows; // [n_rows], or NULL
@@ -223,8 +224,7 @@ typedef struct axl_sumsq_args {
     double *out; // [n_rows], added to
 } axl_sumsq_args;
 
-// Decoupled AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101), on f32 masters; g is multiplied by
-// grad_scale first (clipping). t is 1-based.
+// Decoupled AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101), on f32 masters; first g *= grad_scale (clipping). t is 1-based.
 //   p *= 1 - lr * wd; m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2;
 //   p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)
 typedef struct axl_adamw_args {

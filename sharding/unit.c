@@ -11,7 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEPT = 3 }; // index of the place of kept weights in gather_offset
+enum {
+    KEPT = 3,
+    MAX_USES = 64
+}; // index of the place of kept weights in gather_offset; weights of a unit
 
 static int region_of(const axl_unit *u)
 {
@@ -101,6 +104,64 @@ static void grad_sizes(const axl_unit *units, int n_units, size_t size[4])
     }
 }
 
+// ---- what of a unit's gradients travels together
+//
+// One message to each rank instead of one a weight: the parts that go to a rank lie side by side in a copy. bf16 is a copy of
+// everything anyway. In f32 only vectors are copied, a few KiB: a matrix would cost more memory, and time on a CPU, than its
+// message (docs/internals/sharding.md).
+
+static bool is_reduced(const axl_unit *u, const axl_param *p)
+{
+    return p->trainable && !writes_shard(p) && owns(u, p);
+}
+
+static bool is_packed(const axl_sharder_options *o, const axl_param *p)
+{
+    return o->reduce_bf16 || p->cols == 1;
+}
+
+static axl_dtype send_dtype(const axl_sharder_options *o)
+{
+    return o->reduce_bf16 ? AXL_BF16 : AXL_F32;
+}
+
+// Elements from one rank's parts to the next one's, of dense weights or of experts; every rank's begin at a whole vector.
+static int64_t pack_stride(const axl_unit *u, const axl_sharder_options *o, bool experts)
+{
+    const int64_t whole = 16;
+    int64_t n = 0;
+
+    for (int k = 0; k < u->n_uses; k++) {
+        const axl_param *p = u->uses[k];
+        if (is_reduced(u, p) && is_packed(o, p) && p->is_expert == experts)
+            n += axl_param_shard_count(p);
+    }
+    return (n + whole - 1) / whole * whole;
+}
+
+static size_t pack_bytes(const axl_unit *u, const axl_sharder_options *o, bool experts)
+{
+    int n_shards = 0;
+
+    for (int k = 0; k < u->n_uses; k++)
+        if (u->uses[k]->is_expert == experts)
+            n_shards = u->uses[k]->n_shards;
+    return axl_align_up((size_t)(n_shards * pack_stride(u, o, experts)) *
+                        axl_dtype_size(send_dtype(o)));
+}
+
+// The sizes of the three regions of copies that are sent.
+static void send_sizes(const axl_unit *units, int n_units, const axl_sharder_options *o,
+                       size_t size[4])
+{
+    memset(size, 0, 4 * sizeof *size);
+    for (int i = 0; i < n_units; i++) {
+        const size_t total = pack_bytes(&units[i], o, false) + pack_bytes(&units[i], o, true);
+        size_t *region = &size[region_of(&units[i])];
+        *region = total > *region ? total : *region;
+    }
+}
+
 static size_t sum_sizes(const size_t size[4])
 {
     return size[0] + size[1] + size[2] + size[3];
@@ -151,8 +212,8 @@ axl_sharder_bytes axl_sharder_plan(const axl_unit *units, int n_units, const axl
     b.squares = (size_t)n_squares(units, n_units, o) * sizeof(double);
     grad_sizes(units, n_units, size);
     b.grad_buffers = sum_sizes(size);
-    if (o->reduce_bf16)
-        b.grad_buffers += sum_sizes(size) / 2;
+    send_sizes(units, n_units, o, size);
+    b.grad_buffers += sum_sizes(size);
     return b;
 }
 
@@ -243,7 +304,7 @@ static void point_params(axl_sharder *s)
     }
 }
 
-static void set_offsets(axl_sharder *s, size_t *send_at)
+static void set_offsets(axl_sharder *s)
 {
     size_t size[4];
 
@@ -253,7 +314,10 @@ static void set_offsets(axl_sharder *s, size_t *send_at)
     grad_sizes(s->units, s->n_units, size);
     for (int i = 1; i < 4; i++)
         s->grad_offset[i] = s->grad_offset[i - 1] + size[i - 1];
-    *send_at = sum_sizes(size);
+    s->send_offset[0] = sum_sizes(size);
+    send_sizes(s->units, s->n_units, &s->options, size);
+    for (int i = 1; i < 3; i++)
+        s->send_offset[i] = s->send_offset[i - 1] + size[i - 1];
 }
 
 // Kept weights have a place of their own.
@@ -323,7 +387,6 @@ axl_status axl_sharder_init(axl_sharder *s, axl_device *device, axl_mesh *mesh, 
                             int n_units, const axl_sharder_options *o)
 {
     axl_status status = AXL_OK;
-    size_t send_at = 0;
 
     *s = (axl_sharder){.device = device,
                        .mesh = mesh,
@@ -350,9 +413,7 @@ axl_status axl_sharder_init(axl_sharder *s, axl_device *device, axl_mesh *mesh, 
     AXL_TRY(take_to_send(s, scale_bytes(s->n_fp8), "the scales of weights", &s->amax));
     AXL_TRY(take_to_send(s, s->bytes.grad_buffers, "the gradients in flight", &s->grad_buffer));
     AXL_TRY(register_buffers(s));
-    set_offsets(s, &send_at);
-    if (o->reduce_bf16 && s->grad_buffer != NULL)
-        s->send_buffer = s->grad_buffer + send_at;
+    set_offsets(s);
     AXL_TRY(order_params(s));
     point_params(s);
     place_kept(s);
@@ -426,12 +487,14 @@ out:
 
 typedef struct casts {
     axl_cast_args items[32];
-    int n;
+    int n, n_blocks; // axl_cast_list_args
+    int64_t dst_stride;
 } casts;
 
 static axl_status flush_casts(axl_sharder *s, casts *c)
 {
-    const axl_cast_list_args a = {.items = c->items, .n_items = c->n};
+    const axl_cast_list_args a = {
+        .items = c->items, .n_items = c->n, .n_blocks = c->n_blocks, .dst_stride = c->dst_stride};
 
     c->n = 0;
     return a.n_items == 0 ? AXL_OK : s->device->kernels->cast_list(s->device->compute, &a);
@@ -554,7 +617,7 @@ static axl_status place_weights(axl_sharder *s, const axl_unit *u, uint64_t *out
     casts c = {.n = 0};
 
     *out = 0;
-    AXL_ASSERT(u->n_uses <= 64);
+    AXL_ASSERT(u->n_uses <= MAX_USES);
     for (int k = 0; k < u->n_uses; k++) {
         axl_param *p = u->uses[k];
         if (p->full != NULL)
@@ -680,54 +743,81 @@ out:
     return status;
 }
 
-// Where the bf16 copy of a full gradient lies, when that is sent.
-static char *narrow_grad(const axl_sharder *s, const axl_param *p)
-{
-    return s->send_buffer + ((const char *)p->grad_full - s->grad_buffer) / 2;
-}
-
-static bool is_reduced(const axl_unit *u, const axl_param *p)
-{
-    return p->trainable && !writes_shard(p) && owns(u, p);
-}
-
-// What the unit sends is whole, and in bf16 where that travels.
+// What the unit sends is whole.
 static axl_status finish_grads(axl_sharder *s, const axl_unit *u)
 {
     axl_status status = AXL_OK;
-    casts c = {.n = 0};
 
     for (int k = 0; k < u->n_uses; k++) {
         const axl_param *p = u->uses[k];
-        if (!is_reduced(u, p))
-            continue;
-        if (!p->grad_written) // a rank without tokens adds nothing, but takes part
+        if (is_reduced(u, p) &&
+            !p->grad_written) // a rank without tokens adds nothing, but takes part
             AXL_TRY(s->device->ops->zero(s->device->compute, p->grad_full,
                                          (size_t)(p->rows * p->cols) * sizeof(float)));
-        if (s->options.reduce_bf16)
-            AXL_TRY(add_cast(s, &c,
-                             &(axl_cast_args){.src = p->grad_full,
-                                              .src_dtype = AXL_F32,
-                                              .dst = narrow_grad(s, p),
-                                              .dst_dtype = AXL_BF16,
-                                              .n = axl_param_full_count(p)}));
+    }
+out:
+    return status;
+}
+
+// Copies what goes together: matrices first, so that none begins within a vector behind a short array. *n: how many.
+static axl_status pack_grads(axl_sharder *s, const axl_unit *u, bool experts, char *to,
+                             axl_comm_shard *shards, int *n)
+{
+    axl_status status = AXL_OK;
+    casts c = {.dst_stride = pack_stride(u, &s->options, experts)};
+    int64_t at = 0;
+
+    *n = 0;
+    for (int i = 0; i < 2 * u->n_uses; i++) {
+        const axl_param *p = u->uses[i % u->n_uses];
+        const int64_t count = axl_param_shard_count(p);
+        if (!is_reduced(u, p) || p->is_expert != experts || !is_packed(&s->options, p) ||
+            (p->cols == 1) != (i >= u->n_uses))
+            continue;
+        c.n_blocks = p->n_shards;
+        AXL_TRY(add_cast(
+            s, &c,
+            &(axl_cast_args){.src = p->grad_full,
+                             .src_dtype = AXL_F32,
+                             .dst = to + (size_t)at * axl_dtype_size(send_dtype(&s->options)),
+                             .dst_dtype = send_dtype(&s->options),
+                             .n = count}));
+        shards[(*n)++] = (axl_comm_shard){p->grad_shard, count, p->shard_written};
+        at += count;
     }
     AXL_TRY(flush_casts(s, &c));
 out:
     return status;
 }
 
-static axl_status reduce_param(axl_sharder *s, axl_param *p)
+// The dense weights of a unit, or its experts. to: where the copy goes that is sent.
+static axl_status reduce_part(axl_sharder *s, axl_unit *u, bool experts, char *to)
 {
     axl_status status = AXL_OK;
-    const bool narrow = s->options.reduce_bf16;
+    axl_comm_shard shards[MAX_USES];
+    axl_comm *c = experts ? s->mesh->expert : s->mesh->dense, *open = NULL;
+    int n = 0;
 
-    AXL_TRY(axl_comm_reduce_scatter(p->shard_comm, narrow ? narrow_grad(s, p) : p->grad_full,
-                                    p->grad_shard, axl_param_shard_count(p),
-                                    narrow ? AXL_BF16 : AXL_F32, p->shard_written,
-                                    s->device->reduce));
-    p->shard_written = true;
-    p->grad_full = NULL;
+    AXL_TRY(pack_grads(s, u, experts, to, shards, &n));
+    if (n > 0) {
+        AXL_TRY(switch_group(s->device->reduce, &open, c));
+        AXL_TRY(axl_comm_reduce_scatter_list(c, to, pack_stride(u, &s->options, experts), shards, n,
+                                             send_dtype(&s->options), s->device->reduce));
+    }
+    for (int k = 0; k < u->n_uses; k++) {
+        axl_param *p = u->uses[k];
+        if (!is_reduced(u, p) || p->is_expert != experts)
+            continue;
+        if (!is_packed(&s->options, p)) {
+            AXL_TRY(switch_group(s->device->reduce, &open, c));
+            AXL_TRY(axl_comm_reduce_scatter(c, p->grad_full, p->grad_shard,
+                                            axl_param_shard_count(p), AXL_F32, p->shard_written,
+                                            s->device->reduce));
+        }
+        p->shard_written = true;
+        p->grad_full = NULL;
+    }
+    AXL_TRY(switch_group(s->device->reduce, &open, NULL));
 out:
     return status;
 }
@@ -774,17 +864,11 @@ out:
 axl_status axl_unit_reduce(axl_sharder *s, axl_unit *u)
 {
     axl_status status = AXL_OK;
-    axl_comm *open = NULL;
+    char *to = s->grad_buffer + s->send_offset[region_of(u)];
 
     AXL_TRY(finish_grads(s, u));
-    for (int k = 0; k < u->n_uses; k++) {
-        axl_param *p = u->uses[k];
-        if (!is_reduced(u, p))
-            continue;
-        AXL_TRY(switch_group(s->device->reduce, &open, p->shard_comm));
-        AXL_TRY(reduce_param(s, p));
-    }
-    AXL_TRY(switch_group(s->device->reduce, &open, NULL));
+    AXL_TRY(reduce_part(s, u, false, to));
+    AXL_TRY(reduce_part(s, u, true, to + pack_bytes(u, &s->options, false)));
     if (s->last || s->options.invariant > 0) { // the tree sums whole micro-steps
         AXL_TRY(sum_shards(s, u, true));
         AXL_TRY(sum_shards(s, u, false));

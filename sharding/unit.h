@@ -2,8 +2,8 @@
 //
 // A unit's weights live as row shards (param.h). For the moments that it computes they are gathered into a
 // buffer, one grouped all_gather for all of them, started one unit ahead on the gather stream; its gradients
-// leave by one grouped reduce_scatter on the reduce stream, one unit behind, and are added to the shards in f32
-// at every micro-step. In the last micro-step the shards are summed over the replicas (HSDP), and over the tp
+// leave by one grouped reduce_scatter on the reduce stream, one unit behind - in bf16 as one message to each rank - and are
+// added to the shards in f32 at every micro-step. In the last micro-step the shards are summed over the replicas (HSDP), and over the tp
 // ranks that hold parts of the same sum. The policy reshard_after_forward false, or a weight that one rank holds
 // alone, keeps what was gathered until the optimizer changes it.
 //
@@ -49,7 +49,7 @@ typedef struct axl_sharder_bytes {
     size_t shard;                  // of the row shards of all weights, f32, wherever they are
     size_t master, grads, moments; // row shards, f32; offload: only grads
     size_t gathered;               // buffers for gathered weights, and the scales of fp8 ones
-    size_t grad_buffers;           // full gradients of units in flight
+    size_t grad_buffers;           // full gradients of units in flight, and their copies to be sent
     size_t levels;                 // invariant: sums of micro-steps that wait for their partners
     size_t squares;                // sums of squares of gradients
     size_t host;                   // offload: not of the device
@@ -77,11 +77,12 @@ typedef struct axl_sharder {
     double *squares;      // owned: of the gradients this rank owns; one, or invariant one a row
     double *host_squares; // owned host memory: where they are read
     int64_t n_squares;
-    int64_t micro;                                   // micro-steps of this step that are over
-    bool last;                                       // the present one is the last
-    char *gather_buffer, *grad_buffer, *send_buffer; // owned
+    int64_t micro;                     // micro-steps of this step that are over
+    bool last;                         // the present one is the last
+    char *gather_buffer, *grad_buffer; // owned
     size_t gather_offset[4],
-        grad_offset[4]; // root units, even layers, odd layers; then what is kept
+        grad_offset[4];    // root units, even layers, odd layers; then what is kept
+    size_t send_offset[3]; // into grad_buffer: where gradients lie by the rank that they go to
     // [2 * n_fp8], owned: largest magnitudes of all fp8 params in `order`, then their scales; NULL: there are none
     float *amax;
     int n_fp8;

@@ -61,6 +61,7 @@ struct cast_items {
     unsigned end[ITEMS]; // blocks of this item and those before
     bool wide[ITEMS];
     int n_items;
+    int64_t dst_stride; // from a row of the grid to the next; src has n elements
 };
 
 template <class D, class S>
@@ -72,10 +73,12 @@ __global__ void __launch_bounds__(AXL_THREADS) cast_list(const __grid_constant__
         if (at + step <= a.n_items - 1 && a.end[at + step - 1] <= blockIdx.x)
             at += step;
     const int64_t block = blockIdx.x - (at > 0 ? a.end[at - 1] : 0);
+    const S *src = (const S *)a.src[at] + blockIdx.y * a.n[at];
+    D *dst = (D *)a.dst[at] + blockIdx.y * a.dst_stride;
     if (a.wide[at])
-        cast_block<D, S, true>((const S *)a.src[at], (D *)a.dst[at], a.n[at], block);
+        cast_block<D, S, true>(src, dst, a.n[at], block);
     else
-        cast_block<D, S, false>((const S *)a.src[at], (D *)a.dst[at], a.n[at], block);
+        cast_block<D, S, false>(src, dst, a.n[at], block);
 }
 
 bool is_wide(const axl_cast_args *a)
@@ -84,8 +87,10 @@ bool is_wide(const axl_cast_args *a)
 }
 
 template <class D, class S> struct one {
-    static axl_status run(axl_stream *s, const axl_cast_args *a, int)
+    static axl_status run(axl_stream *s, const axl_cast_list_args *list)
     {
+        const axl_cast_args *a = list->items;
+
         return axl_cuda_launch(s, "cast", is_wide(a) ? cast<D, S, true> : cast<D, S, false>,
                                dim3(axl_cuda_blocks(a->n, AXL_THREADS * W)), dim3(AXL_THREADS), 0,
                                (const S *)a->src, (D *)a->dst, a->n);
@@ -93,24 +98,26 @@ template <class D, class S> struct one {
 };
 
 template <class D, class S> struct list {
-    static axl_status run(axl_stream *s, const axl_cast_args *a, int n_items)
+    static axl_status run(axl_stream *s, const axl_cast_list_args *a)
     {
         cast_items items;
         axl_status status = AXL_OK;
+        const unsigned n_rows = a->n_blocks > 0 ? (unsigned)a->n_blocks : 1;
 
-        for (int first = 0; first < n_items && status == AXL_OK; first += ITEMS) {
-            items.n_items = n_items - first < ITEMS ? n_items - first : ITEMS;
+        items.dst_stride = a->dst_stride;
+        for (int first = 0; first < a->n_items && status == AXL_OK; first += ITEMS) {
+            items.n_items = a->n_items - first < ITEMS ? a->n_items - first : ITEMS;
             unsigned blocks = 0;
             for (int i = 0; i < items.n_items; i++) {
-                const axl_cast_args *item = &a[first + i];
+                const axl_cast_args *item = &a->items[first + i];
                 blocks += axl_cuda_blocks(item->n, AXL_THREADS * W);
                 items.src[i] = item->src;
                 items.dst[i] = item->dst;
                 items.n[i] = item->n;
                 items.end[i] = blocks;
-                items.wide[i] = is_wide(item);
+                items.wide[i] = is_wide(item) && (n_rows == 1 || a->dst_stride % W == 0);
             }
-            status = axl_cuda_launch(s, "cast_list", cast_list<D, S>, dim3(blocks),
+            status = axl_cuda_launch(s, "cast_list", cast_list<D, S>, dim3(blocks, n_rows),
                                      dim3(AXL_THREADS), 0, items);
         }
         return status;
@@ -118,32 +125,32 @@ template <class D, class S> struct list {
 };
 
 template <template <class, class> class How, class S>
-axl_status run_from(axl_stream *s, const axl_cast_args *a, int n)
+axl_status run_from(axl_stream *s, const axl_cast_list_args *a)
 {
-    switch (a->dst_dtype) {
+    switch (a->items->dst_dtype) {
     case AXL_F32:
-        return How<float, S>::run(s, a, n);
+        return How<float, S>::run(s, a);
     case AXL_BF16:
-        return How<bf16, S>::run(s, a, n);
+        return How<bf16, S>::run(s, a);
     case AXL_F64:
-        return How<double, S>::run(s, a, n);
+        return How<double, S>::run(s, a);
     default:
-        return axl_cuda_no_dtype("cast", a->dst_dtype);
+        return axl_cuda_no_dtype("cast", a->items->dst_dtype);
     }
 }
 
 template <template <class, class> class How>
-axl_status run(axl_stream *s, const axl_cast_args *a, int n)
+axl_status run(axl_stream *s, const axl_cast_list_args *a)
 {
-    switch (a->src_dtype) {
+    switch (a->items->src_dtype) {
     case AXL_F32:
-        return run_from<How, float>(s, a, n);
+        return run_from<How, float>(s, a);
     case AXL_BF16:
-        return run_from<How, bf16>(s, a, n);
+        return run_from<How, bf16>(s, a);
     case AXL_F64:
-        return run_from<How, double>(s, a, n);
+        return run_from<How, double>(s, a);
     default:
-        return axl_cuda_no_dtype("cast", a->src_dtype);
+        return axl_cuda_no_dtype("cast", a->items->src_dtype);
     }
 }
 
@@ -151,10 +158,12 @@ axl_status run(axl_stream *s, const axl_cast_args *a, int n)
 
 extern "C" axl_status axl_cuda_cast(axl_stream *s, const axl_cast_args *a)
 {
-    return run<one>(s, a, 1);
+    const axl_cast_list_args alone = {a, 1, 1, 0};
+
+    return run<one>(s, &alone);
 }
 
 extern "C" axl_status axl_cuda_cast_list(axl_stream *s, const axl_cast_list_args *a)
 {
-    return a->n_items == 0 ? AXL_OK : run<list>(s, a->items, a->n_items);
+    return a->n_items == 0 ? AXL_OK : run<list>(s, a);
 }

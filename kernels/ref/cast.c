@@ -23,8 +23,18 @@ axl_status axl_ref_cast_each(axl_stream *s, const axl_cast_list_args *a,
 {
     axl_status status = AXL_OK;
 
-    for (int i = 0; i < a->n_items && status == AXL_OK; i++)
-        status = cast(s, &a->items[i]);
+    for (int i = 0; i < a->n_items; i++) {
+        axl_cast_args item = a->items[i];
+        const size_t from = (size_t)item.n * axl_dtype_size(item.src_dtype),
+                     to = (size_t)a->dst_stride * axl_dtype_size(item.dst_dtype);
+        for (int b = 0; b < (a->n_blocks > 0 ? a->n_blocks : 1); b++) {
+            AXL_TRY(cast(s, &item));
+            item.src = (const char *)item.src + from;
+            item.dst = (char *)item.dst + to;
+        }
+    }
+
+out:
     return status;
 }
 

@@ -74,7 +74,8 @@ static void cast_run(kt_run *r, const void *c)
     KT_CALL(r, cast, &a, 0, bytes * 3);
 }
 
-// Arrays of a range of lengths, some of them empty or not aligned, in both directions.
+// Arrays of a range of lengths, some of them empty or not aligned, in both directions; then each in blocks, of which those
+// of one number lie side by side.
 static void cast_list_run(kt_run *r, const void *c)
 {
     enum { MOST = 70 }; // more than a launch of the GPU carries
@@ -82,7 +83,7 @@ static void cast_list_run(kt_run *r, const void *c)
     const int n_items = g->rows < MOST ? (int)g->rows : MOST;
     const int64_t n = n_items * g->cols;
     axl_cast_args items[MOST];
-    const axl_cast_list_args a = {.items = items, .n_items = n_items};
+    axl_cast_list_args a = {.items = items, .n_items = n_items};
 
     for (int down = 0; down < 2; down++) {
         const axl_dtype from = down ? kt_stat(r) : r->dtype, to = down ? r->dtype : kt_stat(r);
@@ -98,6 +99,19 @@ static void cast_list_run(kt_run *r, const void *c)
         }
         KT_CALL(r, cast_list, &a, 0, (double)n * (double)axl_dtype_size(r->dtype) * 3);
     }
+    a.n_blocks = 3;
+    a.dst_stride = n + (g->cols % 8 == 0 ? 8 : 1);
+    const char *x = kt_in(r, "full", 3, n, n, kt_stat(r), 1.0);
+    char *out = kt_inout(r, "by block", 3, n, a.dst_stride, r->dtype, 1.0, 1);
+    for (int i = 0; i < n_items; i++) {
+        const int64_t at = i * g->cols;
+        items[i] = (axl_cast_args){.src = x + (size_t)(3 * at) * axl_dtype_size(kt_stat(r)),
+                                   .src_dtype = kt_stat(r),
+                                   .dst = out + (size_t)at * axl_dtype_size(r->dtype),
+                                   .dst_dtype = r->dtype,
+                                   .n = g->cols};
+    }
+    KT_CALL(r, cast_list, &a, 0, 3.0 * (double)n * (double)axl_dtype_size(r->dtype) * 3);
 }
 
 static void bias_run(kt_run *r, const void *c)
