@@ -1,25 +1,15 @@
-// Gathering and reducing units. The hard part is memory: three regions serve all units - one for the root
+// Gathering units, and steps. The hard part is memory: three regions serve all units - one for the root
 // units (embedding and head are never needed at once) and two that layers take in turn, so that one layer can
 // arrive while the other computes.
-#include "sharding/unit.h"
+#include "sharding/unit_impl.h"
 
-#include "kernels/kernels.h"
 #include "sharding/host_state.h"
 #include "src/base/log.h"
-#include "src/base/mem.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    KEPT = 3,
-    MAX_USES = 64
-}; // index of the place of kept weights in gather_offset; weights of a unit
-
-static int region_of(const axl_unit *u)
-{
-    return u->layer < 0 ? 0 : 1 + u->layer % 2;
-}
+enum { KEPT = 3 }; // index of the place of kept weights in gather_offset
 
 // Whether the gathered form stays until the optimizer changes it.
 static bool is_kept(const axl_sharder_options *o, const axl_param *p)
@@ -33,26 +23,10 @@ static bool is_master(const axl_sharder_options *o, const axl_param *p)
     return p->n_shards == 1 && axl_param_full_dtype(p, o->dtype) == AXL_F32 && !o->offload;
 }
 
-// Whether backward writes into the shard itself.
-static bool writes_shard(const axl_param *p)
-{
-    return p->n_shards == 1;
-}
-
-static bool owns(const axl_unit *u, const axl_param *p)
-{
-    return u->n_params > 0 && p >= u->params && p < u->params + u->n_params;
-}
-
-static size_t full_bytes(const axl_param *p, size_t element)
-{
-    return axl_align_up((size_t)axl_param_full_count(p) * element);
-}
-
 // Of the gathered form.
 static size_t gathered_bytes(const axl_param *p, axl_dtype dtype)
 {
-    return full_bytes(p, axl_dtype_size(axl_param_full_dtype(p, dtype)));
+    return axl_unit_full_bytes(p, axl_dtype_size(axl_param_full_dtype(p, dtype)));
 }
 
 int axl_sharder_n_fp8(const axl_unit *units, int n_units)
@@ -82,82 +56,10 @@ static void gather_sizes(const axl_unit *units, int n_units, const axl_sharder_o
             const axl_param *p = units[i].uses[k];
             if (!is_kept(o, p))
                 total += gathered_bytes(p, o->dtype);
-            else if (owns(&units[i], p) && !is_master(o, p))
+            else if (axl_unit_owns(&units[i], p) && !is_master(o, p))
                 size[KEPT] += gathered_bytes(p, o->dtype);
         }
-        size_t *region = &size[region_of(&units[i])];
-        *region = total > *region ? total : *region;
-    }
-}
-
-// The sizes of the three regions of full gradients in f32.
-static void grad_sizes(const axl_unit *units, int n_units, size_t size[4])
-{
-    memset(size, 0, 4 * sizeof *size);
-    for (int i = 0; i < n_units; i++) {
-        size_t total = 0;
-        for (int k = 0; k < units[i].n_uses; k++)
-            if (units[i].uses[k]->trainable && !writes_shard(units[i].uses[k]))
-                total += full_bytes(units[i].uses[k], sizeof(float));
-        size_t *region = &size[region_of(&units[i])];
-        *region = total > *region ? total : *region;
-    }
-}
-
-// ---- what of a unit's gradients travels together
-//
-// One message to each rank instead of one a weight: the parts that go to a rank lie side by side in a copy. bf16 is a copy of
-// everything anyway. In f32 only vectors are copied, a few KiB: a matrix would cost more memory, and time on a CPU, than its
-// message (docs/internals/sharding.md).
-
-static bool is_reduced(const axl_unit *u, const axl_param *p)
-{
-    return p->trainable && !writes_shard(p) && owns(u, p);
-}
-
-static bool is_packed(const axl_sharder_options *o, const axl_param *p)
-{
-    return o->reduce_bf16 || p->cols == 1;
-}
-
-static axl_dtype send_dtype(const axl_sharder_options *o)
-{
-    return o->reduce_bf16 ? AXL_BF16 : AXL_F32;
-}
-
-// Elements from one rank's parts to the next one's, of dense weights or of experts; every rank's begin at a whole vector.
-static int64_t pack_stride(const axl_unit *u, const axl_sharder_options *o, bool experts)
-{
-    const int64_t whole = 16;
-    int64_t n = 0;
-
-    for (int k = 0; k < u->n_uses; k++) {
-        const axl_param *p = u->uses[k];
-        if (is_reduced(u, p) && is_packed(o, p) && p->is_expert == experts)
-            n += axl_param_shard_count(p);
-    }
-    return (n + whole - 1) / whole * whole;
-}
-
-static size_t pack_bytes(const axl_unit *u, const axl_sharder_options *o, bool experts)
-{
-    int n_shards = 0;
-
-    for (int k = 0; k < u->n_uses; k++)
-        if (u->uses[k]->is_expert == experts)
-            n_shards = u->uses[k]->n_shards;
-    return axl_align_up((size_t)(n_shards * pack_stride(u, o, experts)) *
-                        axl_dtype_size(send_dtype(o)));
-}
-
-// The sizes of the three regions of copies that are sent.
-static void send_sizes(const axl_unit *units, int n_units, const axl_sharder_options *o,
-                       size_t size[4])
-{
-    memset(size, 0, 4 * sizeof *size);
-    for (int i = 0; i < n_units; i++) {
-        const size_t total = pack_bytes(&units[i], o, false) + pack_bytes(&units[i], o, true);
-        size_t *region = &size[region_of(&units[i])];
+        size_t *region = &size[axl_unit_region(&units[i])];
         *region = total > *region ? total : *region;
     }
 }
@@ -210,9 +112,9 @@ axl_sharder_bytes axl_sharder_plan(const axl_unit *units, int n_units, const axl
     b.moments = 2 * b.master;
     b.levels = (size_t)n_levels(o) * b.shard;
     b.squares = (size_t)n_squares(units, n_units, o) * sizeof(double);
-    grad_sizes(units, n_units, size);
+    axl_unit_grad_sizes(units, n_units, size);
     b.grad_buffers = sum_sizes(size);
-    send_sizes(units, n_units, o, size);
+    axl_unit_send_sizes(units, n_units, o, size);
     b.grad_buffers += sum_sizes(size);
     return b;
 }
@@ -311,11 +213,11 @@ static void set_offsets(axl_sharder *s)
     gather_sizes(s->units, s->n_units, &s->options, size);
     for (int i = 1; i < 4; i++)
         s->gather_offset[i] = s->gather_offset[i - 1] + size[i - 1];
-    grad_sizes(s->units, s->n_units, size);
+    axl_unit_grad_sizes(s->units, s->n_units, size);
     for (int i = 1; i < 4; i++)
         s->grad_offset[i] = s->grad_offset[i - 1] + size[i - 1];
     s->send_offset[0] = sum_sizes(size);
-    send_sizes(s->units, s->n_units, &s->options, size);
+    axl_unit_send_sizes(s->units, s->n_units, &s->options, size);
     for (int i = 1; i < 3; i++)
         s->send_offset[i] = s->send_offset[i - 1] + size[i - 1];
 }
@@ -448,10 +350,9 @@ void axl_sharder_fini(axl_sharder *s)
     *s = (axl_sharder){0};
 }
 
-// ---- a grouped collective over the comms of several params
+// ---- what goes together
 
-// What s gets next comes after what compute has been given.
-static axl_status after_compute(axl_stream *s)
+axl_status axl_unit_after_compute(axl_stream *s)
 {
     axl_status status = AXL_OK;
     axl_event made;
@@ -462,9 +363,7 @@ out:
     return status;
 }
 
-// Opens and closes groups so that neighbours of one comm travel together, on stream s. NULL closes the last. What a
-// group sends has been made by compute, which also has read what lay where it arrives.
-static axl_status switch_group(axl_stream *s, axl_comm **open, axl_comm *next)
+axl_status axl_unit_switch_group(axl_stream *s, axl_comm **open, axl_comm *next)
 {
     axl_status status = AXL_OK;
     axl_comm *before = *open;
@@ -473,7 +372,7 @@ static axl_status switch_group(axl_stream *s, axl_comm **open, axl_comm *next)
         goto out;
     *open = NULL;
     if (before != NULL) {
-        AXL_TRY(after_compute(s));
+        AXL_TRY(axl_unit_after_compute(s));
         AXL_TRY(axl_comm_group_end(before));
     }
     if (next != NULL)
@@ -483,15 +382,7 @@ out:
     return status;
 }
 
-// ---- conversions that go together
-
-typedef struct casts {
-    axl_cast_args items[32];
-    int n, n_blocks; // axl_cast_list_args
-    int64_t dst_stride;
-} casts;
-
-static axl_status flush_casts(axl_sharder *s, casts *c)
+axl_status axl_unit_flush_casts(axl_sharder *s, axl_unit_casts *c)
 {
     const axl_cast_list_args a = {
         .items = c->items, .n_items = c->n, .n_blocks = c->n_blocks, .dst_stride = c->dst_stride};
@@ -500,12 +391,12 @@ static axl_status flush_casts(axl_sharder *s, casts *c)
     return a.n_items == 0 ? AXL_OK : s->device->kernels->cast_list(s->device->compute, &a);
 }
 
-static axl_status add_cast(axl_sharder *s, casts *c, const axl_cast_args *a)
+axl_status axl_unit_add_cast(axl_sharder *s, axl_unit_casts *c, const axl_cast_args *a)
 {
     axl_status status = AXL_OK;
 
     if (c->n == (int)(sizeof c->items / sizeof *c->items))
-        AXL_TRY(flush_casts(s, c));
+        AXL_TRY(axl_unit_flush_casts(s, c));
     c->items[c->n++] = *a;
 out:
     return status;
@@ -513,21 +404,14 @@ out:
 
 // ---- weights
 
-// Whether use j lies before use k in the unit's region: a tied matrix comes first, so that embedding and head
-// agree on its place.
-static bool lies_before(const axl_unit *u, int j, int k)
-{
-    return u->uses[j]->tied != u->uses[k]->tied ? u->uses[j]->tied : j < k;
-}
-
 static char *gather_place(const axl_sharder *s, const axl_unit *u, int k)
 {
-    size_t at = s->gather_offset[region_of(u)];
+    size_t at = s->gather_offset[axl_unit_region(u)];
 
     if (is_kept(&s->options, u->uses[k]))
         return s->gather_buffer + u->uses[k]->kept_at;
     for (int j = 0; j < u->n_uses; j++)
-        if (!is_kept(&s->options, u->uses[j]) && lies_before(u, j, k))
+        if (!is_kept(&s->options, u->uses[j]) && axl_unit_lies_before(u, j, k))
             at += gathered_bytes(u->uses[j], s->options.dtype);
     return s->gather_buffer + at;
 }
@@ -595,7 +479,7 @@ static axl_status join_amax(axl_sharder *s)
     if (s->n_fp8 == 0 || s->amax_known)
         goto out;
     AXL_TRY(s->host != NULL ? axl_host_state_amax(s) : find_amax(s));
-    AXL_TRY(after_compute(s->device->gather));
+    AXL_TRY(axl_unit_after_compute(s->device->gather));
     for (int i = 0; i < 2; i++)
         if (axl_comm_size(comms[i]) > 1)
             AXL_TRY(axl_comm_all_reduce(comms[i], s->amax, s->n_fp8, AXL_F32, AXL_REDUCE_MAX,
@@ -614,10 +498,10 @@ out:
 static axl_status place_weights(axl_sharder *s, const axl_unit *u, uint64_t *out)
 {
     axl_status status = AXL_OK;
-    casts c = {.n = 0};
+    axl_unit_casts c = {.n = 0};
 
     *out = 0;
-    AXL_ASSERT(u->n_uses <= MAX_USES);
+    AXL_ASSERT(u->n_uses <= AXL_UNIT_MAX_USES);
     for (int k = 0; k < u->n_uses; k++) {
         axl_param *p = u->uses[k];
         if (p->full != NULL)
@@ -633,14 +517,14 @@ static axl_status place_weights(axl_sharder *s, const axl_unit *u, uint64_t *out
         if (p->fp8)
             AXL_TRY(cast_fp8(s, p));
         else if (p->dtype != AXL_F32)
-            AXL_TRY(add_cast(s, &c,
-                             &(axl_cast_args){.src = p->master,
-                                              .src_dtype = AXL_F32,
-                                              .dst = own_place(p),
-                                              .dst_dtype = p->dtype,
-                                              .n = axl_param_shard_count(p)}));
+            AXL_TRY(axl_unit_add_cast(s, &c,
+                                      &(axl_cast_args){.src = p->master,
+                                                       .src_dtype = AXL_F32,
+                                                       .dst = own_place(p),
+                                                       .dst_dtype = p->dtype,
+                                                       .n = axl_param_shard_count(p)}));
     }
-    AXL_TRY(flush_casts(s, &c));
+    AXL_TRY(axl_unit_flush_casts(s, &c));
 out:
     return status;
 }
@@ -659,12 +543,13 @@ axl_status axl_unit_prefetch(axl_sharder *s, axl_unit *u)
         if ((arrives >> k & 1) == 0)
             continue;
         if (s->host != NULL && !travels)
-            AXL_TRY(after_compute(s->device->gather)); // it has read what lay there
+            AXL_TRY(axl_unit_after_compute(s->device->gather)); // it has read what lay there
         travels = travels || p->n_shards > 1 || s->host != NULL;
-        AXL_TRY(switch_group(s->device->gather, &open, p->n_shards > 1 ? p->shard_comm : open));
+        AXL_TRY(axl_unit_switch_group(s->device->gather, &open,
+                                      p->n_shards > 1 ? p->shard_comm : open));
         AXL_TRY(gather_param(s, p));
     }
-    AXL_TRY(switch_group(s->device->gather, &open, NULL));
+    AXL_TRY(axl_unit_switch_group(s->device->gather, &open, NULL));
     if (travels)
         AXL_TRY(s->device->ops->record(s->device->gather, &u->ready));
     if (travels && s->host != NULL)
@@ -689,193 +574,9 @@ void axl_unit_release(axl_sharder *s, axl_unit *u)
 {
     // the head still needs what the embedding gathered, and drops it
     for (int k = 0; k < u->n_uses; k++)
-        if (!is_kept(&s->options, u->uses[k]) && !(u->uses[k]->tied && owns(u, u->uses[k])))
+        if (!is_kept(&s->options, u->uses[k]) &&
+            !(u->uses[k]->tied && axl_unit_owns(u, u->uses[k])))
             u->uses[k]->full = NULL;
-}
-
-// ---- gradients
-
-static char *grad_place(const axl_sharder *s, const axl_unit *u, int k)
-{
-    size_t at = s->grad_offset[region_of(u)];
-
-    for (int j = 0; j < u->n_uses; j++)
-        if (u->uses[j]->trainable && !writes_shard(u->uses[j]) && lies_before(u, j, k))
-            at += full_bytes(u->uses[j], sizeof(float));
-    return s->grad_buffer + at;
-}
-
-static axl_status begin_grad(axl_sharder *s, const axl_unit *u, int k)
-{
-    axl_status status = AXL_OK;
-    axl_param *p = u->uses[k];
-    // a vocabulary that tp does not divide has rows of padding already
-    int64_t real = (p->n_mats == 1 ? axl_param_real_rows(p) : p->rows) * p->cols;
-    int64_t full = axl_param_full_count(p);
-
-    if (writes_shard(p)) { // grad_written lives through the step
-        p->grad_full = p->grad_shard;
-        goto out;
-    }
-    if (p->grad_full != NULL) // begun by the other use of a tied matrix
-        goto out;
-    p->grad_full = grad_place(s, u, k);
-    p->grad_written = false;
-    // compute writes the real rows only; the padding goes into the sum too
-    AXL_TRY(s->device->ops->zero(s->device->compute,
-                                 (char *)p->grad_full + (size_t)real * sizeof(float),
-                                 (size_t)(full - real) * sizeof(float)));
-out:
-    return status;
-}
-
-axl_status axl_unit_begin_grads(axl_sharder *s, axl_unit *u)
-{
-    axl_status status = AXL_OK;
-    double start = axl_now();
-
-    AXL_TRY(s->device->ops->wait(s->device->compute, &s->reduced[region_of(u)]));
-    axl_comm_count_exposed(s->mesh->dense, AXL_COMM_REDUCE_SCATTER, axl_now() - start);
-    for (int k = 0; k < u->n_uses; k++)
-        if (u->uses[k]->trainable)
-            AXL_TRY(begin_grad(s, u, k));
-out:
-    return status;
-}
-
-// What the unit sends is whole.
-static axl_status finish_grads(axl_sharder *s, const axl_unit *u)
-{
-    axl_status status = AXL_OK;
-
-    for (int k = 0; k < u->n_uses; k++) {
-        const axl_param *p = u->uses[k];
-        if (is_reduced(u, p) &&
-            !p->grad_written) // a rank without tokens adds nothing, but takes part
-            AXL_TRY(s->device->ops->zero(s->device->compute, p->grad_full,
-                                         (size_t)(p->rows * p->cols) * sizeof(float)));
-    }
-out:
-    return status;
-}
-
-// Copies what goes together: matrices first, so that none begins within a vector behind a short array. *n: how many.
-static axl_status pack_grads(axl_sharder *s, const axl_unit *u, bool experts, char *to,
-                             axl_comm_shard *shards, int *n)
-{
-    axl_status status = AXL_OK;
-    casts c = {.dst_stride = pack_stride(u, &s->options, experts)};
-    int64_t at = 0;
-
-    *n = 0;
-    for (int i = 0; i < 2 * u->n_uses; i++) {
-        const axl_param *p = u->uses[i % u->n_uses];
-        const int64_t count = axl_param_shard_count(p);
-        if (!is_reduced(u, p) || p->is_expert != experts || !is_packed(&s->options, p) ||
-            (p->cols == 1) != (i >= u->n_uses))
-            continue;
-        c.n_blocks = p->n_shards;
-        AXL_TRY(add_cast(
-            s, &c,
-            &(axl_cast_args){.src = p->grad_full,
-                             .src_dtype = AXL_F32,
-                             .dst = to + (size_t)at * axl_dtype_size(send_dtype(&s->options)),
-                             .dst_dtype = send_dtype(&s->options),
-                             .n = count}));
-        shards[(*n)++] = (axl_comm_shard){p->grad_shard, count, p->shard_written};
-        at += count;
-    }
-    AXL_TRY(flush_casts(s, &c));
-out:
-    return status;
-}
-
-// The dense weights of a unit, or its experts. to: where the copy goes that is sent.
-static axl_status reduce_part(axl_sharder *s, axl_unit *u, bool experts, char *to)
-{
-    axl_status status = AXL_OK;
-    axl_comm_shard shards[MAX_USES];
-    axl_comm *c = experts ? s->mesh->expert : s->mesh->dense, *open = NULL;
-    int n = 0;
-
-    AXL_TRY(pack_grads(s, u, experts, to, shards, &n));
-    if (n > 0) {
-        AXL_TRY(switch_group(s->device->reduce, &open, c));
-        AXL_TRY(axl_comm_reduce_scatter_list(c, to, pack_stride(u, &s->options, experts), shards, n,
-                                             send_dtype(&s->options), s->device->reduce));
-    }
-    for (int k = 0; k < u->n_uses; k++) {
-        axl_param *p = u->uses[k];
-        if (!is_reduced(u, p) || p->is_expert != experts)
-            continue;
-        if (!is_packed(&s->options, p)) {
-            AXL_TRY(switch_group(s->device->reduce, &open, c));
-            AXL_TRY(axl_comm_reduce_scatter(c, p->grad_full, p->grad_shard,
-                                            axl_param_shard_count(p), AXL_F32, p->shard_written,
-                                            s->device->reduce));
-        }
-        p->shard_written = true;
-        p->grad_full = NULL;
-    }
-    AXL_TRY(switch_group(s->device->reduce, &open, NULL));
-out:
-    return status;
-}
-
-// A shard that nothing was added to must read as zero.
-static axl_status clear_unwritten(axl_sharder *s, axl_param *p)
-{
-    axl_status status = AXL_OK;
-
-    if (p->grad_shard == NULL || p->shard_written || (writes_shard(p) && p->grad_written))
-        goto out;
-    AXL_TRY(s->device->ops->zero(s->device->compute, p->grad_shard,
-                                 (size_t)axl_param_shard_count(p) * sizeof(float)));
-    if (writes_shard(p))
-        p->grad_written = true;
-    else
-        p->shard_written = true;
-out:
-    return status;
-}
-
-// Sums the shards of a unit's own params over further ranks. replicas: over those that hold copies of the whole
-// sharded model; else over tp ranks whose gradients are parts of one sum.
-static axl_status sum_shards(axl_sharder *s, axl_unit *u, bool replicas)
-{
-    axl_status status = AXL_OK;
-    axl_comm *open = NULL;
-
-    for (int k = 0; k < u->n_params; k++) {
-        axl_param *p = &u->params[k];
-        axl_comm *c = replicas ? s->mesh->axis[AXL_DP_REPLICATE] : p->sum_comm;
-        if (!p->trainable || c == NULL || axl_comm_size(c) == 1)
-            continue;
-        AXL_TRY(clear_unwritten(s, p));
-        AXL_TRY(switch_group(s->device->reduce, &open, c));
-        AXL_TRY(axl_comm_all_reduce(c, p->grad_shard, axl_param_shard_count(p), AXL_F32,
-                                    AXL_REDUCE_SUM, s->device->reduce));
-    }
-    AXL_TRY(switch_group(s->device->reduce, &open, NULL));
-out:
-    return status;
-}
-
-axl_status axl_unit_reduce(axl_sharder *s, axl_unit *u)
-{
-    axl_status status = AXL_OK;
-    char *to = s->grad_buffer + s->send_offset[region_of(u)];
-
-    AXL_TRY(finish_grads(s, u));
-    AXL_TRY(reduce_part(s, u, false, to));
-    AXL_TRY(reduce_part(s, u, true, to + pack_bytes(u, &s->options, false)));
-    if (s->last || s->options.invariant > 0) { // the tree sums whole micro-steps
-        AXL_TRY(sum_shards(s, u, true));
-        AXL_TRY(sum_shards(s, u, false));
-    }
-    AXL_TRY(s->device->ops->record(s->device->reduce, &s->reduced[region_of(u)]));
-out:
-    return status;
 }
 
 // ---- steps
@@ -921,7 +622,7 @@ static axl_status clear_all_unwritten(axl_sharder *s)
 
     for (int i = 0; i < s->n_units; i++)
         for (int k = 0; k < s->units[i].n_params; k++)
-            AXL_TRY(clear_unwritten(s, &s->units[i].params[k]));
+            AXL_TRY(axl_unit_clear_unwritten(s, &s->units[i].params[k]));
 out:
     return status;
 }
