@@ -274,7 +274,7 @@ part bench 85 "$tool" bench --backend "$device" --tokens "$tokens"
 peak=$(sed -n 's/^chip,.*,peak,\([0-9.]*\),.*/\1/p' "$work/bench.out" 2>/dev/null)
 part step 200 env "${common[@]}" PEAK="$peak" PYTHON="${torch:+${transformers:+$python}}" "$step"
 if [ -n "$torch" ]; then
-    part peers 110 "$python" "$kernels" --rounds 2 --device "$device" --tokens "$tokens" "$tool"
+    part peers 110 "$python" "$kernels" --rounds 2 --window 0.03 --device "$device" --tokens "$tokens" "$tool"
 else
     skip peers "python3 has no torch"
 fi
