@@ -34,6 +34,8 @@ class Instruction:
         self.reads = frozenset().union(*(self.registers(o, 1) for o in operands[1 if written else 0:]))
         if self.name.startswith("ST"):
             self.reads |= self.registers(operands[-1], wide)
+        m = re.search(r"WARPGROUP\.DEPBAR\S* gsb0, (0x[0-9a-f]+)", body)
+        self.left = int(m[1], 16) if m else None  # groups that a wait leaves
         self.d = self.a = frozenset()
         if self.name.startswith("HGMMA"):
             columns, first = int(re.match(r"HGMMA\.64x(\d+)", self.name)[1]), int(operands[0][1:])
@@ -69,6 +71,15 @@ class Kernel:
                 left += self.next(i)
         return seen
 
+    def onward(self, i, n_groups):
+        """Where it goes on with so many groups under way. A wait that the source may leave out is left out where nothing
+        is under way: that it is so in the source the emulation sees."""
+        x, places = self.code[i], self.next(i)
+        if x.target is None or x.always or self.place[x.target] <= i:
+            return places
+        waits = [y.left for y in self.code[i + 1:self.place[x.target]] if y.left is not None]
+        return places[1:] if waits and min(waits) < n_groups else places
+
     def meanwhile(self):
         """Touches registers that a product has."""
         faults, seen, left, none = set(), set(), [(0, (), (frozenset(), frozenset()))], (frozenset(), frozenset())
@@ -86,15 +97,14 @@ class Kernel:
                 last = (last[0] | x.d, last[1] | x.a)
                 if x.commits:
                     groups, last = groups + (last,), none
-            elif x.name.startswith("WARPGROUP.DEPBAR"):
-                n = int(re.search(r"gsb0, (0x[0-9a-f]+)", x.text)[1], 16)
-                groups = groups[max(len(groups) - n, 0):]
+            elif x.left is not None:
+                groups = groups[max(len(groups) - x.left, 0):]
             elif (x.writes | x.reads) & d or x.writes & a:
                 faults.add(x.text)
             if len(groups) > RUNNING or (x.name == "EXIT" and x.predicate is None and groups):
                 faults.add(x.text)
                 continue
-            left += [(j, groups, last) for j in self.next(i)]
+            left += [(j, groups, last) for j in self.onward(i, len(groups))]
         return faults
 
     def unfenced(self):
