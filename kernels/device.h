@@ -86,7 +86,7 @@ struct axl_device {
     int n_threads;          // CPU: OpenMP threads of a kernel; GPU: what the host has for its rank
     void *workspace;        // owned; scratch that a kernel may use during one call on compute
     size_t workspace_bytes; // at least AXL_WORKSPACE_BYTES
-    bool tf32;              // axl_device_options.tf32; false on a CPU
+    bool tf32, mma;         // axl_device_options; false on a CPU
     bool host_memory;       // the host may read and write the device's memory by itself
     void *staging;          // owned host memory of axl_device_staging
     size_t staging_bytes;
@@ -112,6 +112,8 @@ typedef struct axl_device_options {
     int n_threads;       // 0: what OpenMP would take
     int local_rank;      // picks the accelerator
     bool tf32;           // an accelerator may take the factors of F32 products as TF32
+    bool
+        mma; // products of our own by mma.sync, where those of warpgroups are there and faster, too
 } axl_device_options;
 
 // kernels/table.c. AXL_E_UNSUPPORTED when the backend is not in this build or not on this machine.

@@ -104,6 +104,7 @@ axl_status axl_device_create(const axl_device_options *o, axl_device **out)
         AXL_TRY(create_gpu(o->local_rank, out));
         (*out)->n_threads = o->n_threads > 0 ? o->n_threads : 1;
         (*out)->tf32 = o->tf32;
+        (*out)->mma = o->mma;
         goto out;
     }
     if (!b->ref) {

@@ -33,6 +33,13 @@ const volatile sig_atomic_t *axl_bringup_catch_signals(void)
     return &caught;
 }
 
+bool axl_bringup_mma(void)
+{
+    const char *wgmma = getenv("AXL_CUDA_WGMMA");
+
+    return wgmma != NULL && strcmp(wgmma, "0") == 0;
+}
+
 int axl_bringup_threads(const axl_comm *world)
 {
     const char *given = getenv("OMP_NUM_THREADS");
@@ -209,6 +216,7 @@ axl_status axl_bringup_start(axl_bringup *b, int n, char **args)
     d.n_threads = axl_bringup_threads(b->world);
     d.local_rank = axl_comm_local_rank(b->world);
     d.tf32 = strcmp(b->config->tf32, "false") != 0; // auto: every GPU that we take has it
+    d.mma = axl_bringup_mma();
     AXL_TRY(axl_comm_agree(b->world, axl_device_create(&d, &b->device)));
     bind_near_device(b);
     AXL_TRY(axl_comm_use_device(b->world, b->device));

@@ -26,6 +26,9 @@ axl_status axl_bringup_world(axl_bringup *b);
 // Threads of one rank: OMP_NUM_THREADS when set, else this rank's share of the processors it may use.
 int axl_bringup_threads(const axl_comm *world);
 
+// Whether AXL_CUDA_WGMMA=0 asks for kernels without products by warpgroups (docs/gpu.md).
+bool axl_bringup_mma(void);
+
 // INT, TERM and USR1 set a flag instead of ending the process; a second INT ends it.
 const volatile sig_atomic_t *axl_bringup_catch_signals(void);
 

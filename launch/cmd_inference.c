@@ -159,7 +159,8 @@ static axl_status open_model(session *s)
 {
     axl_status status = AXL_OK;
     axl_arch arch = {0};
-    const axl_device_options d = {.n_threads = axl_bringup_threads(s->up.world)};
+    const axl_device_options d = {.n_threads = axl_bringup_threads(s->up.world),
+                                  .mma = axl_bringup_mma()};
     const axl_sharder_options o = {.dtype = s->dtype};
 
     AXL_TRY(axl_hfdir_open(s->dir.data, &s->source));

@@ -223,8 +223,8 @@ static bool begin(void *data, int first)
     rows *r = data;
     axl_str chip = {0};
 
-    if (axl_device_create(&(axl_device_options){.backend = r->backend}, &r->b->d) != AXL_OK ||
-        bench_pools_make(r->b) != AXL_OK || axl_kernels_accelerators(&chip) != AXL_OK) {
+    if (gpu_open(r->backend, &r->b->d) != AXL_OK || bench_pools_make(r->b) != AXL_OK ||
+        axl_kernels_accelerators(&chip) != AXL_OK) {
         (void)printf("skipped: %s\n", axl_error_message());
         return false;
     }
@@ -287,7 +287,7 @@ static int serve_names(bench_gpu *b, const char *backend)
 {
     int failed = 1;
 
-    if (axl_device_create(&(axl_device_options){.backend = backend}, &b->d) != AXL_OK) {
+    if (gpu_open(backend, &b->d) != AXL_OK) {
         (void)printf("skipped: %s\n", axl_error_message());
         return GPU_SKIPPED;
     }

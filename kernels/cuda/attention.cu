@@ -1,4 +1,4 @@
-// Attention's entries: which of three ways a call goes. By shape, chip and library alone, so that a call always gets
+// Attention's entries: which of three ways a call goes. By shape, device and library alone, so that a call always gets
 // the same kernel: cuDNN's where it was asked for and takes the call (attention_cudnn.c), tiles on the tensor cores (by
 // warpgroups where the chip has their products), or the plain kernels, which take everything.
 #include "kernels/cuda/attention_tile.cuh"

@@ -234,7 +234,7 @@ template <class G> axl_status run_width(axl_stream *s, const axl_attn_bwd_args *
 bool axl_cuda_attn_bwd_is_wgmma(const axl_stream *s, const axl_attn_bwd_args *b)
 {
 #ifdef AXL_CUDA_SM90A
-    return axl_cuda_arch(s->device) == 90 && (b->fwd.head_dim == 64 || b->fwd.head_dim == 128) &&
+    return axl_cuda_has_wgmma(s->device) && (b->fwd.head_dim == 64 || b->fwd.head_dim == 128) &&
            axl_cuda_attn_bwd_is_tiled(s, b);
 #else
     (void)s;

@@ -221,7 +221,7 @@ template <bool CAP> axl_status run_width(axl_stream *s, const axl_attn_args *a)
 bool axl_cuda_attn_fwd_is_wgmma(const axl_stream *s, const axl_attn_args *a)
 {
 #ifdef AXL_CUDA_SM90A
-    return axl_cuda_arch(s->device) == 90 && a->head_dim != 96 && axl_cuda_attn_is_tiled(s, a);
+    return axl_cuda_has_wgmma(s->device) && a->head_dim != 96 && axl_cuda_attn_is_tiled(s, a);
 #else
     (void)s;
     (void)a;

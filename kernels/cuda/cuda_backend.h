@@ -27,6 +27,8 @@ extern const axl_kernels axl_kernels_cuda;
 cudaStream_t axl_cuda_stream(const axl_stream *s);
 // Compute capability * 10: 80, 90, 100.
 int axl_cuda_arch(const axl_device *d);
+// Whether products are made by warpgroups: on 9.0, unless the device was made with `mma`.
+bool axl_cuda_has_wgmma(const axl_device *d);
 int axl_cuda_n_multiprocessors(const axl_device *d);
 // What the device keeps of a library that is opened at run time; fini is called when the device goes, streams first.
 typedef enum axl_cuda_library_id {

@@ -69,6 +69,11 @@ int axl_cuda_arch(const axl_device *d)
     return state_of(d)->arch;
 }
 
+bool axl_cuda_has_wgmma(const axl_device *d)
+{
+    return axl_cuda_arch(d) == 90 && !d->mma;
+}
+
 int axl_cuda_n_multiprocessors(const axl_device *d)
 {
     return state_of(d)->n_multiprocessors;

@@ -53,7 +53,7 @@ axl_status launch_rows(axl_stream *s, const char *name, const tensor_product &p,
                        const tensor_work &w, bool thin)
 {
 #ifdef AXL_CUDA_SM90A
-    if (axl_cuda_arch(s->device) == 90)
+    if (axl_cuda_has_wgmma(s->device))
         return thin ? launch<64, along_a, along_b, sums, true, C>(s, name, p, w)
                     : launch<128, along_a, along_b, sums, true, C>(s, name, p, w);
 #endif

@@ -423,6 +423,18 @@ static void short_sequences_are_tiled_whatever_the_longest(void **state)
     axl_device_destroy(ref);
 }
 
+static void products_are_made_by_mma_on_request(void **state)
+{
+    (void)state;
+    for (int arch = 89; arch <= 90; arch++) {
+        axl_device *d = open_cuda(0, arch);
+        assert_int_equal(axl_cuda_has_wgmma(d), arch == 90);
+        d->mma = true; // axl_device_options.mma
+        assert_false(axl_cuda_has_wgmma(d));
+        axl_cuda_device_destroy(d);
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct CMUnitTest tests[75];
@@ -446,6 +458,7 @@ int main(int argc, char **argv)
         tests[n++] = (struct CMUnitTest)cmocka_unit_test(sums_of_parts_are_the_tree);
         tests[n++] = (struct CMUnitTest)cmocka_unit_test(nan_stays_in_attention);
         tests[n++] = (struct CMUnitTest)cmocka_unit_test(grids_do_not_wrap);
+        tests[n++] = (struct CMUnitTest)cmocka_unit_test(products_are_made_by_mma_on_request);
         tests[n++] =
             (struct CMUnitTest)cmocka_unit_test(short_sequences_are_tiled_whatever_the_longest);
         tests[n++] =

@@ -132,7 +132,7 @@ static bool begin(void *data, int first)
     cases *c = data;
 
     (void)first;
-    if (axl_device_create(&(axl_device_options){.backend = c->backend}, &c->gpu) != AXL_OK ||
+    if (gpu_open(c->backend, &c->gpu) != AXL_OK ||
         axl_device_create(&(axl_device_options){.backend = "ref", .n_threads = 1}, &c->ref) !=
             AXL_OK) {
         (void)printf("skipped: %s\n", axl_error_message());

@@ -266,6 +266,12 @@ if row gemm failed && row gemm_own passed; then
     wrap "$work/without"
     add without_cublaslt passed 0 "products of cuBLASLt failed, our own did not: all parts from here on use our own"
 fi
+# The same for products by warpgroups, which mma makes in their place, slower. Sanitizers get them back.
+if [[ $gpu = *"capability 9.0"* ]] && { row attn failed || row gemm_own failed || row gemm_grouped failed; }; then
+    export AXL_CUDA_WGMMA=0
+    part without_wgmma 60 "$tool" cases --backend "$device" attn gemm_own gemm_grouped
+    grep -q '"outcome": "failed"' "$work/without_wgmma.out" && unset AXL_CUDA_WGMMA
+fi
 part goldens 40 "$tool" goldens --backend "$device" "$data"
 common=(PROGRAM="$program" TOOL="$tool" MODELS="$models" DEVICE="$device" TOKENS="$tokens")
 part training 110 env "${common[@]}" GPUS="$gpus" MPIRUN="$mpirun --oversubscribe --bind-to none" OMP_NUM_THREADS=4 \
@@ -278,6 +284,7 @@ if [ -n "$torch" ]; then
 else
     skip peers "python3 has no torch"
 fi
+unset AXL_CUDA_WGMMA
 sanitize memcheck 100 45
 # those that share memory between threads: in the others it could find nothing
 sanitize racecheck 100 60 attn gemm_own gemm_fp8_own gemm_grouped cast_fp8 amax norm ce embed route bias sumsq combine \
