@@ -2,8 +2,8 @@
 //
 // A block has two warpgroups that multiply and one that copies. A tile of 128 rows stays (queries for dq, keys for dk and dv),
 // 64 rows of it for each of the two; tiles of the other side come in stages, through barriers: a stage is full when its
-// copies have arrived, empty when both have multiplied it. The copiers run ahead across the end of an item of work,
-// and their two pairs of warps fill different stages, so that two are under way at once.
+// copies have arrived, empty when both have multiplied it. The copiers run ahead across the end of an item of work;
+// where there are three stages they begin the copies of one before they wait for those of the one before it.
 //
 // To a warpgroup a step is scores and dout . v from shared memory, then sums whose left factor is in its registers. Products are
 // queued: weights are made while dout . v is multiplied. Where there are registers (DEEP), gradients are made while the first

@@ -118,19 +118,20 @@ template <class shape> struct key_steps {
     __device__ __forceinline__ void copy_step(const axl_attn_bwd_args &b, const attn_item &,
                                               char *shared, int stage, int thread) const
     {
-        static_assert(shape::STEP == PAIR, "a thread copies a row's statistics");
+        static_assert(shape::STEP <= COPIERS, "a thread copies a row's statistics");
         const axl_attn_args &a = b.fwd;
         const int64_t row = x.query_row + at;
         const int n = x.queries.end - at;
         char *tiles = shared + shape::FIRST + stage * 2 * shape::MOVING;
         float *stats = (float *)(shared + shape::STATS) + stage * 2 * shape::STEP + thread;
 
-        copy_rows<shape::D, shape::STEP, PAIR>(
+        copy_rows<shape::D, shape::STEP, COPIERS>(
             tiles, (const bf16 *)a.q + row * a.ldq + (int64_t)head * shape::D, a.ldq, n, thread);
-        copy_rows<shape::D, shape::STEP, PAIR>(
+        copy_rows<shape::D, shape::STEP, COPIERS>(
             tiles + shape::MOVING, (const bf16 *)b.dout + row * a.ldo + (int64_t)head * shape::D,
             a.ldo, n, thread);
-        copy_stats(stats, stats + shape::STEP, b, head, row + thread, thread < n);
+        if (thread < shape::STEP)
+            copy_stats(stats, stats + shape::STEP, b, head, row + thread, thread < n);
     }
 };
 

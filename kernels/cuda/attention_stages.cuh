@@ -12,7 +12,7 @@ namespace
 
 constexpr int GROUPS = 2;                 // warpgroups that multiply
 constexpr int MULTIPLIERS = GROUPS * 128; // the block's first threads; the copiers follow
-constexpr int COPIERS = 128, PAIR = 64;   // PAIR: the copiers of a stage
+constexpr int COPIERS = 128;
 constexpr int THREADS = MULTIPLIERS + COPIERS;
 constexpr int HELD_ROWS = GROUPS * 64; // of the tile that stays
 constexpr int GROUP_BYTES = 64 * 128;  // from a warpgroup's rows of it to the next one's
@@ -83,14 +83,14 @@ template <class shape> struct stage_ring {
     __device__ __forceinline__ const char *wait(const char *shared, int group)
     {
         at = at + 1 < shape::STAGES ? at + 1 : 0;
-        axl_barrier_wait(shape::FULL + at * GROUPS + group, PAIR + 128);
+        axl_barrier_wait(shape::FULL + at * GROUPS + group, COPIERS + 128);
         return shared + shape::FIRST + at * 2 * shape::MOVING;
     }
 
     // All products of this step have been made: its stage is free.
     __device__ __forceinline__ void release() const
     {
-        axl_barrier_arrive(shape::EMPTY + at, PAIR + MULTIPLIERS);
+        axl_barrier_arrive(shape::EMPTY + at, COPIERS + MULTIPLIERS);
     }
 
     // Where that is told a step later: all of the steps before have been made.
@@ -104,7 +104,7 @@ template <class shape> struct stage_ring {
     __device__ __forceinline__ void release_last()
     {
         if (held >= 0)
-            axl_barrier_arrive(shape::EMPTY + held, PAIR + MULTIPLIERS);
+            axl_barrier_arrive(shape::EMPTY + held, COPIERS + MULTIPLIERS);
         held = -1;
     }
 };
@@ -206,8 +206,8 @@ __device__ __forceinline__ void copy_keys(const axl_attn_args &a, const attn_ite
     const int64_t row = a.cu_seqlens_k[item.seq] + at;
     const int64_t head = item.head / (a.n_heads / a.n_kv_heads);
 
-    copy_rows<shape::D, shape::STEP, PAIR>(tile, (const bf16 *)rows + row * ld + head * shape::D,
-                                           ld, end - at, thread);
+    copy_rows<shape::D, shape::STEP, COPIERS>(tile, (const bf16 *)rows + row * ld + head * shape::D,
+                                              ld, end - at, thread);
 }
 
 // The keys that a tile of queries sees, a step of them at a time.
@@ -241,20 +241,25 @@ template <class shape> struct seen_keys {
     }
 };
 
-// This thread's copies are there, for products too; those who wait for them may be told.
-__device__ __forceinline__ void end_copies()
+// This thread's copies to a stage are there, for products too, and those to what stays: those who wait are told.
+template <class shape> __device__ __forceinline__ void tell(int stage, bool &told_held)
 {
-    axl_copy_commit();
-    axl_copy_wait<0>();
     axl_wgmma_publish();
+    for (int group = 0; group < GROUPS && !told_held; group++)
+        axl_barrier_arrive(shape::HELD_FULL + group, COPIERS + 128);
+    told_held = true;
+    for (int group = 0; group < GROUPS; group++)
+        axl_barrier_arrive(shape::FULL + stage * GROUPS + group, COPIERS + 128);
 }
 
-// What the copiers do: items, one after the other, until none is left, which they tell as well.
+// What the copiers do: items, one after the other, until none is left, which they tell as well. Of three stages one is told of when
+// the next one's copies have begun: they do not wait for each other.
 template <class shape, class steps, class Args>
 __device__ __forceinline__ void copy_items(const Args &b, attn_work *work, int n_heads,
                                            char *shared)
 {
-    const int thread = (int)threadIdx.x - MULTIPLIERS, pair = thread / PAIR;
+    constexpr int AHEAD = shape::STAGES > 2 ? 1 : 0; // with two the next one is not free yet
+    const int thread = (int)threadIdx.x - MULTIPLIERS;
     unsigned *slot = (unsigned *)(shared + shape::SLOT);
     int turn = 0; // steps so far
     bool first = true;
@@ -272,27 +277,25 @@ __device__ __forceinline__ void copy_items(const Args &b, attn_work *work, int n
         const bool is_item = item_of(work, n_heads, *slot, &item);
         bool told = false; // that the tiles that stay are there
         if (is_item) {
+            int behind = -1; // the stage to be told of
             steps at(b, item);
             if (at.more())
                 at.copy_held(b, item, shared, thread);
             for (; at.more(); at.next(), turn++) {
                 const int stage = turn % shape::STAGES;
-                // always the same pair's: else one could come to the stage's barrier for the other
-                if (stage % 2 != pair)
-                    continue;
                 if (turn >= shape::STAGES)
-                    axl_barrier_wait(shape::EMPTY + stage, PAIR + MULTIPLIERS);
-                at.copy_step(b, item, shared, stage, thread % PAIR);
-                end_copies();
-                for (int group = 0; group < GROUPS && !told; group++)
-                    axl_barrier_arrive(shape::HELD_FULL + group, COPIERS + 128);
-                told = true;
-                for (int group = 0; group < GROUPS; group++)
-                    axl_barrier_arrive(shape::FULL + stage * GROUPS + group, PAIR + 128);
+                    axl_barrier_wait(shape::EMPTY + stage, COPIERS + MULTIPLIERS);
+                at.copy_step(b, item, shared, stage, thread);
+                axl_copy_commit();
+                axl_copy_wait<AHEAD>();
+                if (AHEAD == 0 || behind >= 0)
+                    tell<shape>(AHEAD == 0 ? stage : behind, told);
+                behind = stage;
             }
+            axl_copy_wait<0>();
+            if (AHEAD > 0 && behind >= 0)
+                tell<shape>(behind, told);
         }
-        if (!told)
-            end_copies();
         for (int group = 0; group < GROUPS && !told; group++)
             axl_barrier_arrive(shape::HELD_FULL + group, COPIERS + 128);
         if (!is_item)
@@ -300,8 +303,8 @@ __device__ __forceinline__ void copy_items(const Args &b, attn_work *work, int n
     }
     // whoever comes to a barrier is waited for
     for (int end = turn + shape::STAGES; turn < end; turn++)
-        if (turn % shape::STAGES % 2 == pair && turn >= shape::STAGES)
-            axl_barrier_wait(shape::EMPTY + turn % shape::STAGES, PAIR + MULTIPLIERS);
+        if (turn >= shape::STAGES)
+            axl_barrier_wait(shape::EMPTY + turn % shape::STAGES, COPIERS + MULTIPLIERS);
 }
 
 // ---- products of a warpgroup
